@@ -1,0 +1,46 @@
+//! The contracts of `proto/` as generated code, and the only conversions between it and `copyist-model`.
+//!
+//! Absent on purpose: decisions, I/O, services. Generated types never travel further than a crate's edge
+//! (gRPC services, the agent's link, the store's keys, the gateway).
+//!
+//! Start with the `.proto` files; then [`convert`].
+
+pub mod convert;
+
+pub use convert::Malformed;
+
+/// `copyist.connect.v1`: management, in Connect's words.
+pub mod connect {
+    #[allow(clippy::all, clippy::wildcard_enum_match_arm, missing_docs, reason = "generated")]
+    mod generated {
+        tonic::include_proto!("copyist.connect.v1");
+    }
+    pub use generated::*;
+}
+
+/// `copyist.control.v1`: between coordinator and agents.
+pub mod control {
+    #[allow(clippy::all, clippy::wildcard_enum_match_arm, missing_docs, reason = "generated")]
+    mod generated {
+        tonic::include_proto!("copyist.control.v1");
+    }
+    pub use generated::*;
+}
+
+/// `copyist.store.v1`: the values of the store's keys.
+pub mod store {
+    #[allow(clippy::all, missing_docs, reason = "generated")]
+    mod generated {
+        tonic::include_proto!("copyist.store.v1");
+    }
+    pub use generated::*;
+}
+
+/// The compiled descriptors of all packages, for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The version of the stored formats that this program writes, and the newest that it reads.
+pub const STORE_FORMAT_VERSION: u32 = 1;
+
+/// The version of the agents' protocol.
+pub const CONTROL_PROTOCOL_VERSION: u32 = 1;

@@ -1,0 +1,24 @@
+//! Connect's keys: one table per class of connector, and what comes of a config: a typed spec with its
+//! warnings, or a refusal that names every mistake at once, in Connect's own words.
+//!
+//! Absent on purpose: async, I/O, clocks, and the clusters themselves. Whether a topic exists or a broker answers
+//! is the survey's business; `${provider:…}` references in client keys stay as they are, agents resolve them.
+//!
+//! Start with [`parse()`], then [`key`] (what a row of a table says), [`framework`], [`replicator`] and [`clients`]
+//! (the tables), and [`class`] (which tables a connector class has).
+
+pub mod class;
+pub mod clients;
+pub mod framework;
+pub mod given;
+pub mod key;
+pub mod kind;
+pub mod parse;
+pub mod rejection;
+pub mod replicator;
+mod servers;
+mod warning;
+
+pub use class::Class;
+pub use parse::{Parsed, parse};
+pub use rejection::{Problem, Rejection};

@@ -1,0 +1,77 @@
+//! What an accepted config says that does not happen: unknown keys, and keys without effect.
+
+use crate::class::{Class, Definition, Members};
+use crate::clients;
+use crate::given::Given;
+
+/// Unknown keys that get a line of their own with the nearest known one; the search is not free.
+const SUGGESTIONS_MAX: usize = 20;
+/// Names in one line.
+const NAMES_MAX: usize = 100;
+/// Longer names are nobody's typo.
+const NAME_MAX: usize = 128;
+/// How alike two names must be, from 0 to 1, for one to be a typo of the other.
+const LIKENESS_MIN: f64 = 0.8;
+
+/// One line for each unknown key that looks like a known one, one for the other unknown keys, one for the keys
+/// without effect.
+pub(crate) fn warnings(given: &Given<'_>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if given.text("exactly.once.support").is_some_and(|text| text.eq_ignore_ascii_case("required")) {
+        warnings.push(
+            "exactly.once.support=required is not fulfilled: records are copied at least once, so that after a \
+             crash some can be there twice"
+                .to_owned(),
+        );
+    }
+    let unknown = given.written().filter(|(_, _, definition)| matches!(definition, Definition::Unknown));
+    let mut strangers = Vec::new();
+    for (index, (name, _, _)) in unknown.enumerate() {
+        let known = (index < SUGGESTIONS_MAX).then(|| nearest(given.class(), name)).flatten();
+        match known {
+            Some(known) => warnings.push(format!("unknown key {name}; did you mean {known}?")),
+            None => strangers.push(name),
+        }
+    }
+    warnings.extend(line("unknown keys, without effect: ", &strangers));
+    let without: Vec<_> = given
+        .written()
+        .filter(|(_, value, definition)| is_without_effect(value, *definition))
+        .map(|(name, _, _)| name)
+        .collect();
+    warnings.extend(line("without effect here: ", &without));
+    warnings
+}
+
+fn line(beginning: &str, names: &[&str]) -> Option<String> {
+    let shown = names.get(..NAMES_MAX).unwrap_or(names).join(", ");
+    let more = names.len().saturating_sub(NAMES_MAX);
+    match (names, more) {
+        ([], _) => None,
+        (_, 0) => Some(format!("{beginning}{shown}")),
+        (_, more) => Some(format!("{beginning}{shown} and {more} more")),
+    }
+}
+
+fn is_without_effect(value: &str, definition: Definition) -> bool {
+    match definition {
+        Definition::Own(key) => key.effect.ignores(value),
+        Definition::Client { key, side } => !key.side.includes(side) || key.effect.ignores(value),
+        Definition::Ignored => true,
+        Definition::Unknown => false,
+    }
+}
+
+/// The known key that `name` is most likely a typo of.
+fn nearest(class: &'static Class, name: &str) -> Option<String> {
+    if name.len() > NAME_MAX {
+        return None;
+    }
+    let name = name.to_ascii_lowercase();
+    let own = class.own_keys().map(|key| key.name.to_owned());
+    let members = class.families().filter(|family| matches!(family.members, Members::Clients(_)));
+    let members = members.flat_map(|family| clients::names().map(|key| format!("{}{key}", family.prefix)));
+    let likeness = |known: String| (strsim::normalized_damerau_levenshtein(&name, &known), known);
+    let likest = own.chain(members).map(likeness).max_by(|(a, _), (b, _)| a.total_cmp(b));
+    likest.filter(|(likeness, _)| *likeness >= LIKENESS_MIN).map(|(_, known)| known)
+}

@@ -1,0 +1,182 @@
+//! A request's way: what it asks for, its body, the gRPC call, the answer.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::header::HOST;
+use http::request::Parts;
+use http::{Method, StatusCode};
+use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout};
+
+use crate::media::{self, Declared};
+use crate::query::Query;
+use crate::refusal::Refusal;
+use crate::reply::{self, Reply};
+use crate::resource::{self, Endpoint, Target};
+use crate::{Client, handlers, path};
+
+/// Connect's limit on a request.
+const CALL_DEADLINE: Duration = Duration::from_secs(90);
+
+/// The coordinator gives up a little later than the gateway, so that the timeout's text is ours.
+const CALL_DEADLINE_MARGIN: Duration = Duration::from_secs(1);
+
+/// A body must have arrived by then.
+const BODY_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The largest body that is read; Connect itself stores no config over 1 MiB.
+const BODY_MAX_BYTES: usize = 16 << 20;
+
+/// A larger body is read up to here and thrown away: closing a connection that a client still writes to
+/// can destroy the answer before it is read.
+const BODY_DISCARD_BYTES: usize = 4 * BODY_MAX_BYTES;
+
+/// A decided request with what its handler needs.
+pub struct Call {
+    pub client: Client,
+    pub target: Target,
+    pub query: Query,
+    /// The Host header.
+    pub host: Option<String>,
+    pub body: Body,
+    /// Whether there is a Content-Type, which is JSON then.
+    pub declared: bool,
+}
+
+/// What a request's head decides.
+#[derive(Debug, PartialEq, Eq)]
+enum Decision {
+    Methods { allow: &'static str, text: bool },
+    Call { endpoint: Endpoint, target: Target, query: Query, declared: bool },
+}
+
+/// Answers one request.
+pub async fn answer(State(client): State<Client>, request: Request) -> Response {
+    let started = Instant::now();
+    let (head, body) = request.into_parts();
+    let json = media::acceptable(&head.headers).json.unwrap_or(media::JSON);
+    let outcome = match decide(&head) {
+        Ok(Decision::Call { endpoint, target, query, declared }) => {
+            let call = Call { client, target, query, host: host(&head), body, declared };
+            handlers::handle(endpoint, call).await
+        }
+        Ok(Decision::Methods { allow, text }) => Ok(Reply::Methods { allow, text }),
+        Err(refusal) => Err(refusal),
+    };
+    let response = reply::response(outcome, json);
+    tracing::debug!(
+        method = %head.method,
+        path = head.uri.path(),
+        status = response.status().as_u16(),
+        elapsed_ms = started.elapsed().as_millis(),
+        "request answered"
+    );
+    response
+}
+
+/// The checks in Connect's order: path, method, Content-Type, Accept.
+fn decide(head: &Parts) -> Result<Decision, Refusal> {
+    let segments = path::segments(head.uri.path())?;
+    let query = Query::parse(head.uri.query())?;
+    let (resource, target) =
+        resource::find(&segments).ok_or_else(|| Refusal::routing(StatusCode::NOT_FOUND))?;
+    let acceptable = media::acceptable(&head.headers);
+    if head.method == Method::OPTIONS {
+        return Ok(Decision::Methods { allow: resource.allow, text: acceptable.text });
+    }
+    let endpoint =
+        resource.endpoint(&head.method).ok_or_else(|| Refusal::routing(StatusCode::METHOD_NOT_ALLOWED))?;
+    let declared = media::declared(&head.headers);
+    if resource.consumes_json {
+        match declared {
+            Declared::Nothing | Declared::Json => {}
+            Declared::Other => return Err(Refusal::routing(StatusCode::UNSUPPORTED_MEDIA_TYPE)),
+            Declared::Malformed => {
+                return Err(Refusal::bad_request(
+                    "The Content-Type is not a media type such as application/json",
+                ));
+            }
+        }
+    }
+    if acceptable.json.is_none() {
+        return Err(Refusal::routing(StatusCode::NOT_ACCEPTABLE));
+    }
+    Ok(Decision::Call { endpoint, target, query, declared: declared == Declared::Json })
+}
+
+fn host(head: &Parts) -> Option<String> {
+    let header = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    header.or(head.uri.authority().map(http::uri::Authority::as_str)).map(str::to_owned)
+}
+
+/// The body of a request that needs one.
+///
+/// # Errors
+/// When it is not declared as JSON, too large, too slow, or broken off.
+pub async fn read(body: Body, declared: bool) -> Result<Bytes, Refusal> {
+    let bytes = match timeout(BODY_DEADLINE, collect(body)).await {
+        Ok(collected) => collected?,
+        Err(_) => {
+            let message = format!("The request body did not arrive within {} s", BODY_DEADLINE.as_secs());
+            return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, message));
+        }
+    };
+    if !declared && !bytes.is_empty() {
+        return Err(Refusal::framework(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    }
+    Ok(bytes)
+}
+
+async fn collect(mut body: Body) -> Result<Bytes, Refusal> {
+    let (mut bytes, mut size) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|error| Refusal::bad_request(format!("The request body broke off: {error}")))?;
+        let data = frame.into_data().unwrap_or_default();
+        size += data.len();
+        if size <= BODY_MAX_BYTES {
+            bytes.extend_from_slice(&data);
+        } else if size > BODY_DISCARD_BYTES {
+            break;
+        }
+    }
+    if size > BODY_MAX_BYTES {
+        let message = format!("The request body is larger than {BODY_MAX_BYTES} bytes");
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message));
+    }
+    Ok(bytes.into())
+}
+
+/// Makes one gRPC call within Connect's 90 s.
+///
+/// # Errors
+/// What the service refuses; that it cannot be reached, or takes too long.
+pub async fn call<M, A, F>(message: M, method: impl FnOnce(tonic::Request<M>) -> F) -> Result<A, Refusal>
+where
+    F: Future<Output = Result<tonic::Response<A>, tonic::Status>>,
+{
+    call_within(CALL_DEADLINE, message, method).await
+}
+
+/// The same with another limit.
+///
+/// # Errors
+/// As `call`.
+pub async fn call_within<M, A, F>(
+    deadline: Duration,
+    message: M,
+    method: impl FnOnce(tonic::Request<M>) -> F,
+) -> Result<A, Refusal>
+where
+    F: Future<Output = Result<tonic::Response<A>, tonic::Status>>,
+{
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(deadline + CALL_DEADLINE_MARGIN);
+    match timeout(deadline, method(request)).await {
+        Ok(answered) => Ok(answered?.into_inner()),
+        Err(_) => Err(Refusal::timed_out()),
+    }
+}

@@ -1,0 +1,204 @@
+//! What can happen to the coordinator, and what it decides. Read these two enums first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use copyist_model::{
+    AssignmentEpoch, AssignmentId, ClusterId, ConnectorGeneration, ConnectorName, ConnectorSpec,
+    InstanceState, StoreRevision, TargetState, TaskLanes, TaskRevision, TopicName,
+};
+
+use super::view::{Holder, Write};
+
+/// Now, as two plain numbers: rights count on the first, calendars on the second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Now {
+    /// Milliseconds since the machine started, suspended time included (CLOCK_BOOTTIME).
+    pub boot_ms: u64,
+    /// Milliseconds since 1970.
+    pub wall_ms: u64,
+}
+
+/// Names a request that waits for its reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The commit in flight is stored.
+    Committed(StoreRevision),
+    /// The commit in flight was refused, because a key that it compared was not as expected. It left no trace.
+    Refused,
+    /// A management request.
+    Command(Ticket, Command),
+    /// An agent opened a session. Its lease was granted.
+    Hello { holder: Holder, rack: String, labels: BTreeMap<String, String> },
+    /// An agent's session ended.
+    SessionEnded(Holder),
+    /// An agent's lease ended.
+    LeaseEnded(Holder),
+    /// An agent states a part's state.
+    Reported { holder: Holder, id: AssignmentId, epoch: AssignmentEpoch, state: InstanceState, trace: String },
+    /// An agent runs a part no more, and will write nothing more for it.
+    Released { holder: Holder, id: AssignmentId, epoch: AssignmentEpoch },
+    /// A survey is complete.
+    Surveyed { holder: Holder, connector: ConnectorName, epoch: AssignmentEpoch, findings: Findings },
+    /// Time went by.
+    Tick,
+}
+
+/// A management request. Names were parsed, configs were not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    Create { request: RequestId, name: String, config: GivenConfig, initial: TargetState },
+    PutConfig { request: RequestId, name: ConnectorName, config: GivenConfig },
+    PatchConfig { request: RequestId, name: ConnectorName, changes: GivenConfig },
+    Delete { request: RequestId, name: ConnectorName },
+    SetTarget { request: RequestId, name: ConnectorName, target: TargetState },
+    Restart { name: ConnectorName, include_tasks: bool, only_failed: bool },
+    RestartTask { name: ConnectorName, task: i32 },
+}
+
+/// Names a write, so that a repeated one gets its first answer; empty: not repeatable.
+pub type RequestId = String;
+
+/// A config as sent: JSON null is a key without a value.
+pub type GivenConfig = BTreeMap<String, Option<String>>;
+
+/// What a survey found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings {
+    pub generation: ConnectorGeneration,
+    pub source: ClusterId,
+    pub destination: ClusterId,
+    pub topics: Vec<FoundTopic>,
+}
+
+/// A source topic whose destination is ready for lanes `0..partitions`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundTopic {
+    pub source: TopicName,
+    pub destination: TopicName,
+    pub partitions: u32,
+    /// Whether the user's list names it.
+    pub literal: bool,
+}
+
+/// What is to be done, in order. A commit is performed before the next one, and tells only once it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Decision {
+    pub commits: Vec<Commit>,
+}
+
+/// Writes that are stored together or not at all, then what is told because of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Commit {
+    /// Processes that must still hold their lease for this commit to be valid.
+    pub alive: Vec<Holder>,
+    /// Nothing to write: the sends go out at once.
+    pub writes: Vec<Write>,
+    pub sends: Vec<Send>,
+}
+
+impl Commit {
+    /// Writes in one commit: etcd takes 128 operations, comparisons included.
+    pub const WRITES_MAX: usize = 100;
+
+    #[must_use]
+    pub fn telling(send: Send) -> Self {
+        Self { sends: vec![send], ..Self::default() }
+    }
+
+    /// A row of commits for any number of writes, each valid alone; what is told follows the last.
+    #[must_use]
+    pub fn row(writes: Vec<Write>, sends: Vec<Send>) -> Vec<Self> {
+        let mut row: Vec<Self> = writes
+            .chunks(Self::WRITES_MAX)
+            .map(|writes| Self { writes: writes.to_vec(), ..Self::default() })
+            .collect();
+        match row.last_mut() {
+            Some(last) => last.sends = sends,
+            None => row.push(Self { sends, ..Self::default() }),
+        }
+        row
+    }
+}
+
+/// What somebody is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Send {
+    Reply(Ticket, Result<Answer, Failure>),
+    Statement(Holder, Statement),
+}
+
+/// What the leader states to an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Statement {
+    Run(Box<Run>),
+    Release { id: AssignmentId, epoch: AssignmentEpoch },
+    SetComplete,
+}
+
+/// What an agent should run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    pub id: AssignmentId,
+    pub epoch: AssignmentEpoch,
+    pub revision: TaskRevision,
+    pub generation: ConnectorGeneration,
+    pub spec: Arc<ConnectorSpec>,
+    pub lanes: TaskLanes,
+    pub paused: bool,
+    /// Whether former holders may still have a right.
+    pub follows_unreleased: bool,
+}
+
+/// The answer to a request that succeeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    Done,
+    /// The connector as it is now, with the tasks known before.
+    Info {
+        created: bool,
+        info: Info,
+    },
+    /// The planned status of a restart.
+    Status(StatusView),
+}
+
+/// Connect's ConnectorInfo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    pub name: ConnectorName,
+    pub config: BTreeMap<String, String>,
+    pub tasks: Vec<u32>,
+}
+
+/// Connect's ConnectorStateInfo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusView {
+    pub name: ConnectorName,
+    pub connector: super::view::Status,
+    pub tasks: Vec<(u32, super::view::Status)>,
+}
+
+/// Why a request failed, by what the caller can do. The text is Connect's where Connect has one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// The name is taken.
+    #[error("{0}")]
+    AlreadyExists(String),
+    /// The request is wrong; the text says how.
+    #[error("{0}")]
+    Invalid(String),
+    /// Something else is under way; try again.
+    #[error("{0}")]
+    Conflict(String),
+    /// The coordinator lost its store or stops; whether the write happened is not known.
+    #[error("{0}")]
+    Unavailable(String),
+}

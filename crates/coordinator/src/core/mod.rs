@@ -1,0 +1,288 @@
+//! The coordinator's decisions, pure: no async, no clock, no I/O, no randomness, ordered maps.
+//!
+//! [`Core::step`] takes one event and says what to store and whom to tell. Its [`View`] is what the store holds,
+//! and changes only when a commit is reported stored; all else here is soft: what sessions say, who waits.
+//!
+//! Read [`event`] first, then `requests` (what users ask), `reconcile` (what follows from what is stored),
+//! `statements` (what agents are told), `read` (what is shown). Invariants:
+//! - one commit is in flight; nothing is planned on top of what is not stored (`Core::decide`);
+//! - nobody is told what is not stored (`Commit`: sends follow writes);
+//! - tasks of another generation than the config's are released before new ones are made
+//!   (`reconcile::outdated`);
+//! - growth only adds (`growth::grow`);
+//! - a delete or a stop is answered once every holder confirmed (`Core::settle`).
+
+pub mod event;
+pub mod growth;
+pub mod placement;
+pub mod read;
+mod reconcile;
+mod requests;
+pub mod rules;
+mod statements;
+pub mod view;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use copyist_model::{AgentId, AssignmentEpoch, AssignmentId, ConnectorName, InstanceState};
+
+pub use event::{
+    Answer, Command, Commit, Decision, Event, Failure, Findings, FoundTopic, GivenConfig, Info, Now,
+    RequestId, Run, Send, Statement, StatusView, Ticket,
+};
+use rules::Verdict;
+use statements::Session;
+pub use view::{Holder, Status, View, Write};
+
+/// The coordinator's state and decisions.
+#[derive(Debug, Default)]
+pub struct Core {
+    view: View,
+    /// The writes of the commits in flight, in the order in which they are performed.
+    in_flight: VecDeque<Vec<Write>>,
+    /// The command that the commits in flight are for; it is planned again if one is refused.
+    current: Option<(Ticket, Command)>,
+    inbox: VecDeque<(Ticket, Command)>,
+    /// Commands that are stored and wait for releases.
+    waiting: BTreeMap<Ticket, Waiting>,
+    sessions: BTreeMap<AgentId, Session>,
+    /// Leases that ended and are still in the view.
+    leases_ended: BTreeMap<AgentId, Holder>,
+    /// Confirmed releases that are still in the view.
+    released: BTreeMap<AssignmentId, AssignmentEpoch>,
+    /// Surveys not yet turned into tasks.
+    findings: BTreeMap<ConnectorName, Findings>,
+    /// Why a connector may not copy what its survey found.
+    conflicts: BTreeMap<ConnectorName, String>,
+    /// What a user should know about what a survey found.
+    notes: BTreeMap<ConnectorName, String>,
+    /// The last word of an agent on each part.
+    reported: BTreeMap<AssignmentId, (AssignmentEpoch, Status)>,
+}
+
+/// A command that is stored and waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Waiting {
+    name: ConnectorName,
+    request: RequestId,
+    until: Until,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    Deleted,
+    Stopped,
+}
+
+impl Core {
+    /// A new term, over what the store holds.
+    #[must_use]
+    pub fn new(view: View) -> Self {
+        Self { view, ..Self::default() }
+    }
+
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Takes what happened, says what to do about it.
+    pub fn step(&mut self, now: Now, event: Event) -> Decision {
+        match event {
+            Event::Committed(revision) => {
+                for write in self.in_flight.pop_front().unwrap_or_default() {
+                    self.view.apply(revision, write);
+                }
+                if self.in_flight.is_empty() {
+                    self.current = None;
+                }
+            }
+            Event::Refused => {
+                self.in_flight.clear();
+                self.current.take().into_iter().for_each(|command| self.inbox.push_front(command));
+            }
+            Event::Command(ticket, command) => self.inbox.push_back((ticket, command)),
+            Event::Hello { holder, rack, labels } => {
+                self.leases_ended.remove(&holder.agent);
+                self.sessions.insert(holder.agent.clone(), Session::new(holder, rack, labels));
+            }
+            Event::SessionEnded(holder) => self.end_session(&holder),
+            Event::LeaseEnded(holder) => {
+                self.end_session(&holder);
+                self.leases_ended.insert(holder.agent.clone(), holder);
+            }
+            Event::Reported { holder, id, epoch, state, trace } => {
+                if self.holds(&holder, &id, epoch) {
+                    let status = Status::new(state, Some(holder.agent), trace);
+                    self.reported.insert(id, (epoch, status));
+                }
+            }
+            Event::Released { holder, id, epoch } => {
+                if self.holds(&holder, &id, epoch) {
+                    self.released.insert(id, epoch);
+                }
+            }
+            Event::Surveyed { holder, connector, epoch, findings } => {
+                if self.holds(&holder, &AssignmentId::survey(&connector), epoch) {
+                    self.surveyed(connector, findings);
+                }
+            }
+            Event::Tick => return self.decide(now, true),
+        }
+        self.decide(now, false)
+    }
+
+    fn decide(&mut self, now: Now, tick: bool) -> Decision {
+        let mut decision = Decision::default();
+        while self.in_flight.is_empty()
+            && let Some((ticket, command)) = self.inbox.pop_front()
+        {
+            let (writes, sends) = self.plan(now, ticket, &command);
+            if !writes.is_empty() {
+                self.current = Some((ticket, command));
+            }
+            self.begin(Commit::row(writes, sends), &mut decision);
+        }
+        if self.in_flight.is_empty() {
+            let commit = self.reconcile(now, tick);
+            self.begin(vec![commit], &mut decision);
+        }
+        let mut sends = self.settle();
+        sends.extend(self.statements());
+        if !sends.is_empty() {
+            // Told on the grounds of what is stored already: these need not wait for the commit in flight.
+            decision.commits.insert(0, Commit { sends, ..Commit::default() });
+        }
+        decision
+    }
+
+    fn begin(&mut self, commits: Vec<Commit>, decision: &mut Decision) {
+        for commit in commits {
+            if !commit.writes.is_empty() {
+                self.in_flight.push_back(commit.writes.clone());
+            }
+            if !commit.writes.is_empty() || !commit.sends.is_empty() {
+                decision.commits.push(commit);
+            }
+        }
+    }
+
+    /// Answers what waited for releases, once the view shows that they are done.
+    fn settle(&mut self) -> Vec<Send> {
+        let view = &self.view;
+        let done = |waiting: &Waiting| match waiting.until {
+            Until::Deleted => !view.connectors.contains_key(&waiting.name),
+            Until::Stopped => view.connectors.get(&waiting.name).is_none_or(|connector| {
+                // A stop that was overtaken by a resume is answered as well: it was carried out, or is void.
+                connector.target != copyist_model::TargetState::Stopped
+                    || (view.assignments_of(&waiting.name).next().is_none()
+                        && view.tasks_of(&waiting.name).next().is_none())
+            }),
+        };
+        // A command that is not stored yet cannot be done.
+        let unstored = self.current.as_ref().map(|(ticket, _)| *ticket);
+        let settled: Vec<Ticket> = self
+            .waiting
+            .iter()
+            .filter(|(ticket, waiting)| Some(**ticket) != unstored && done(waiting))
+            .map(|(ticket, _)| *ticket)
+            .collect();
+        settled
+            .into_iter()
+            .map(|ticket| {
+                self.waiting.remove(&ticket);
+                Send::Reply(ticket, Ok(Answer::Done))
+            })
+            .collect()
+    }
+
+    fn holds(&self, holder: &Holder, id: &AssignmentId, epoch: AssignmentEpoch) -> bool {
+        let current = self.view.assignments.get(id);
+        current.is_some_and(|assignment| assignment.epoch == epoch && assignment.holder == *holder)
+    }
+
+    fn end_session(&mut self, holder: &Holder) {
+        if self.sessions.get(&holder.agent).is_some_and(|session| session.holder == *holder) {
+            self.sessions.remove(&holder.agent);
+        }
+    }
+
+    /// Weighs what a survey found against the other connectors; a conflict fails the connector.
+    fn surveyed(&mut self, name: ConnectorName, findings: Findings) {
+        let current = |connector: &view::Connector| connector.generation == findings.generation;
+        if !self.view.connectors.get(&name).is_some_and(current) {
+            return;
+        }
+        let found = self.without_own_products(findings);
+        match rules::judge(&name, &wanted_edges(&found), &self.edges_without(&name)) {
+            Verdict::Conflict(text) => {
+                self.conflicts.insert(name, text);
+            }
+            Verdict::Fine { shared } => {
+                self.conflicts.remove(&name);
+                self.notes.remove(&name);
+                if let Some((place, others)) = shared.first_key_value() {
+                    let others: Vec<&str> = others.iter().map(ConnectorName::as_str).collect();
+                    let note = format!("topic {} is shared with connector {}", place.1, others.join(", "));
+                    self.notes.insert(name.clone(), note);
+                }
+                self.findings.insert(name, found);
+            }
+        }
+    }
+
+    /// On one cluster, what some connector of this fleet makes is no source, unless the user named it.
+    fn without_own_products(&self, mut findings: Findings) -> Findings {
+        if findings.source == findings.destination {
+            let made: std::collections::BTreeSet<rules::Place> = self
+                .view
+                .connectors
+                .keys()
+                .flat_map(|name| self.edges_of(name))
+                .map(|(_, destination)| destination)
+                .collect();
+            let source = findings.source.clone();
+            findings
+                .topics
+                .retain(|topic| topic.literal || !made.contains(&(source.clone(), topic.source.clone())));
+        }
+        findings
+    }
+
+    fn edges_without(&self, name: &ConnectorName) -> BTreeMap<ConnectorName, rules::Edges> {
+        let others = self.view.connectors.keys().filter(|other| *other != name);
+        others.map(|other| (other.clone(), self.edges_of(other))).collect()
+    }
+
+    fn edges_of(&self, name: &ConnectorName) -> rules::Edges {
+        let Some((source, destination)) =
+            self.view.connectors.get(name).and_then(|connector| connector.clusters.clone())
+        else {
+            return rules::Edges::new();
+        };
+        let topics = self.view.tasks_of(name).flat_map(|(_, task)| task.lanes.0.iter());
+        topics
+            .map(|(topic, lanes)| {
+                ((source.clone(), topic.clone()), (destination.clone(), lanes.destination.clone()))
+            })
+            .collect()
+    }
+}
+
+fn wanted_edges(findings: &Findings) -> rules::Edges {
+    let edge = |topic: &FoundTopic| {
+        (
+            (findings.source.clone(), topic.source.clone()),
+            (findings.destination.clone(), topic.destination.clone()),
+        )
+    };
+    findings.topics.iter().map(edge).collect()
+}
+
+/// Whether an instance needs a restart to go on.
+fn is_failed(status: &Status) -> bool {
+    status.state == InstanceState::Failed
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! What is shown of the view and of what agents said last.
+
+use copyist_model::{AssignmentId, ConnectorName, InstanceState, Part, TargetState, TaskId};
+
+use super::Core;
+use super::event::{Info, StatusView};
+use super::view::{Connector, Status};
+
+impl Core {
+    /// Connect's ConnectorInfo.
+    #[must_use]
+    pub fn info(&self, name: &ConnectorName) -> Option<Info> {
+        let connector = self.view.connectors.get(name)?;
+        let tasks = self.view.tasks_of(name).map(|(number, _)| number).collect();
+        Some(Info { name: name.clone(), config: connector.config.clone(), tasks })
+    }
+
+    /// Connect's ConnectorStateInfo.
+    #[must_use]
+    pub fn status(&self, name: &ConnectorName) -> Option<StatusView> {
+        let connector = self.view.connectors.get(name)?;
+        let tasks = self.view.tasks_of(name).map(|(number, _)| {
+            let id = AssignmentId::task(name, number);
+            (number, self.shown(&id).unwrap_or_else(|| self.unassigned(&id)))
+        });
+        let survey = AssignmentId::survey(name);
+        Some(StatusView {
+            name: name.clone(),
+            connector: self.connector_status(&survey, connector),
+            tasks: tasks.collect(),
+        })
+    }
+
+    /// The status of one task.
+    #[must_use]
+    pub fn task_status(&self, name: &ConnectorName, task: i32) -> Option<Status> {
+        let number = u32::try_from(task).ok()?;
+        self.view.tasks.get(&TaskId { connector: name.clone(), number })?;
+        let id = AssignmentId::task(name, number);
+        Some(self.shown(&id).unwrap_or_else(|| self.unassigned(&id)))
+    }
+
+    /// What is shown of a part that exists; nothing for one that does not.
+    pub(super) fn current_status(&self, id: &AssignmentId) -> Option<Status> {
+        let connector = self.view.connectors.get(&id.connector)?;
+        match id.part {
+            Part::Survey => Some(self.connector_status(id, connector)),
+            Part::Task(number) => {
+                let task = TaskId { connector: id.connector.clone(), number };
+                self.view.tasks.get(&task)?;
+                Some(self.shown(id).unwrap_or_else(|| self.unassigned(id)))
+            }
+        }
+    }
+
+    fn connector_status(&self, survey: &AssignmentId, connector: &Connector) -> Status {
+        let name = &survey.connector;
+        let stored_agent = || self.view.statuses.get(survey).and_then(|status| status.agent.clone());
+        if let Err(why) = &connector.spec {
+            let trace = format!("the stored config is not valid for this version: {why}");
+            return Status::new(InstanceState::Failed, stored_agent(), trace);
+        }
+        if connector.target == TargetState::Stopped && self.view.assignments_of(name).next().is_none() {
+            return Status::new(InstanceState::Stopped, stored_agent(), String::new());
+        }
+        let mut status = self.shown(survey).unwrap_or_else(|| self.unassigned(survey));
+        if let Some(conflict) = self.conflicts.get(name)
+            && status.state == InstanceState::Running
+        {
+            return Status::new(InstanceState::Failed, status.agent, conflict.clone());
+        }
+        let notes =
+            connector.warnings.iter().chain(self.notes.get(name)).map(|note| format!("warning: {note}"));
+        let lines: Vec<String> =
+            std::iter::once(status.trace).filter(|trace| !trace.is_empty()).chain(notes).collect();
+        status.trace = lines.join("\n");
+        Status::new(status.state, status.agent, status.trace)
+    }
+
+    /// What the holder of a part said last under the assignment that is current.
+    fn shown(&self, id: &AssignmentId) -> Option<Status> {
+        let epoch = self.view.assignments.get(id)?.epoch;
+        let (said_under, status) = self.reported.get(id)?;
+        (*said_under == epoch).then(|| status.clone())
+    }
+
+    fn unassigned(&self, id: &AssignmentId) -> Status {
+        match self.view.assignments.get(id) {
+            Some(assignment) => {
+                let agent = assignment.holder.agent.clone();
+                let trace = format!("assigned to {agent}, which has not reported yet");
+                Status::new(InstanceState::Unassigned, Some(agent), trace)
+            }
+            None => {
+                let last = self.view.statuses.get(id).and_then(|status| status.agent.clone());
+                Status::new(InstanceState::Unassigned, last, "waits for an agent".to_owned())
+            }
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! What follows from what is stored: agents come and go, releases are carried out, tasks are made and placed.
+//! Each call plans one bounded commit; the next one goes on from there until nothing is left to do.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use copyist_model::{
+    AgentId, AssignmentEpoch, AssignmentId, ConnectorName, LaneStart, Part, TargetState, TaskId, TaskLanes,
+    TaskRevision, TopicName,
+};
+
+use super::event::{Answer, Commit, Findings, Now};
+use super::growth::{NewLane, grow};
+use super::placement::place;
+use super::requests::remember;
+use super::statements::should_run;
+use super::view::{Agent, Assignment, Connector, Holder, Task, Write};
+use super::{Core, Until};
+
+/// The writes of one commit, up to its bound.
+#[derive(Default)]
+struct Batch {
+    writes: Vec<Write>,
+    alive: BTreeSet<Holder>,
+}
+
+impl Batch {
+    fn has_room(&self) -> bool {
+        self.writes.len() < Commit::WRITES_MAX
+    }
+
+    /// Adds what fits of `writes`; says whether all did.
+    fn extend(&mut self, writes: impl IntoIterator<Item = Write>) -> bool {
+        for write in writes {
+            if !self.has_room() {
+                return false;
+            }
+            self.writes.push(write);
+        }
+        true
+    }
+}
+
+impl Core {
+    pub(super) fn reconcile(&mut self, now: Now, tick: bool) -> Commit {
+        let mut batch = Batch::default();
+        batch.extend(self.agents_that_changed());
+        batch.extend(self.confirmed_releases());
+        let names: Vec<ConnectorName> = self.view.connectors.keys().cloned().collect();
+        for name in &names {
+            if batch.has_room() {
+                self.carry_on(now, name, &mut batch);
+            }
+        }
+        // Placed once the rest is stored: a part may be going in the same commit.
+        if batch.writes.is_empty() {
+            self.forget_applied_findings();
+            self.place_parts(&mut batch);
+        }
+        if tick {
+            batch.extend(self.statuses_that_changed());
+            batch.extend(self.expired_requests(now));
+        }
+        Commit { alive: batch.alive.into_iter().collect(), writes: batch.writes, sends: Vec::new() }
+    }
+
+    fn agents_that_changed(&mut self) -> Vec<Write> {
+        let gone = std::mem::take(&mut self.leases_ended);
+        self.leases_ended = gone.into_iter().filter(|(_, holder)| self.is_alive(holder)).collect();
+        let ended = self.leases_ended.keys().map(|agent| Write::Agent(agent.clone(), None));
+        let new = self.sessions.values().filter(|session| !self.is_alive(&session.holder)).map(|session| {
+            let agent = Agent {
+                incarnation: session.holder.incarnation.clone(),
+                rack: session.rack.clone(),
+                labels: session.labels.clone(),
+            };
+            Write::Agent(session.holder.agent.clone(), Some(agent))
+        });
+        ended.chain(new).collect()
+    }
+
+    fn confirmed_releases(&mut self) -> Vec<Write> {
+        let assignments = &self.view.assignments;
+        let current = |id: &AssignmentId, epoch: &AssignmentEpoch| {
+            assignments.get(id).is_some_and(|assignment| assignment.epoch == *epoch)
+        };
+        self.released.retain(|id, epoch| current(id, epoch));
+        self.released.keys().map(|id| Write::Assignment(id.clone(), None)).collect()
+    }
+
+    /// The next step in the life of one connector.
+    fn carry_on(&self, now: Now, name: &ConnectorName, batch: &mut Batch) {
+        let Some(connector) = self.view.connectors.get(name) else { return };
+        let mut held = self.view.assignments_of(name).map(|(id, _)| id.part);
+        if connector.deleting {
+            if held.next().is_none() && batch.extend(self.without_tasks(name)) {
+                batch.extend(self.deletion(now, name));
+            }
+        } else if connector.target == TargetState::Stopped {
+            if held.next().is_none() {
+                batch.extend(self.without_tasks(name));
+            }
+        } else if !connector.tasks_are_current() {
+            if held.all(|part| part == Part::Survey) && batch.extend(self.without_tasks(name)) {
+                batch.extend([outdated(name, connector)]);
+            }
+        } else if connector.target == TargetState::Running
+            && let Some(findings) = self.findings.get(name)
+        {
+            self.growth(name, connector, findings, batch);
+        }
+    }
+
+    fn without_tasks(&self, name: &ConnectorName) -> Vec<Write> {
+        let statuses = self
+            .view
+            .statuses
+            .range(AssignmentId::task(name, 0)..=AssignmentId::task(name, u32::MAX))
+            .map(|(id, _)| Write::Status(id.clone(), None));
+        let tasks = self.view.tasks_of(name).map(|(number, _)| {
+            let id = TaskId { connector: name.clone(), number };
+            Write::Task(id, None)
+        });
+        statuses.chain(tasks).collect()
+    }
+
+    /// The end of a connector, with the answers for whoever repeats the delete. Its positions stay, as in
+    /// Connect: a connector of the same name goes on from them.
+    fn deletion(&self, now: Now, name: &ConnectorName) -> Vec<Write> {
+        let waiting =
+            self.waiting.values().filter(|waiting| waiting.until == Until::Deleted && waiting.name == *name);
+        let answers = waiting.filter_map(|waiting| remember(now, &waiting.request, &Answer::Done));
+        let survey = AssignmentId::survey(name);
+        let status = self.view.statuses.contains_key(&survey).then_some(Write::Status(survey, None));
+        answers.chain(status).chain([Write::Connector(name.clone(), None)]).collect()
+    }
+
+    /// Turns what a survey found into tasks. Whether the survey was the first is stored last, so that a row of
+    /// commits gives all its lanes the same start.
+    fn growth(&self, name: &ConnectorName, connector: &Connector, findings: &Findings, batch: &mut Batch) {
+        let Ok(spec) = &connector.spec else { return };
+        if findings.generation != connector.generation {
+            return;
+        }
+        let tasks: BTreeMap<u32, &Task> = self.view.tasks_of(name).collect();
+        let start = if connector.surveyed { LaneStart::Earliest } else { LaneStart::Reset };
+        let new = new_lanes(&tasks, findings, start);
+        let lanes: BTreeMap<u32, TaskLanes> =
+            tasks.iter().map(|(number, task)| (*number, task.lanes.clone())).collect();
+        let grown = grow(&lanes, &new, spec.tasks_bound()).into_iter().map(|(number, lanes)| {
+            let revision = tasks.get(&number).map_or(TaskRevision(1), |task| task.revision.next());
+            let task = Task { revision, generation: connector.generation, lanes };
+            Write::Task(TaskId { connector: name.clone(), number }, Some(task))
+        });
+        let clusters = Some((findings.source.clone(), findings.destination.clone()));
+        if batch.extend(grown) && (!connector.surveyed || connector.clusters != clusters) {
+            let after = Connector { surveyed: true, clusters, ..connector.clone() };
+            batch.extend([Write::Connector(name.clone(), Some(Box::new(after)))]);
+        }
+    }
+
+    /// Gives parts without a living holder to agents.
+    fn place_parts(&self, batch: &mut Batch) {
+        let mut load = self.load();
+        let parts = self.view.connectors.iter().flat_map(|(name, connector)| {
+            let tasks = self.view.tasks_of(name).map(|(number, _)| AssignmentId::task(name, number));
+            std::iter::once(AssignmentId::survey(name))
+                .chain(tasks)
+                .filter(|id| should_run(connector, id.part))
+                .collect::<Vec<_>>()
+        });
+        for id in parts {
+            let current = self.view.assignments.get(&id);
+            if current.is_some_and(|assignment| self.is_alive(&assignment.holder)) {
+                continue;
+            }
+            let Some(agent) = place(&load) else { return };
+            let Some(living) = self.view.agents.get(&agent) else { return };
+            let holder = Holder { agent: agent.clone(), incarnation: living.incarnation.clone() };
+            let mut former = current.map(|lost| lost.former.clone()).unwrap_or_default();
+            former.extend(current.map(|lost| (lost.holder.clone(), lost.epoch)));
+            *load.entry(agent).or_default() += self.weight(&id);
+            batch.alive.insert(holder.clone());
+            let assignment = Assignment { holder, epoch: AssignmentEpoch::default(), former };
+            if !batch.extend([Write::Assignment(id, Some(assignment))]) {
+                return;
+            }
+        }
+    }
+
+    /// Findings that a running connector had no more use for are applied in full.
+    fn forget_applied_findings(&mut self) {
+        let connectors = &self.view.connectors;
+        self.findings.retain(|name, _| {
+            connectors.get(name).is_some_and(|connector| {
+                connector.target != TargetState::Running || !connector.tasks_are_current()
+            })
+        });
+    }
+
+    fn load(&self) -> BTreeMap<AgentId, usize> {
+        let connected = |agent: &&AgentId| self.sessions.contains_key(*agent);
+        let mut load: BTreeMap<AgentId, usize> =
+            self.view.agents.keys().filter(connected).map(|agent| (agent.clone(), 0)).collect();
+        for (id, assignment) in &self.view.assignments {
+            if let Some(lanes) = load.get_mut(&assignment.holder.agent) {
+                *lanes += self.weight(id);
+            }
+        }
+        load
+    }
+
+    fn weight(&self, id: &AssignmentId) -> usize {
+        match id.part {
+            Part::Survey => 1,
+            Part::Task(number) => {
+                let task = self.view.tasks.get(&TaskId { connector: id.connector.clone(), number });
+                task.map_or(0, |task| task.lanes.len())
+            }
+        }
+    }
+
+    fn statuses_that_changed(&self) -> Vec<Write> {
+        let tasks = self.view.tasks.keys().map(|task| AssignmentId::task(&task.connector, task.number));
+        let surveys = self.view.connectors.keys().map(AssignmentId::survey);
+        surveys
+            .chain(tasks)
+            .filter_map(|id| {
+                let status = self.current_status(&id)?;
+                (self.view.statuses.get(&id) != Some(&status)).then_some(Write::Status(id, Some(status)))
+            })
+            .collect()
+    }
+
+    fn expired_requests(&self, now: Now) -> Vec<Write> {
+        let expired = self.view.requests.iter().filter(|(_, kept)| kept.expires_at_ms <= now.wall_ms);
+        expired.map(|(id, _)| Write::Request(id.clone(), None)).collect()
+    }
+}
+
+/// The connector once its tasks of an older generation are gone: its next survey is a first one again.
+fn outdated(name: &ConnectorName, connector: &Connector) -> Write {
+    let after = Connector { tasks_generation: connector.generation, surveyed: false, ..connector.clone() };
+    Write::Connector(name.clone(), Some(Box::new(after)))
+}
+
+fn new_lanes(tasks: &BTreeMap<u32, &Task>, findings: &Findings, start: LaneStart) -> Vec<NewLane> {
+    let known: BTreeSet<(&TopicName, i32)> = tasks
+        .values()
+        .flat_map(|task| task.lanes.iter())
+        .map(|(topic, partition, _, _)| (topic, partition))
+        .collect();
+    let mut new = Vec::new();
+    for topic in &findings.topics {
+        for partition in 0..i32::try_from(topic.partitions).unwrap_or(i32::MAX) {
+            if !known.contains(&(&topic.source, partition)) {
+                let (source, destination) = (topic.source.clone(), topic.destination.clone());
+                new.push(NewLane { source, destination, partition, start });
+            }
+        }
+    }
+    new
+}

@@ -1,0 +1,132 @@
+//! The rules between connectors: no cycles, nothing copied twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use copyist_model::{ClusterId, ConnectorName, TopicName};
+
+/// A topic of a cluster.
+pub type Place = (ClusterId, TopicName);
+
+/// What one connector copies: source to destination.
+pub type Edges = BTreeSet<(Place, Place)>;
+
+/// What the rules say about the edges that a connector wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Fine {
+        /// Destinations that other source topics are copied into as well, with who does it.
+        shared: BTreeMap<Place, BTreeSet<ConnectorName>>,
+    },
+    /// The connector may not copy; the text names both connectors and what is wrong.
+    Conflict(String),
+}
+
+/// Judges what `name` wants against the connectors that were there before it.
+#[must_use]
+pub fn judge(name: &ConnectorName, wanted: &Edges, earlier: &BTreeMap<ConnectorName, Edges>) -> Verdict {
+    for (other, edges) in earlier {
+        if let Some((source, destination)) = wanted.intersection(edges).next() {
+            return Verdict::Conflict(format!(
+                "connector {name} would copy topic {} of cluster {} into topic {} of cluster {}, as connector {other} \
+                 already does; leave the topic out of one of them",
+                source.1, source.0, destination.1, destination.0
+            ));
+        }
+    }
+    if let Some(text) = cycle(name, wanted, earlier) {
+        return Verdict::Conflict(text);
+    }
+    let mut shared: BTreeMap<Place, BTreeSet<ConnectorName>> = BTreeMap::new();
+    for (_, destination) in wanted {
+        for (other, edges) in earlier {
+            if edges.iter().any(|(_, to)| to == destination) {
+                shared.entry(destination.clone()).or_default().insert(other.clone());
+            }
+        }
+    }
+    Verdict::Fine { shared }
+}
+
+/// The text of the first cycle that an edge of `wanted` closes, walking forward from its destination.
+fn cycle(name: &ConnectorName, wanted: &Edges, earlier: &BTreeMap<ConnectorName, Edges>) -> Option<String> {
+    let all = || {
+        let own = wanted.iter().map(move |edge| (name, edge));
+        own.chain(earlier.iter().flat_map(|(other, edges)| edges.iter().map(move |edge| (other, edge))))
+    };
+    for (source, destination) in wanted {
+        let mut seen = BTreeSet::from([destination]);
+        let mut open = vec![destination];
+        while let Some(place) = open.pop() {
+            for (by, (_, next)) in all().filter(|(_, (from, _))| from == place) {
+                if next == source {
+                    return Some(format!(
+                        "connector {name} would copy topic {} of cluster {} into topic {} of cluster {}, from where \
+                         connector {by} brings it back: each record would go round for ever; rename the copies \
+                         or leave the topic out of one of them",
+                        source.1, source.0, destination.1, destination.0
+                    ));
+                }
+                if seen.insert(next) {
+                    open.push(next);
+                }
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(text: &str) -> Place {
+        let (cluster, topic) = text.split_once(':').unwrap();
+        (cluster.parse().unwrap(), topic.parse().unwrap())
+    }
+
+    fn edges(texts: &[&str]) -> Edges {
+        texts.iter().map(|text| text.split_once('>').unwrap()).map(|(a, b)| (place(a), place(b))).collect()
+    }
+
+    fn judged(wanted: &[&str], earlier: &[(&str, &[&str])]) -> Verdict {
+        let earlier = earlier.iter().map(|(name, texts)| (name.parse().unwrap(), edges(texts))).collect();
+        judge(&"new".parse().unwrap(), &edges(wanted), &earlier)
+    }
+
+    fn conflict(verdict: Verdict) -> String {
+        match verdict {
+            Verdict::Conflict(text) => text,
+            Verdict::Fine { shared } => panic!("no conflict was seen: {shared:?}"),
+        }
+    }
+
+    #[test]
+    fn unrelated_copies_and_chains_are_fine() {
+        let fine = Verdict::Fine { shared: BTreeMap::new() };
+        assert_eq!(judged(&["A:t>B:t"], &[]), fine);
+        assert_eq!(judged(&["B:t>C:t"], &[("old", &["A:t>B:t"])]), fine);
+        assert_eq!(judged(&["B:t>A:t.back"], &[("old", &["A:t>B:t"])]), fine);
+    }
+
+    #[test]
+    fn the_same_copy_twice_is_refused_naming_both() {
+        let text = conflict(judged(&["A:t>B:t"], &[("old", &["A:t>B:t"])]));
+        assert!(text.contains("connector new") && text.contains("connector old"), "{text}");
+    }
+
+    #[test]
+    fn cycles_of_any_length_are_refused() {
+        conflict(judged(&["B:t>A:t"], &[("old", &["A:t>B:t"])]));
+        let text = conflict(judged(&["C:t>A:t"], &[("one", &["A:t>B:t"]), ("two", &["B:t>C:t"])]));
+        assert!(text.contains("connector two"), "{text}");
+        conflict(judged(&["A:a>A:b", "A:b>A:a"], &[]));
+    }
+
+    #[test]
+    fn different_sources_into_one_destination_make_it_shared() {
+        let Verdict::Fine { shared } = judged(&["A:t>C:t"], &[("old", &["B:t>C:t"])]) else {
+            panic!("refused")
+        };
+        assert_eq!(shared, BTreeMap::from([(place("C:t"), BTreeSet::from(["old".parse().unwrap()]))]));
+    }
+}

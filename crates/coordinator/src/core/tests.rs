@@ -1,0 +1,664 @@
+use std::collections::BTreeMap;
+
+use copyist_model::{ClusterId, InstanceState, LaneStart, StoreRevision, TargetState};
+
+use super::*;
+
+/// A store that takes every commit, unless told to refuse the next one; and everybody who is told something.
+struct World {
+    core: Core,
+    revision: u64,
+    refuse_next: bool,
+    commits: Vec<usize>,
+    replies: Vec<(u64, Result<Answer, Failure>)>,
+    statements: Vec<(String, Statement)>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            core: Core::new(View::default()),
+            revision: 0,
+            refuse_next: false,
+            commits: Vec::new(),
+            replies: Vec::new(),
+            statements: Vec::new(),
+        }
+    }
+
+    fn with_agent() -> Self {
+        let mut world = Self::new();
+        world.hello("a:1", "one");
+        world
+    }
+
+    fn feed(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let decision = self.core.step(Now::default(), event);
+            for commit in decision.commits {
+                if !commit.writes.is_empty() {
+                    if std::mem::take(&mut self.refuse_next) {
+                        events.push_back(Event::Refused);
+                        break;
+                    }
+                    self.revision += 1;
+                    self.commits.push(commit.writes.len());
+                    events.push_back(Event::Committed(StoreRevision(self.revision)));
+                }
+                for send in commit.sends {
+                    match send {
+                        Send::Reply(ticket, reply) => self.replies.push((ticket.0, reply)),
+                        Send::Statement(holder, statement) => {
+                            self.statements.push((holder.agent.to_string(), statement));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn hello(&mut self, agent: &str, incarnation: &str) {
+        let holder = holder(agent, incarnation);
+        self.feed(Event::Hello { holder, rack: String::new(), labels: BTreeMap::new() });
+    }
+
+    fn ask(&mut self, ticket: u64, command: Command) -> Option<Result<Answer, Failure>> {
+        self.feed(Event::Command(Ticket(ticket), command));
+        self.reply(ticket)
+    }
+
+    fn reply(&self, ticket: u64) -> Option<Result<Answer, Failure>> {
+        self.replies.iter().find(|(of, _)| *of == ticket).map(|(_, reply)| reply.clone())
+    }
+
+    fn create(&mut self, name: &str, extra: &[(&str, &str)]) {
+        let reply = self.ask(900, create(name, extra));
+        assert!(matches!(reply, Some(Ok(Answer::Info { created: true, .. }))), "{reply:?}");
+        self.replies.clear();
+    }
+
+    /// The survey of `name` finds topics, each with its partitions, and keeps their names.
+    fn survey(&mut self, name: &str, clusters: (&str, &str), topics: &[(&str, u32)]) {
+        let id = AssignmentId::survey(&connector(name));
+        let assignment = self.core.view.assignments[&id].clone();
+        let found = |(topic, partitions): &(&str, u32)| FoundTopic {
+            source: topic.parse().unwrap(),
+            destination: format!("{topic}.copy").parse().unwrap(),
+            partitions: *partitions,
+            literal: false,
+        };
+        let findings = Findings {
+            generation: self.core.view.connectors[&connector(name)].generation,
+            source: clusters.0.parse().unwrap(),
+            destination: clusters.1.parse().unwrap(),
+            topics: topics.iter().map(found).collect(),
+        };
+        let (holder, epoch) = (assignment.holder, assignment.epoch);
+        self.feed(Event::Surveyed { holder, connector: connector(name), epoch, findings });
+    }
+
+    fn report(&mut self, id: &AssignmentId, state: InstanceState, trace: &str) {
+        let Assignment { holder, epoch, .. } = self.core.view.assignments[id].clone();
+        self.feed(Event::Reported { holder, id: id.clone(), epoch, state, trace: trace.to_owned() });
+    }
+
+    /// Every part of `name` that was told to go confirms it.
+    fn confirm_releases(&mut self) {
+        let releases: Vec<_> = self
+            .statements
+            .drain(..)
+            .filter_map(|(_, statement)| match statement {
+                Statement::Release { id, epoch } => Some((id, epoch)),
+                Statement::Run(_) | Statement::SetComplete => None,
+            })
+            .collect();
+        for (id, epoch) in releases {
+            let Some(assignment) = self.core.view.assignments.get(&id).cloned() else { continue };
+            self.feed(Event::Released { holder: assignment.holder, id, epoch });
+        }
+    }
+
+    fn tasks(&self, name: &str) -> Vec<(u32, usize)> {
+        self.core.view.tasks_of(&connector(name)).map(|(number, task)| (number, task.lanes.len())).collect()
+    }
+
+    fn runs(&mut self) -> Vec<Run> {
+        let drained = self.statements.drain(..);
+        drained
+            .filter_map(|(_, statement)| match statement {
+                Statement::Run(run) => Some(*run),
+                Statement::Release { .. } | Statement::SetComplete => None,
+            })
+            .collect()
+    }
+
+    fn connector_state(&self, name: &str) -> (InstanceState, String) {
+        let shown = self.core.status(&connector(name)).unwrap().connector;
+        (shown.state, shown.trace)
+    }
+}
+
+use super::view::Assignment;
+
+fn connector(name: &str) -> ConnectorName {
+    name.parse().unwrap()
+}
+
+fn holder(agent: &str, incarnation: &str) -> Holder {
+    Holder { agent: agent.parse().unwrap(), incarnation: incarnation.to_owned() }
+}
+
+fn config(extra: &[(&str, &str)]) -> GivenConfig {
+    let base = [
+        ("connector.class", "EMRReplicatorSourceConnector"),
+        ("src.kafka.bootstrap.servers", "s:9092"),
+        ("topic.regex", ".*"),
+        ("topic.rename.format", "${topic}.copy"),
+    ];
+    let all = base.iter().chain(extra);
+    all.map(|(key, value)| ((*key).to_owned(), Some((*value).to_owned()))).collect()
+}
+
+fn create(name: &str, extra: &[(&str, &str)]) -> Command {
+    Command::Create {
+        request: String::new(),
+        name: name.to_owned(),
+        config: config(extra),
+        initial: TargetState::Running,
+    }
+}
+
+fn put(name: &str, extra: &[(&str, &str)]) -> Command {
+    Command::PutConfig { request: String::new(), name: connector(name), config: config(extra) }
+}
+
+fn target(name: &str, target: TargetState) -> Command {
+    Command::SetTarget { request: String::new(), name: connector(name), target }
+}
+
+fn delete(name: &str) -> Command {
+    Command::Delete { request: String::new(), name: connector(name) }
+}
+
+/// A connector `c` with two running tasks on one agent.
+fn running() -> World {
+    let mut world = World::with_agent();
+    world.create("c", &[]);
+    world.survey("c", ("S", "D"), &[("t", 2)]);
+    for number in 0..2 {
+        world.report(&AssignmentId::task(&connector("c"), number), InstanceState::Running, "");
+    }
+    world.report(&AssignmentId::survey(&connector("c")), InstanceState::Running, "");
+    world.statements.clear();
+    world
+}
+
+#[test]
+fn a_connector_becomes_a_survey_then_tasks_each_with_an_epoch_of_its_own() {
+    let mut world = World::with_agent();
+    world.create("c", &[]);
+    let runs = world.runs();
+    assert_eq!(runs.len(), 1);
+    assert_eq!(runs[0].id, AssignmentId::survey(&connector("c")));
+
+    world.survey("c", ("S", "D"), &[("t", 3)]);
+    assert_eq!(world.tasks("c"), [(0, 1), (1, 1), (2, 1)]);
+    let runs = world.runs();
+    let ids: Vec<_> = runs.iter().map(|run| run.id.to_string()).collect();
+    assert_eq!(ids, ["c/0", "c/1", "c/2"]);
+    for run in &runs {
+        assert_eq!(world.core.view.assignments[&run.id].epoch, run.epoch);
+        assert!(run.lanes.iter().all(|(_, _, _, start)| start == LaneStart::Reset));
+        assert!(!run.follows_unreleased);
+    }
+}
+
+#[test]
+fn without_an_agent_the_connector_waits_and_says_so() {
+    let mut world = World::new();
+    world.create("c", &[]);
+    assert_eq!(world.connector_state("c"), (InstanceState::Unassigned, "waits for an agent".to_owned()));
+    world.hello("a:1", "one");
+    assert_eq!(world.runs().len(), 1);
+}
+
+#[test]
+fn a_name_is_taken_once_and_an_invalid_config_is_said_first() {
+    let mut world = World::with_agent();
+    world.create("c", &[]);
+    let again = world.ask(1, create("c", &[]));
+    assert_eq!(again, Some(Err(Failure::AlreadyExists("Connector c already exists".to_owned()))));
+    let invalid = world.ask(2, create("c", &[("tasks.max", "0")]));
+    assert!(matches!(invalid, Some(Err(Failure::Invalid(_)))), "{invalid:?}");
+}
+
+#[test]
+fn a_survey_said_twice_changes_nothing_and_growth_only_adds() {
+    let mut world = running();
+    let commits = world.commits.len();
+    world.survey("c", ("S", "D"), &[("t", 2)]);
+    assert_eq!(world.commits.len(), commits, "the same findings were stored again");
+
+    world.survey("c", ("S", "D"), &[("t", 3), ("u", 1)]);
+    assert_eq!(world.tasks("c"), [(0, 1), (1, 1), (2, 1), (3, 1)]);
+    let starts: Vec<LaneStart> = world
+        .runs()
+        .iter()
+        .flat_map(|run| run.lanes.iter().map(|(_, _, _, start)| start).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(starts, [LaneStart::Earliest, LaneStart::Earliest], "found later starts at the earliest");
+
+    world.survey("c", ("S", "D"), &[]);
+    assert_eq!(world.tasks("c").len(), 4, "absence removes no lane");
+}
+
+#[test]
+fn many_tasks_are_a_row_of_small_commits_and_all_lanes_of_the_first_survey_start_alike() {
+    let mut world = World::with_agent();
+    world.create("c", &[]);
+    world.survey("c", ("S", "D"), &[("t", 600)]);
+    assert_eq!(world.tasks("c").len(), 256);
+    assert_eq!(world.tasks("c").iter().map(|(_, lanes)| lanes).sum::<usize>(), 600);
+    assert!(world.commits.iter().all(|writes| *writes <= Commit::WRITES_MAX), "{:?}", world.commits);
+    let lanes = world.core.view.tasks.values().flat_map(|task| task.lanes.iter());
+    assert!(lanes.into_iter().all(|(_, _, _, start)| start == LaneStart::Reset));
+    assert_eq!(world.core.view.assignments.len(), 257);
+}
+
+#[test]
+fn tasks_max_bounds_and_a_task_that_grows_keeps_its_epoch() {
+    let mut world = World::with_agent();
+    world.create("c", &[("tasks.max", "1")]);
+    world.survey("c", ("S", "D"), &[("t", 2)]);
+    let before = world.runs().pop().unwrap();
+    world.survey("c", ("S", "D"), &[("t", 3)]);
+    let after = world.runs().pop().unwrap();
+    assert_eq!(world.tasks("c"), [(0, 3)]);
+    assert_eq!(after.epoch, before.epoch);
+    assert!(after.revision > before.revision);
+}
+
+#[test]
+fn a_change_that_tasks_can_take_reaches_them_as_a_revision() {
+    let mut world = running();
+    world.ask(1, put("c", &[("topic.poll.interval.ms", "5000")]));
+    let runs = world.runs();
+    assert_eq!(runs.len(), 3, "survey and both tasks");
+    assert!(runs.iter().all(|run| run.spec.poll_interval.as_millis() == 5000));
+    assert_eq!(world.core.view.connectors[&connector("c")].generation.0, 1);
+}
+
+#[test]
+fn a_config_that_means_the_same_touches_no_task() {
+    let mut world = running();
+    world.ask(1, put("c", &[("whatever", "1")]));
+    assert_eq!(world.runs().len(), 1, "only the survey is told");
+    assert_eq!(world.core.view.connectors[&connector("c")].config["whatever"], "1");
+}
+
+#[test]
+fn a_new_generation_releases_all_tasks_before_it_makes_new_ones() {
+    let mut world = running();
+    world.ask(1, put("c", &[("tasks.max", "1")]));
+    let told: Vec<_> = world.statements.iter().map(|(_, statement)| statement.clone()).collect();
+    let releases = told.iter().filter(|statement| matches!(statement, Statement::Release { .. })).count();
+    assert_eq!(releases, 2, "{told:?}");
+    world.survey("c", ("S", "D"), &[("t", 2)]);
+    assert_eq!(world.tasks("c").len(), 2, "the old tasks are shown until they are released");
+
+    world.confirm_releases();
+    assert_eq!(world.tasks("c"), [(0, 2)]);
+    let runs = world.runs();
+    assert_eq!(runs.len(), 1);
+    assert_eq!(runs[0].generation.0, 2);
+}
+
+#[test]
+fn findings_of_an_older_generation_are_dropped() {
+    let mut world = running();
+    let old = world.core.view.connectors[&connector("c")].generation;
+    world.ask(1, put("c", &[("topic.regex", "u")]));
+    world.confirm_releases();
+    let assignment = world.core.view.assignments[&AssignmentId::survey(&connector("c"))].clone();
+    let findings = Findings {
+        generation: old,
+        source: "S".parse().unwrap(),
+        destination: "D".parse().unwrap(),
+        topics: vec![FoundTopic {
+            source: "t".parse().unwrap(),
+            destination: "t.copy".parse().unwrap(),
+            partitions: 1,
+            literal: false,
+        }],
+    };
+    let (holder, epoch) = (assignment.holder, assignment.epoch);
+    world.feed(Event::Surveyed { holder, connector: connector("c"), epoch, findings });
+    assert_eq!(world.tasks("c"), []);
+}
+
+#[test]
+fn pausing_keeps_the_tasks_and_their_epochs() {
+    let mut world = running();
+    assert_eq!(world.ask(1, target("c", TargetState::Paused)), Some(Ok(Answer::Done)));
+    let runs = world.runs();
+    assert_eq!(runs.len(), 3);
+    assert!(runs.iter().all(|run| run.paused));
+    world.ask(2, target("c", TargetState::Running));
+    let resumed = world.runs();
+    assert!(resumed.iter().all(|run| !run.paused));
+    assert_eq!(resumed[0].epoch, runs[0].epoch);
+}
+
+#[test]
+fn a_connector_created_paused_has_no_tasks_until_it_is_resumed() {
+    let mut world = World::with_agent();
+    let command = Command::Create {
+        request: String::new(),
+        name: "c".to_owned(),
+        config: config(&[]),
+        initial: TargetState::Paused,
+    };
+    world.ask(1, command);
+    world.survey("c", ("S", "D"), &[("t", 2)]);
+    assert_eq!(world.tasks("c"), []);
+    world.ask(2, target("c", TargetState::Running));
+    assert_eq!(world.tasks("c").len(), 2);
+}
+
+#[test]
+fn a_stop_is_answered_once_every_part_is_released_and_then_there_are_no_tasks() {
+    let mut world = running();
+    assert_eq!(world.ask(1, target("c", TargetState::Stopped)), None);
+    assert_eq!(world.tasks("c").len(), 2);
+    world.confirm_releases();
+    assert_eq!(world.reply(1), Some(Ok(Answer::Done)));
+    assert_eq!(world.tasks("c"), []);
+    assert_eq!(world.connector_state("c").0, InstanceState::Stopped);
+    assert_eq!(world.ask(2, target("c", TargetState::Stopped)), Some(Ok(Answer::Done)), "stopped already");
+
+    world.ask(3, target("c", TargetState::Running));
+    world.survey("c", ("S", "D"), &[("t", 2)]);
+    assert_eq!(world.tasks("c").len(), 2);
+}
+
+#[test]
+fn a_delete_is_answered_once_the_name_is_free() {
+    let mut world = running();
+    assert_eq!(world.ask(1, delete("c")), None);
+    assert!(matches!(world.ask(2, put("c", &[])), Some(Err(Failure::Conflict(_)))));
+    assert_eq!(world.ask(3, delete("c")), None, "a second delete waits as well");
+    world.confirm_releases();
+    assert_eq!(world.reply(1), Some(Ok(Answer::Done)));
+    assert_eq!(world.reply(3), Some(Ok(Answer::Done)));
+    let View { connectors, tasks, assignments, statuses, .. } = &world.core.view;
+    assert!(connectors.is_empty() && tasks.is_empty() && assignments.is_empty() && statuses.is_empty());
+    let gone = Some(Err(Failure::NotFound("Connector c not found".to_owned())));
+    assert_eq!(world.ask(4, delete("c")), gone);
+}
+
+#[test]
+fn a_repeated_write_gets_its_first_answer() {
+    let mut world = World::with_agent();
+    let named = || Command::Create {
+        request: "r1".to_owned(),
+        name: "c".to_owned(),
+        config: config(&[]),
+        initial: TargetState::Running,
+    };
+    let first = world.ask(1, named());
+    assert_eq!(world.ask(2, named()), first);
+
+    let delete = || Command::Delete { request: "r2".to_owned(), name: connector("c") };
+    world.ask(3, delete());
+    world.confirm_releases();
+    assert_eq!(world.ask(4, delete()), Some(Ok(Answer::Done)));
+
+    let later = Now { boot_ms: 0, wall_ms: 200_000 };
+    let decision = world.core.step(later, Event::Tick);
+    let expired = decision.commits.iter().flat_map(|commit| &commit.writes);
+    assert_eq!(expired.filter(|write| matches!(write, Write::Request(_, None))).count(), 2);
+}
+
+#[test]
+fn a_refused_commit_leaves_no_trace_and_is_planned_again() {
+    let mut world = World::with_agent();
+    world.refuse_next = true;
+    world.create("c", &[]);
+    assert!(world.core.view.connectors.contains_key(&connector("c")));
+
+    let mut world = running();
+    let view = world.core.view.clone();
+    let decision =
+        world.core.step(Now::default(), Event::Command(Ticket(1), put("c", &[("tasks.max", "9")])));
+    assert!(decision.commits.iter().any(|commit| !commit.writes.is_empty()));
+    assert_eq!(world.core.view, view, "nothing counts before it is stored");
+    let told_early =
+        decision.commits.iter().any(|commit| commit.writes.is_empty() && !commit.sends.is_empty());
+    assert!(!told_early, "{decision:?}");
+}
+
+#[test]
+fn what_is_asked_while_a_commit_is_in_flight_waits_for_it() {
+    let mut core = Core::new(View::default());
+    core.step(Now::default(), Event::Command(Ticket(1), create("c", &[])));
+    let second = core.step(Now::default(), Event::Command(Ticket(2), create("c", &[])));
+    assert_eq!(second, Decision::default());
+    let answered = core.step(Now::default(), Event::Committed(StoreRevision(1)));
+    let taken = Send::Reply(Ticket(2), Err(Failure::AlreadyExists("Connector c already exists".to_owned())));
+    assert!(answered.commits.iter().any(|commit| commit.sends.contains(&taken)), "{answered:?}");
+}
+
+#[test]
+fn restarts_raise_revisions_of_what_they_mean() {
+    let restart =
+        |include_tasks, only_failed| Command::Restart { name: connector("c"), include_tasks, only_failed };
+    let cases: [(bool, bool, &[&str]); 4] = [
+        (false, false, &["c/survey"]),
+        (true, false, &["c/survey", "c/0", "c/1"]),
+        (false, true, &[]),
+        (true, true, &["c/1"]),
+    ];
+    for (include_tasks, only_failed, expected) in cases {
+        let mut world = running();
+        world.report(&AssignmentId::task(&connector("c"), 1), InstanceState::Failed, "why");
+        let reply = world.ask(1, restart(include_tasks, only_failed)).unwrap().unwrap();
+        let told: Vec<String> = world.runs().iter().map(|run| run.id.to_string()).collect();
+        assert_eq!(told, expected, "includeTasks={include_tasks} onlyFailed={only_failed}");
+        match reply {
+            Answer::Done => assert!(!include_tasks && !only_failed),
+            Answer::Status(shown) => {
+                let restarting =
+                    shown.tasks.iter().filter(|(_, task)| task.state == InstanceState::Restarting);
+                assert_eq!(restarting.count(), expected.iter().filter(|id| !id.ends_with("survey")).count());
+            }
+            Answer::Info { .. } => panic!("a restart answers no info"),
+        }
+    }
+}
+
+#[test]
+fn one_task_is_restarted_and_unknown_ones_are_named() {
+    let mut world = running();
+    assert_eq!(world.ask(1, Command::RestartTask { name: connector("c"), task: 1 }), Some(Ok(Answer::Done)));
+    assert_eq!(world.runs().len(), 1);
+    for task in [9, -1] {
+        let reply = world.ask(2, Command::RestartTask { name: connector("c"), task });
+        assert_eq!(reply, Some(Err(Failure::NotFound(format!("Unknown task: c-{task}")))));
+        world.replies.clear();
+    }
+    let unknown = world.ask(3, Command::RestartTask { name: connector("x"), task: 0 });
+    assert_eq!(unknown, Some(Err(Failure::NotFound("Unknown connector: x".to_owned()))));
+}
+
+#[test]
+fn patching_sets_and_removes_keys_and_is_judged_as_a_whole() {
+    let mut world = running();
+    let patch = |changes: &[(&str, Option<&str>)]| Command::PatchConfig {
+        request: String::new(),
+        name: connector("c"),
+        changes: changes.iter().map(|(key, value)| ((*key).into(), value.map(str::to_owned))).collect(),
+    };
+    world.ask(1, patch(&[("x", Some("1")), ("topic.regex", Some("t"))]));
+    let stored = world.core.view.connectors[&connector("c")].config.clone();
+    assert_eq!((stored["x"].as_str(), stored["topic.regex"].as_str()), ("1", "t"));
+    world.ask(2, patch(&[("x", None)]));
+    assert!(!world.core.view.connectors[&connector("c")].config.contains_key("x"));
+    for (ticket, bad) in [(3, ("name", None)), (4, ("connector.class", None)), (5, ("name", Some("other")))] {
+        let reply = world.ask(ticket, patch(&[bad]));
+        assert!(matches!(reply, Some(Err(Failure::Invalid(_)))), "{bad:?}: {reply:?}");
+    }
+}
+
+#[test]
+fn what_is_said_under_an_older_epoch_or_by_another_process_is_not_heard() {
+    let mut world = running();
+    let id = AssignmentId::task(&connector("c"), 0);
+    let Assignment { holder: by, epoch, .. } = world.core.view.assignments[&id].clone();
+    let older = copyist_model::AssignmentEpoch { revision: StoreRevision(0), ..epoch };
+    let other = holder("a:1", "zero");
+    for (by, epoch) in [(by, older), (other, epoch)] {
+        world.feed(Event::Released { holder: by.clone(), id: id.clone(), epoch });
+        assert!(world.core.view.assignments.contains_key(&id));
+        let state = InstanceState::Failed;
+        world.feed(Event::Reported { holder: by, id: id.clone(), epoch, state, trace: String::new() });
+        assert_eq!(world.core.task_status(&connector("c"), 0).unwrap().state, InstanceState::Running);
+    }
+}
+
+#[test]
+fn an_agent_that_returns_is_told_everything_once_and_keeps_its_work() {
+    let mut world = running();
+    let epochs = world.core.view.assignments.clone();
+    world.feed(Event::SessionEnded(holder("a:1", "one")));
+    assert_eq!(world.core.view.assignments, epochs, "a broken session alone moves nothing");
+    world.hello("a:1", "one");
+    assert_eq!(world.statements.last(), Some(&("a:1".to_owned(), Statement::SetComplete)));
+    assert_eq!(world.runs().len(), 3);
+    assert_eq!(world.core.view.assignments, epochs);
+}
+
+#[test]
+fn the_work_of_a_lost_agent_goes_to_another_one_who_waits_for_the_former_right() {
+    let mut world = running();
+    world.hello("b:1", "two");
+    world.statements.clear();
+    world.feed(Event::LeaseEnded(holder("a:1", "one")));
+    assert!(world.core.view.assignments.values().all(|held| held.holder == holder("b:1", "two")));
+    let runs = world.runs();
+    assert_eq!(runs.len(), 3);
+    assert!(runs.iter().all(|run| run.follows_unreleased));
+}
+
+#[test]
+fn a_newer_process_of_an_agent_takes_over_what_the_older_one_held() {
+    let mut world = running();
+    world.feed(Event::LeaseEnded(holder("a:1", "one")));
+    world.hello("a:1", "two");
+    assert!(world.core.view.assignments.values().all(|held| held.holder == holder("a:1", "two")));
+    assert!(world.runs().iter().all(|run| run.follows_unreleased));
+}
+
+#[test]
+fn work_is_spread_by_lanes() {
+    let mut world = World::with_agent();
+    world.hello("b:1", "one");
+    world.create("c", &[]);
+    world.survey("c", ("S", "D"), &[("t", 9)]);
+    let mut load: BTreeMap<String, usize> = BTreeMap::new();
+    for assignment in world.core.view.assignments.values() {
+        *load.entry(assignment.holder.agent.to_string()).or_default() += 1;
+    }
+    assert_eq!(load, BTreeMap::from([("a:1".to_owned(), 5), ("b:1".to_owned(), 5)]));
+}
+
+#[test]
+fn the_later_of_two_connectors_in_each_others_way_fails_and_copies_nothing() {
+    let mut world = running();
+    world.create("d", &[]);
+    world.report(&AssignmentId::survey(&connector("d")), InstanceState::Running, "");
+    world.survey("d", ("S", "D"), &[("t", 2)]);
+    let (state, trace) = world.connector_state("d");
+    assert_eq!(state, InstanceState::Failed);
+    assert!(trace.contains("connector d") && trace.contains("connector c"), "{trace}");
+    assert_eq!(world.tasks("d"), []);
+    assert_eq!(world.connector_state("c").0, InstanceState::Running);
+
+    world.survey("d", ("S2", "D"), &[("t", 2)]);
+    let (state, trace) = world.connector_state("d");
+    assert_eq!(state, InstanceState::Running);
+    assert!(trace.contains("topic t.copy is shared with connector c"), "{trace}");
+}
+
+#[test]
+fn on_one_cluster_copies_are_no_sources() {
+    let mut world = World::with_agent();
+    world.create("c", &[]);
+    world.survey("c", ("S", "S"), &[("t", 1)]);
+    world.create("d", &[]);
+    world.survey("d", ("S", "S"), &[("t.copy", 1), ("u", 1)]);
+    let topics: Vec<String> = world
+        .core
+        .view
+        .tasks_of(&connector("d"))
+        .flat_map(|(_, task)| task.lanes.0.keys().map(ToString::to_string).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(topics, ["u"]);
+}
+
+#[test]
+fn statuses_are_stored_when_time_goes_by_and_only_when_they_changed() {
+    let mut world = running();
+    world.feed(Event::Tick);
+    assert_eq!(world.core.view.statuses.len(), 3);
+    let commits = world.commits.len();
+    world.feed(Event::Tick);
+    assert_eq!(world.commits.len(), commits);
+    world.report(&AssignmentId::task(&connector("c"), 1), InstanceState::Failed, "why");
+    assert_eq!(world.commits.len(), commits, "a report alone is not stored");
+    world.feed(Event::Tick);
+    assert_eq!(world.core.view.statuses[&AssignmentId::task(&connector("c"), 1)].trace, "why");
+}
+
+#[test]
+fn a_stored_config_that_this_version_refuses_fails_the_connector_and_can_be_mended_or_deleted() {
+    let mut world = running();
+    let name = connector("c");
+    let broken =
+        view::Connector { spec: Err("too strict".to_owned()), ..world.core.view.connectors[&name].clone() };
+    world.core.view.connectors.insert(name.clone(), broken);
+    let (state, trace) = world.connector_state("c");
+    assert_eq!(state, InstanceState::Failed);
+    assert!(trace.contains("too strict"), "{trace}");
+    world.ask(1, put("c", &[]));
+    assert!(world.core.view.connectors[&name].spec.is_ok());
+}
+
+#[test]
+fn unknown_connectors_are_named_in_connects_words() {
+    let mut world = World::new();
+    let rows: [(Command, &str); 4] = [
+        (delete("x"), "Connector x not found"),
+        (target("x", TargetState::Paused), "Unknown connector x"),
+        (target("x", TargetState::Stopped), "Unknown connector x"),
+        (
+            Command::Restart { name: connector("x"), include_tasks: false, only_failed: false },
+            "Unknown connector: x",
+        ),
+    ];
+    for (ticket, (command, text)) in (1..).zip(rows) {
+        assert_eq!(world.ask(ticket, command), Some(Err(Failure::NotFound(text.to_owned()))));
+    }
+    assert_eq!(world.core.status(&connector("x")), None);
+}
+
+#[test]
+fn edges_between_clusters_are_told_apart_by_cluster() {
+    let mut world = World::with_agent();
+    world.create("c", &[]);
+    world.survey("c", ("A", "B"), &[("t", 1)]);
+    let edges = world.core.edges_of(&connector("c"));
+    let cluster = |id: &str| id.parse::<ClusterId>().unwrap();
+    let expected = ((cluster("A"), "t".parse().unwrap()), (cluster("B"), "t.copy".parse().unwrap()));
+    assert_eq!(edges, rules::Edges::from([expected]));
+}

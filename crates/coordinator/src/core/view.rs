@@ -1,0 +1,238 @@
+//! What the store holds, typed. It changes only by [`View::apply`], on load and after a commit alike.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use copyist_connector::parse;
+use copyist_model::{
+    AgentId, AssignmentEpoch, AssignmentId, ClusterId, ConnectorGeneration, ConnectorName, ConnectorSpec,
+    InstanceState, StoreRevision, TargetState, TaskId, TaskLanes, TaskRevision,
+};
+
+/// Identity of the store, and how often it was restored from an older copy.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Meta {
+    pub store_id: String,
+    pub incarnation: u64,
+}
+
+/// A connector as stored, with its spec parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connector {
+    /// As the user gave it, plus `name`.
+    pub config: BTreeMap<String, String>,
+    pub target: TargetState,
+    pub generation: ConnectorGeneration,
+    /// Rises with each config and each restart; what the survey is told.
+    pub revision: TaskRevision,
+    /// The generation that the tasks were made for.
+    pub tasks_generation: ConnectorGeneration,
+    pub deleting: bool,
+    /// Whether a complete survey of this generation was committed.
+    pub surveyed: bool,
+    /// Source and destination cluster of the last committed survey.
+    pub clusters: Option<(ClusterId, ClusterId)>,
+    /// What the config says, or why it cannot be read (stored by a version that was less strict).
+    pub spec: Result<Arc<ConnectorSpec>, String>,
+    /// What the user should know about a config that was accepted.
+    pub warnings: Vec<String>,
+}
+
+impl Connector {
+    /// The typed meaning of a config, which stays beside it.
+    pub fn read(
+        name: &ConnectorName,
+        config: &BTreeMap<String, String>,
+    ) -> (Result<Arc<ConnectorSpec>, String>, Vec<String>) {
+        let given = config.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+        match parse(name.as_str(), &given) {
+            Ok(parsed) => (Ok(Arc::new(parsed.spec)), parsed.warnings),
+            Err(rejection) => (Err(rejection.to_string()), Vec::new()),
+        }
+    }
+
+    /// Whether the tasks there are belong to the config there is.
+    #[must_use]
+    pub fn tasks_are_current(&self) -> bool {
+        self.tasks_generation == self.generation
+    }
+}
+
+/// A task: a stable set of lanes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    pub revision: TaskRevision,
+    pub generation: ConnectorGeneration,
+    pub lanes: TaskLanes,
+}
+
+/// A process of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holder {
+    pub agent: AgentId,
+    pub incarnation: String,
+}
+
+/// Who holds a part, and under which epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    pub holder: Holder,
+    pub epoch: AssignmentEpoch,
+    /// Who held it before and has not confirmed the release, with the epoch of then.
+    pub former: Vec<(Holder, AssignmentEpoch)>,
+}
+
+/// State, place and reason of a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    pub state: InstanceState,
+    pub agent: Option<AgentId>,
+    /// At most [`Status::TRACE_BYTES_MAX`].
+    pub trace: String,
+}
+
+impl Status {
+    /// Longest trace: a value must stay far below what a store takes.
+    pub const TRACE_BYTES_MAX: usize = 8 * 1024;
+
+    #[must_use]
+    pub fn new(state: InstanceState, agent: Option<AgentId>, mut trace: String) -> Self {
+        if trace.len() > Self::TRACE_BYTES_MAX {
+            let end = (0..=Self::TRACE_BYTES_MAX).rev().find(|&at| trace.is_char_boundary(at)).unwrap_or(0);
+            trace.truncate(end);
+        }
+        Self { state, agent, trace }
+    }
+}
+
+/// The answer to a write, for whoever repeats it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestAnswer {
+    pub answer: super::Answer,
+    pub expires_at_ms: u64,
+}
+
+/// One change of the store: a key's new value, or its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    Meta(Meta),
+    Connector(ConnectorName, Option<Box<Connector>>),
+    Request(String, Option<Box<RequestAnswer>>),
+    Task(TaskId, Option<Task>),
+    Agent(AgentId, Option<Agent>),
+    /// The epoch of an assignment is the revision of the commit that writes it: the one given here is ignored.
+    Assignment(AssignmentId, Option<Assignment>),
+    Status(AssignmentId, Option<Status>),
+}
+
+/// A living agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    pub incarnation: String,
+    pub rack: String,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Everything the store holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct View {
+    pub revision: StoreRevision,
+    pub meta: Meta,
+    pub connectors: BTreeMap<ConnectorName, Connector>,
+    pub requests: BTreeMap<String, RequestAnswer>,
+    pub tasks: BTreeMap<TaskId, Task>,
+    pub agents: BTreeMap<AgentId, Agent>,
+    pub assignments: BTreeMap<AssignmentId, Assignment>,
+    pub statuses: BTreeMap<AssignmentId, Status>,
+}
+
+impl View {
+    /// Applies one write of the commit that has `revision`.
+    pub fn apply(&mut self, revision: StoreRevision, write: Write) {
+        self.revision = self.revision.max(revision);
+        match write {
+            Write::Meta(meta) => self.meta = meta,
+            Write::Connector(name, value) => set(&mut self.connectors, name, value.map(|value| *value)),
+            Write::Request(id, value) => set(&mut self.requests, id, value.map(|value| *value)),
+            Write::Task(id, value) => set(&mut self.tasks, id, value),
+            Write::Agent(id, value) => set(&mut self.agents, id, value),
+            Write::Assignment(id, value) => {
+                let incarnation = self.meta.incarnation;
+                let value = value.map(|mut assignment| {
+                    assignment.epoch = AssignmentEpoch { incarnation, revision };
+                    assignment
+                });
+                set(&mut self.assignments, id, value);
+            }
+            Write::Status(id, value) => set(&mut self.statuses, id, value),
+        }
+    }
+
+    /// The tasks of a connector, by number.
+    pub fn tasks_of(&self, connector: &ConnectorName) -> impl Iterator<Item = (u32, &Task)> {
+        let first = TaskId { connector: connector.clone(), number: 0 };
+        let last = TaskId { connector: connector.clone(), number: u32::MAX };
+        self.tasks.range(first..=last).map(|(id, task)| (id.number, task))
+    }
+
+    /// The assignments of a connector: its survey's, then its tasks'.
+    pub fn assignments_of(
+        &self,
+        connector: &ConnectorName,
+    ) -> impl Iterator<Item = (&AssignmentId, &Assignment)> {
+        let first = AssignmentId::survey(connector);
+        let last = AssignmentId::task(connector, u32::MAX);
+        self.assignments.range(first..=last)
+    }
+}
+
+fn set<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => drop(map.insert(key, value)),
+        None => drop(map.remove(&key)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_assignments_epoch_is_the_revision_of_its_commit() {
+        let mut view = View::default();
+        let id = AssignmentId::survey(&"c".parse().unwrap());
+        let holder = Holder { agent: "a:1".parse().unwrap(), incarnation: "i".into() };
+        let assignment = Assignment { holder, epoch: AssignmentEpoch::default(), former: Vec::new() };
+        view.apply(StoreRevision(1), Write::Meta(Meta { store_id: "s".into(), incarnation: 3 }));
+        view.apply(StoreRevision(7), Write::Assignment(id.clone(), Some(assignment)));
+        let epoch = AssignmentEpoch { incarnation: 3, revision: StoreRevision(7) };
+        assert_eq!(view.assignments[&id].epoch, epoch);
+        view.apply(StoreRevision(8), Write::Assignment(id.clone(), None));
+        assert!(view.assignments.is_empty());
+        assert_eq!(view.revision, StoreRevision(8));
+    }
+
+    #[test]
+    fn tasks_and_assignments_of_a_connector_are_only_its_own() {
+        let mut view = View::default();
+        let task = Task {
+            revision: TaskRevision(1),
+            generation: ConnectorGeneration(1),
+            lanes: TaskLanes::default(),
+        };
+        for name in ["a", "a-1", "b"] {
+            let id = TaskId { connector: name.parse().unwrap(), number: 2 };
+            view.apply(StoreRevision(1), Write::Task(id, Some(task.clone())));
+        }
+        let numbers: Vec<u32> = view.tasks_of(&"a".parse().unwrap()).map(|(number, _)| number).collect();
+        assert_eq!(numbers, [2]);
+    }
+
+    #[test]
+    fn long_traces_are_cut_between_characters() {
+        let status = Status::new(InstanceState::Failed, None, "ñ".repeat(Status::TRACE_BYTES_MAX));
+        assert_eq!(status.trace.len(), Status::TRACE_BYTES_MAX);
+        let odd = Status::new(InstanceState::Failed, None, format!("x{}", "ñ".repeat(5000)));
+        assert_eq!(odd.trace.len(), Status::TRACE_BYTES_MAX - 1);
+    }
+}

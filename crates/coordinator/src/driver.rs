@@ -1,0 +1,343 @@
+//! Performs what the core decides: one loop, one mailbox. Stores first, tells second.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use copyist_model::AgentId;
+use copyist_proto::control::CoordinatorMessage;
+use rand::RngExt;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::core::{Answer, Commit, Core, Event, Failure, Holder, Now, Send, Ticket};
+use crate::error::Error;
+use crate::grpc::agents;
+use crate::handle::{Handle, Hello, Known, Message, Opened, SessionNumber};
+use crate::leases::Leases;
+use crate::metrics::Metrics;
+use crate::store::Outcome;
+use crate::store::embedded::Embedded;
+
+/// Messages that wait for the driver; beyond that, who asks waits.
+const MAILBOX: usize = 1024;
+
+/// How often time goes by: statuses are stored, leases end.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What the coordinator is told by its worker file.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The file of the embedded store.
+    pub store_path: PathBuf,
+    /// How long an agent's right lasts.
+    pub lease_ttl: Duration,
+    /// What a lane with a weak fence waits beyond the former right.
+    pub lease_margin: Duration,
+    /// How long an agent may go on by itself.
+    pub autonomy_max: Duration,
+    /// How often an agent should say that it is there.
+    pub heartbeat_interval: Duration,
+}
+
+impl Settings {
+    /// How long a lane whose fence is not intact must wait after a holder that did not confirm its release.
+    #[must_use]
+    pub fn previous_right_wait(&self) -> Duration {
+        self.lease_ttl + self.lease_margin
+    }
+}
+
+/// The coordinator, ready to run.
+pub struct Coordinator {
+    settings: Settings,
+    metrics: Metrics,
+    messages: mpsc::Receiver<Message>,
+    handle: Handle,
+    term: Term,
+}
+
+/// One holding of the store: ends with its first I/O error, and another begins.
+struct Term {
+    store: Embedded,
+    core: Core,
+    known: Known,
+    leases: Leases,
+    sessions: BTreeMap<AgentId, Session>,
+    last_session: SessionNumber,
+    tickets: BTreeMap<Ticket, oneshot::Sender<Result<Answer, Failure>>>,
+    last_ticket: Ticket,
+}
+
+/// An open session, and where its statements go.
+struct Session {
+    number: SessionNumber,
+    holder: Holder,
+    outbox: mpsc::Sender<CoordinatorMessage>,
+}
+
+impl Term {
+    fn begin(settings: &Settings) -> Result<Self, Error> {
+        let (store, view) = Embedded::open(&settings.store_path)?;
+        Ok(Self {
+            store,
+            core: Core::new(view),
+            known: Known::default(),
+            leases: Leases::new(millis(settings.lease_ttl)),
+            sessions: BTreeMap::new(),
+            last_session: 0,
+            tickets: BTreeMap::new(),
+            last_ticket: Ticket(0),
+        })
+    }
+}
+
+impl Coordinator {
+    /// Opens the store. Nothing runs yet.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnreadable`] when a human must look at the store; [`Error::Store`] when the disk fails.
+    pub fn open(settings: Settings, metrics: Metrics) -> Result<Self, Error> {
+        let (sender, messages) = mpsc::channel(MAILBOX);
+        let term = Term::begin(&settings)?;
+        Ok(Self { settings, metrics, messages, handle: Handle::new(sender), term })
+    }
+
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Runs until told to stop. A term that loses its store is followed by another, with backoff.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnreadable`] when the store cannot be used any more.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+        let mut backoff = Duration::from_millis(100);
+        loop {
+            let error = match self.lead(&stop).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            tracing::error!(error = %chain(&error), "the store failed; opening it again");
+            let jitter = rand_jitter();
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(backoff.mul_f64(jitter)) => {}
+            }
+            backoff = (backoff * 2).min(Duration::from_secs(10));
+            let Self { settings, metrics, messages, handle, term } = self;
+            // The file must be closed before it can be opened again, and what waits must learn that the term ended.
+            drop(term);
+            let term = reopen(&settings, &stop).await?;
+            let Some(term) = term else { return Ok(()) };
+            self = Self { settings, metrics, messages, handle, term };
+        }
+    }
+
+    async fn lead(&mut self, stop: &CancellationToken) -> Result<(), Error> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            let message = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                message = self.messages.recv() => message,
+                _ = ticks.tick() => {
+                    self.tick()?;
+                    continue;
+                }
+            };
+            let Some(message) = message else { return Ok(()) };
+            self.take(message)?;
+        }
+    }
+
+    fn tick(&mut self) -> Result<(), Error> {
+        for holder in self.term.leases.expire(now().boot_ms) {
+            tracing::warn!(agent = %holder.agent, "the agent's lease ended");
+            self.term.sessions.remove(&holder.agent);
+            self.step(Event::LeaseEnded(holder))?;
+        }
+        self.step(Event::Tick)?;
+        self.metrics.show(&self.term.core);
+        Ok(())
+    }
+
+    fn take(&mut self, message: Message) -> Result<(), Error> {
+        match message {
+            Message::Command(command, reply) => {
+                let ticket = Ticket(self.term.last_ticket.0 + 1);
+                self.term.last_ticket = ticket;
+                self.term.tickets.retain(|_, reply| !reply.is_closed());
+                self.term.tickets.insert(ticket, reply);
+                self.step(Event::Command(ticket, command))
+            }
+            Message::Read(question) => {
+                question(&self.term.core, &self.term.known);
+                Ok(())
+            }
+            Message::Hello(hello) => self.hello(hello),
+            Message::Said(event) => self.step(event),
+            Message::Heartbeat { holder, worker_cluster_id } => {
+                self.learn_cluster(&holder, worker_cluster_id);
+                Ok(())
+            }
+            Message::SessionEnded(holder, number) => {
+                let current = self.term.sessions.get(&holder.agent);
+                // A session that a newer one of the same process took over must not end that.
+                if current.is_some_and(|session| session.number == number) {
+                    self.term.sessions.remove(&holder.agent);
+                    return self.step(Event::SessionEnded(holder));
+                }
+                Ok(())
+            }
+            Message::Renew(holder, reply) => {
+                let alive = self.term.leases.renew(&holder, now().boot_ms);
+                let held = self.term.core.view().assignments.iter();
+                let held = held
+                    .filter(|(_, assignment)| assignment.holder == holder)
+                    .map(|(id, assignment)| (id.clone(), assignment.epoch));
+                // The agent may have given up waiting.
+                drop(reply.send(alive.then(|| held.collect())));
+                Ok(())
+            }
+        }
+    }
+
+    fn hello(&mut self, hello: Hello) -> Result<(), Error> {
+        let Hello { holder, rack, labels, worker_cluster_id, outbox, opened } = hello;
+        tracing::info!(agent = %holder.agent, "agent connected");
+        if let Some(former) = self.term.leases.grant(holder.clone(), now().boot_ms) {
+            self.step(Event::LeaseEnded(former))?;
+        }
+        self.term.known.agents_seen = true;
+        self.learn_cluster(&holder, worker_cluster_id);
+        self.term.last_session += 1;
+        let number = self.term.last_session;
+        let store_id = self.term.core.view().meta.store_id.clone();
+        if opened.send(Opened { store_id, session: number }).is_ok() {
+            let session = Session { number, holder: holder.clone(), outbox };
+            self.term.sessions.insert(holder.agent.clone(), session);
+            self.step(Event::Hello { holder, rack, labels })?;
+        }
+        Ok(())
+    }
+
+    fn learn_cluster(&mut self, holder: &Holder, worker_cluster_id: String) {
+        let known = &mut self.term.known.worker_cluster_id;
+        if worker_cluster_id.is_empty() || *known == worker_cluster_id {
+            return;
+        }
+        if !known.is_empty() {
+            tracing::warn!(agent = %holder.agent, was = %known, is = %worker_cluster_id,
+                "the agent's worker cluster is another one than the fleet's");
+        }
+        *known = worker_cluster_id;
+    }
+
+    /// Feeds the core, and performs what it decides until nothing is left to do.
+    fn step(&mut self, event: Event) -> Result<(), Error> {
+        let mut events = std::collections::VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let decision = self.term.core.step(now(), event);
+            for commit in decision.commits {
+                if !commit.writes.is_empty() {
+                    match self.commit(&commit)? {
+                        Outcome::Committed(revision) => events.push_back(Event::Committed(revision)),
+                        Outcome::Refused => {
+                            events.push_back(Event::Refused);
+                            break;
+                        }
+                    }
+                }
+                for send in commit.sends {
+                    self.deliver(send);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A commit is a few milliseconds of disk: the loop waits for it, since nothing may be decided meanwhile.
+    fn commit(&mut self, commit: &Commit) -> Result<Outcome, Error> {
+        let incarnation = self.term.core.view().meta.incarnation;
+        let outcome = tokio::task::block_in_place(|| self.term.store.commit(commit, incarnation))?;
+        self.metrics.committed();
+        Ok(outcome)
+    }
+
+    fn deliver(&mut self, send: Send) {
+        match send {
+            Send::Reply(ticket, answer) => {
+                if let Some(reply) = self.term.tickets.remove(&ticket) {
+                    // Whoever asked may have gone away; the answer is stored for a repeated request.
+                    drop(reply.send(answer));
+                }
+            }
+            Send::Statement(holder, statement) => {
+                let message = agents::statement(statement, &self.settings);
+                let Some(session) = self.term.sessions.get(&holder.agent) else { return };
+                if session.holder == holder && session.outbox.try_send(message).is_err() {
+                    tracing::warn!(agent = %holder.agent, "the agent does not keep up; its session ends");
+                    self.term.sessions.remove(&holder.agent);
+                }
+            }
+        }
+    }
+}
+
+async fn reopen(settings: &Settings, stop: &CancellationToken) -> Result<Option<Term>, Error> {
+    let mut backoff = Duration::from_millis(200);
+    loop {
+        match Term::begin(settings) {
+            Ok(term) => return Ok(Some(term)),
+            Err(error @ (Error::StoreUnreadable(_) | Error::Serve(_))) => return Err(error),
+            Err(error @ Error::Store { .. }) => {
+                tracing::error!(error = %chain(&error), "the store cannot be opened; trying again");
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(backoff.mul_f64(rand_jitter())) => {}
+        }
+        backoff = (backoff * 2).min(Duration::from_secs(10));
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the driver draws the randomness of backoffs")]
+fn rand_jitter() -> f64 {
+    rand::rng().random_range(0.5..1.5)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The driver's two clocks.
+#[expect(clippy::disallowed_methods, reason = "the driver reads the clocks for the core")]
+fn now() -> Now {
+    let boot = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from);
+    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Now {
+        // Linux has this clock since 2.6.39; a kernel without it cannot run tokio either.
+        boot_ms: boot.map(millis).unwrap_or_default(),
+        wall_ms: wall.map(millis).unwrap_or_default(),
+    }
+}
+
+/// An error with its causes, as one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// A duration for the wire.
+pub(crate) fn millis_u32(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,252 @@
+//! `copyist.control.v1.AgentService`.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+
+use copyist_model::{AssignmentId, InstanceState};
+use copyist_proto::control as wire;
+use copyist_proto::control::agent_message::Message as Said;
+use copyist_proto::control::agent_service_server::AgentService;
+use copyist_proto::control::coordinator_message::Message as Stated;
+use copyist_proto::{CONTROL_PROTOCOL_VERSION, Malformed, convert};
+use futures::{Stream, StreamExt};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::core::{Event, Findings, FoundTopic, Holder, Run, Statement};
+use crate::driver::{Settings, millis_u32};
+use crate::handle::{Handle, Hello, Message, Opened, SessionNumber};
+
+/// Statements that wait for an agent; one that falls further behind starts a new session.
+const OUTBOX: usize = 4096;
+
+/// The agents' API.
+#[derive(Debug, Clone)]
+pub struct Agents {
+    handle: Handle,
+    settings: Settings,
+    stop: CancellationToken,
+}
+
+impl Agents {
+    #[must_use]
+    pub fn new(handle: Handle, settings: Settings, stop: CancellationToken) -> Self {
+        Self { handle, settings, stop }
+    }
+
+    fn welcome(&self, store_id: String) -> wire::CoordinatorMessage {
+        let welcome = wire::Welcome {
+            store_id,
+            heartbeat_interval_ms: millis_u32(self.settings.heartbeat_interval),
+            lease_ttl_ms: millis_u32(self.settings.lease_ttl),
+            autonomy_max_ms: millis_u32(self.settings.autonomy_max),
+        };
+        wire::CoordinatorMessage { message: Some(Stated::Welcome(welcome)) }
+    }
+}
+
+#[tonic::async_trait]
+impl AgentService for Agents {
+    type SessionStream = Pin<Box<dyn Stream<Item = Result<wire::CoordinatorMessage, Status>> + Send>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<wire::AgentMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let mut said = request.into_inner();
+        let first = said.message().await?.and_then(|message| message.message);
+        let Some(Said::Hello(hello)) = first else {
+            return Err(Status::invalid_argument("a session begins with Hello"));
+        };
+        let holder = holder(&hello.agent_id, &hello.incarnation)?;
+        if hello.protocol_version != CONTROL_PROTOCOL_VERSION {
+            return Err(Status::failed_precondition(format!(
+                "agent {} speaks version {} of the protocol, and this coordinator {CONTROL_PROTOCOL_VERSION}: \
+                 run the same version of copyist on both",
+                hello.agent_id, hello.protocol_version
+            )));
+        }
+        let (outbox, statements) = mpsc::channel(OUTBOX);
+        let (opened, answer) = oneshot::channel();
+        let message = Hello {
+            holder: holder.clone(),
+            rack: hello.rack,
+            labels: hello.labels,
+            worker_cluster_id: hello.worker_cluster_id,
+            outbox,
+            opened,
+        };
+        let gone = |_| Status::unavailable("the coordinator is stopping, or opens its store again");
+        self.handle.tell(Message::Hello(message)).await.map_err(|_| gone(()))?;
+        let Opened { store_id, session } = answer.await.map_err(|_| gone(()))?;
+        let welcome = self.welcome(store_id);
+        let listener = Listener { handle: self.handle.clone(), holder, session, partial: BTreeMap::new() };
+        // The listener ends with its stream: when the agent goes, or when the process stops.
+        tokio::spawn(listener.run(hello.running, said, self.stop.clone()));
+        let first = futures::stream::iter([Ok(welcome)]);
+        Ok(Response::new(Box::pin(first.chain(ReceiverStream::new(statements).map(Ok)))))
+    }
+
+    async fn renew(
+        &self,
+        request: Request<wire::RenewRequest>,
+    ) -> Result<Response<wire::RenewResponse>, Status> {
+        let wire::RenewRequest { agent_id, incarnation } = request.into_inner();
+        let held = self.handle.renew(holder(&agent_id, &incarnation)?).await;
+        let held = held.map_err(|failure| Status::unavailable(failure.to_string()))?;
+        let held = held.ok_or_else(|| Status::not_found(format!("agent {agent_id} has no lease")))?;
+        let held = held
+            .into_iter()
+            .map(|(id, epoch)| wire::HeldAssignment { id: Some((&id).into()), epoch: Some(epoch.into()) });
+        Ok(Response::new(wire::RenewResponse {
+            held: held.collect(),
+            lease_ttl_ms: millis_u32(self.settings.lease_ttl),
+        }))
+    }
+}
+
+/// One session's ear.
+struct Listener {
+    handle: Handle,
+    holder: Holder,
+    session: SessionNumber,
+    /// Surveys whose last message is still to come.
+    partial: BTreeMap<String, Vec<wire::FoundTopic>>,
+}
+
+impl Listener {
+    async fn run(
+        mut self,
+        running: Vec<wire::Report>,
+        mut said: Streaming<wire::AgentMessage>,
+        stop: CancellationToken,
+    ) {
+        let mut outcome = Ok(());
+        for report in running {
+            outcome = outcome.and(self.take(Said::Report(report)).await);
+        }
+        while outcome.is_ok() {
+            let message = tokio::select! {
+                () = stop.cancelled() => break,
+                message = said.message() => message,
+            };
+            let Ok(Some(wire::AgentMessage { message: Some(message) })) = message else { break };
+            outcome = self.take(message).await;
+        }
+        if let Err(error) = outcome {
+            tracing::warn!(agent = %self.holder.agent, %error, "the agent said something that makes no sense");
+        }
+        // When the driver is gone there is nobody left to be told.
+        drop(self.handle.tell(Message::SessionEnded(self.holder, self.session)).await);
+    }
+
+    async fn take(&mut self, said: Said) -> Result<(), Status> {
+        let malformed = |error: Malformed| Status::invalid_argument(error.to_string());
+        let holder = self.holder.clone();
+        let message = match said {
+            Said::Hello(_) => return Err(Status::invalid_argument("Hello comes once in a session")),
+            Said::Heartbeat(wire::Heartbeat { worker_cluster_id }) => {
+                Message::Heartbeat { holder, worker_cluster_id }
+            }
+            Said::Report(report) => Message::Said(reported(&holder, report).map_err(malformed)?),
+            Said::Released(wire::Released { id, epoch }) => Message::Said(Event::Released {
+                holder,
+                id: convert::assignment_id(id).map_err(malformed)?,
+                epoch: convert::epoch(epoch).map_err(malformed)?,
+            }),
+            Said::Survey(findings) => match self.gather(findings) {
+                Some(whole) => Message::Said(surveyed(&holder, whole).map_err(malformed)?),
+                None => return Ok(()),
+            },
+            Said::Answer(_) | Said::LaneRecord(_) => {
+                return Err(Status::unimplemented("queries and lane records belong to the raw engine"));
+            }
+        };
+        self.handle.tell(message).await.map_err(|failure| Status::unavailable(failure.to_string()))
+    }
+
+    /// A survey's messages as one, once the last is there.
+    fn gather(&mut self, mut part: wire::SurveyFindings) -> Option<wire::SurveyFindings> {
+        let gathered = self.partial.entry(part.connector.clone()).or_default();
+        gathered.append(&mut part.topics);
+        if !part.complete {
+            return None;
+        }
+        part.topics = self.partial.remove(&part.connector).unwrap_or_default();
+        Some(part)
+    }
+}
+
+fn holder(agent: &str, incarnation: &str) -> Result<Holder, Status> {
+    let agent = agent
+        .parse()
+        .map_err(|error: copyist_model::InvalidName| Status::invalid_argument(error.to_string()))?;
+    Ok(Holder { agent, incarnation: incarnation.to_owned() })
+}
+
+fn reported(holder: &Holder, report: wire::Report) -> Result<Event, Malformed> {
+    let state = InstanceState::ALL.into_iter().find(|state| state.as_str() == report.state);
+    Ok(Event::Reported {
+        holder: holder.clone(),
+        id: convert::assignment_id(report.id)?,
+        epoch: convert::epoch(report.epoch)?,
+        state: state.ok_or(Malformed::Missing { message: "Report", field: "state" })?,
+        trace: report.trace,
+    })
+}
+
+fn surveyed(holder: &Holder, findings: wire::SurveyFindings) -> Result<Event, Malformed> {
+    let name = |source| Malformed::Name { message: "SurveyFindings", source };
+    let topic = |topic: wire::FoundTopic| -> Result<FoundTopic, Malformed> {
+        Ok(FoundTopic {
+            source: topic.source.parse().map_err(name)?,
+            destination: topic.destination.parse().map_err(name)?,
+            partitions: topic.partitions,
+            literal: topic.literal,
+        })
+    };
+    Ok(Event::Surveyed {
+        holder: holder.clone(),
+        connector: findings.connector.parse().map_err(name)?,
+        epoch: convert::epoch(findings.epoch)?,
+        findings: Findings {
+            generation: copyist_model::ConnectorGeneration(findings.generation),
+            source: findings.source_cluster_id.parse().map_err(name)?,
+            destination: findings.destination_cluster_id.parse().map_err(name)?,
+            topics: findings.topics.into_iter().map(topic).collect::<Result<_, _>>()?,
+        },
+    })
+}
+
+/// A statement of the core's, for the wire.
+#[must_use]
+pub(crate) fn statement(statement: Statement, settings: &Settings) -> wire::CoordinatorMessage {
+    let message = match statement {
+        Statement::Run(run) => Stated::Assignment(assignment(*run, settings)),
+        Statement::Release { id, epoch } => {
+            Stated::Release(wire::Release { id: Some(wire_id(&id)), epoch: Some(epoch.into()) })
+        }
+        Statement::SetComplete => Stated::SetComplete(wire::SetComplete {}),
+    };
+    wire::CoordinatorMessage { message: Some(message) }
+}
+
+fn wire_id(id: &AssignmentId) -> wire::AssignmentId {
+    id.into()
+}
+
+fn assignment(run: Run, settings: &Settings) -> wire::Assignment {
+    let wait = if run.follows_unreleased { settings.previous_right_wait() } else { Default::default() };
+    wire::Assignment {
+        id: Some(wire_id(&run.id)),
+        epoch: Some(run.epoch.into()),
+        revision: run.revision.0,
+        generation: run.generation.0,
+        spec: Some(run.spec.as_ref().into()),
+        lanes: convert::lanes_to_wire(&run.lanes),
+        previous_right_wait_ms: millis_u32(wait),
+        paused: run.paused,
+    }
+}

@@ -1,0 +1,390 @@
+//! `copyist.connect.v1.ConnectorService`.
+
+use std::collections::BTreeMap;
+
+use copyist_model::{ConnectorName, TargetState};
+use copyist_proto::connect as wire;
+use copyist_proto::connect::connector_service_server::ConnectorService;
+use tonic::{Request, Response, Status};
+
+use super::Build;
+use crate::core::{Answer, Command, Core, Failure, GivenConfig, Info, StatusView, view};
+use crate::handle::Handle;
+
+type Reply<T> = Result<Response<T>, Status>;
+
+/// The management API.
+#[derive(Debug, Clone)]
+pub struct Connectors {
+    handle: Handle,
+    build: Build,
+}
+
+impl Connectors {
+    #[must_use]
+    pub fn new(handle: Handle, build: Build) -> Self {
+        Self { handle, build }
+    }
+
+    async fn command(&self, command: Command) -> Result<Answer, Status> {
+        self.handle.command(command).await.map_err(|failure| status(&failure))
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Core) -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        self.handle.read(|core, _| question(core)).await.map_err(|failure| status(&failure))
+    }
+
+    fn status_message(&self, shown: StatusView) -> wire::ConnectorStatus {
+        wire::ConnectorStatus {
+            name: shown.name.to_string(),
+            connector: Some(self.instance(shown.connector)),
+            tasks: shown.tasks.into_iter().map(|(id, status)| self.task_message(id, status)).collect(),
+            r#type: SOURCE.to_owned(),
+        }
+    }
+
+    fn task_message(&self, id: u32, status: view::Status) -> wire::TaskStatus {
+        wire::TaskStatus { id, status: Some(self.instance(status)) }
+    }
+
+    fn instance(&self, status: view::Status) -> wire::InstanceStatus {
+        wire::InstanceStatus {
+            state: status.state.as_str().to_owned(),
+            worker_id: status.agent.map(|agent| agent.to_string()).unwrap_or_default(),
+            trace: status.trace,
+            version: self.build.version.to_owned(),
+        }
+    }
+}
+
+/// Every class of ours is a source connector.
+const SOURCE: &str = "source";
+
+#[tonic::async_trait]
+impl ConnectorService for Connectors {
+    async fn get_server(&self, _: Request<wire::GetServerRequest>) -> Reply<wire::GetServerResponse> {
+        let known = self.handle.read(|_, known| known.clone()).await.map_err(|failure| status(&failure))?;
+        Ok(Response::new(wire::GetServerResponse {
+            version: self.build.version.to_owned(),
+            commit: self.build.commit.to_owned(),
+            kafka_cluster_id: known.worker_cluster_id,
+        }))
+    }
+
+    async fn get_health(&self, _: Request<wire::GetHealthRequest>) -> Reply<wire::GetHealthResponse> {
+        let (state, message) = match self.handle.read(|_, known| known.agents_seen).await {
+            Ok(true) => (
+                wire::HealthState::Healthy,
+                "Worker has completed startup and is ready to handle requests.".to_owned(),
+            ),
+            Ok(false) => (
+                wire::HealthState::Starting,
+                "Worker is still starting up. No agent has connected yet.".to_owned(),
+            ),
+            Err(failure) => (
+                wire::HealthState::Unhealthy,
+                format!(
+                    "Worker was unable to handle this request and may be unable to handle other requests. {failure}"
+                ),
+            ),
+        };
+        Ok(Response::new(wire::GetHealthResponse { state: state.into(), message }))
+    }
+
+    async fn list_connectors(
+        &self,
+        request: Request<wire::ListConnectorsRequest>,
+    ) -> Reply<wire::ListConnectorsResponse> {
+        let wire::ListConnectorsRequest { expand_info, expand_status } = request.into_inner();
+        let listed = self
+            .read(move |core| {
+                let names = core.view().connectors.keys();
+                names
+                    .map(|name| {
+                        let info = expand_info.then(|| core.info(name)).flatten();
+                        let status = expand_status.then(|| core.status(name)).flatten();
+                        (name.to_string(), info, status)
+                    })
+                    .collect::<Vec<_>>()
+            })
+            .await?;
+        let connectors = listed.into_iter().map(|(name, info, status)| wire::ListedConnector {
+            name,
+            info: info.map(info_message),
+            status: status.map(|shown| self.status_message(shown)),
+        });
+        Ok(Response::new(wire::ListConnectorsResponse { connectors: connectors.collect() }))
+    }
+
+    async fn create_connector(
+        &self,
+        request: Request<wire::CreateConnectorRequest>,
+    ) -> Reply<wire::ConnectorInfo> {
+        let request = request.into_inner();
+        let initial = match request.initial_state.as_str() {
+            "" => TargetState::Running,
+            state => state.parse().map_err(Status::invalid_argument)?,
+        };
+        let command = Command::Create {
+            request: request.request_id,
+            name: request.name,
+            config: given(request.config),
+            initial,
+        };
+        info_reply(self.command(command).await?).map(|(_, info)| Response::new(info))
+    }
+
+    async fn get_connector(&self, request: Request<wire::GetConnectorRequest>) -> Reply<wire::ConnectorInfo> {
+        let name = request.into_inner().name;
+        let info = self.of(&name, Core::info).await?;
+        Ok(Response::new(info_message(info.ok_or_else(|| not_found(&name))?)))
+    }
+
+    async fn put_connector_config(
+        &self,
+        request: Request<wire::PutConnectorConfigRequest>,
+    ) -> Reply<wire::PutConnectorConfigResponse> {
+        let request = request.into_inner();
+        let config = given(request.config);
+        let name = match request.name.parse() {
+            Ok(name) => name,
+            // A name that is no name: the parser of configs has Connect's words for it.
+            Err(_) => return Err(name_refused(&request.name, &config)),
+        };
+        let command = Command::PutConfig { request: request.request_id, name, config };
+        let (created, info) = info_reply(self.command(command).await?)?;
+        Ok(Response::new(wire::PutConnectorConfigResponse { created, info: Some(info) }))
+    }
+
+    async fn patch_connector_config(
+        &self,
+        request: Request<wire::PatchConnectorConfigRequest>,
+    ) -> Reply<wire::ConnectorInfo> {
+        let request = request.into_inner();
+        let name = known_name(&request.name).ok_or_else(|| not_found(&request.name))?;
+        let command =
+            Command::PatchConfig { request: request.request_id, name, changes: given(request.changes) };
+        info_reply(self.command(command).await?).map(|(_, info)| Response::new(info))
+    }
+
+    async fn delete_connector(
+        &self,
+        request: Request<wire::DeleteConnectorRequest>,
+    ) -> Reply<wire::DeleteConnectorResponse> {
+        let request = request.into_inner();
+        let name = known_name(&request.name).ok_or_else(|| not_found(&request.name))?;
+        self.command(Command::Delete { request: request.request_id, name }).await?;
+        Ok(Response::new(wire::DeleteConnectorResponse {}))
+    }
+
+    async fn get_connector_status(
+        &self,
+        request: Request<wire::GetConnectorStatusRequest>,
+    ) -> Reply<wire::ConnectorStatus> {
+        let name = request.into_inner().name;
+        let shown = self.of(&name, Core::status).await?;
+        let shown =
+            shown.ok_or_else(|| Status::not_found(format!("No status found for connector {name}")))?;
+        Ok(Response::new(self.status_message(shown)))
+    }
+
+    async fn list_tasks(&self, request: Request<wire::ListTasksRequest>) -> Reply<wire::ListTasksResponse> {
+        let name = request.into_inner().name;
+        let tasks = self.of(&name, tasks).await?.ok_or_else(|| not_found(&name))?;
+        Ok(Response::new(wire::ListTasksResponse { tasks }))
+    }
+
+    async fn get_task_status(&self, request: Request<wire::GetTaskStatusRequest>) -> Reply<wire::TaskStatus> {
+        let wire::GetTaskStatusRequest { name, id } = request.into_inner();
+        let shown = self.of(&name, move |core, name| core.task_status(name, id)).await?;
+        let number = u32::try_from(id).unwrap_or_default();
+        match shown {
+            Some(shown) => Ok(Response::new(self.task_message(number, shown))),
+            None => Err(Status::not_found(format!("No status found for task {name}-{id}"))),
+        }
+    }
+
+    async fn set_target_state(
+        &self,
+        request: Request<wire::SetTargetStateRequest>,
+    ) -> Reply<wire::SetTargetStateResponse> {
+        let request = request.into_inner();
+        let unknown = || Status::not_found(format!("Unknown connector {}", request.name));
+        let name = known_name(&request.name).ok_or_else(unknown)?;
+        let target = request.state.parse().map_err(Status::invalid_argument)?;
+        self.command(Command::SetTarget { request: request.request_id, name, target }).await?;
+        Ok(Response::new(wire::SetTargetStateResponse {}))
+    }
+
+    async fn restart_connector(
+        &self,
+        request: Request<wire::RestartConnectorRequest>,
+    ) -> Reply<wire::RestartConnectorResponse> {
+        let wire::RestartConnectorRequest { name, include_tasks, only_failed } = request.into_inner();
+        let unknown = || Status::not_found(format!("Unknown connector: {name}"));
+        let name = known_name(&name).ok_or_else(unknown)?;
+        let answer = self.command(Command::Restart { name, include_tasks, only_failed }).await?;
+        let status = match answer {
+            Answer::Status(shown) => Some(self.status_message(shown)),
+            Answer::Done | Answer::Info { .. } => None,
+        };
+        Ok(Response::new(wire::RestartConnectorResponse { status }))
+    }
+
+    async fn restart_task(
+        &self,
+        request: Request<wire::RestartTaskRequest>,
+    ) -> Reply<wire::RestartTaskResponse> {
+        let wire::RestartTaskRequest { name, id } = request.into_inner();
+        let unknown = || Status::not_found(format!("Unknown connector: {name}"));
+        let name = known_name(&name).ok_or_else(unknown)?;
+        self.command(Command::RestartTask { name, task: id }).await?;
+        Ok(Response::new(wire::RestartTaskResponse {}))
+    }
+
+    async fn get_topics(&self, _: Request<wire::GetTopicsRequest>) -> Reply<wire::GetTopicsResponse> {
+        Err(later("topics"))
+    }
+
+    async fn reset_topics(&self, _: Request<wire::ResetTopicsRequest>) -> Reply<wire::ResetTopicsResponse> {
+        Err(later("topics"))
+    }
+
+    async fn get_offsets(&self, _: Request<wire::GetOffsetsRequest>) -> Reply<wire::GetOffsetsResponse> {
+        Err(later("offsets"))
+    }
+
+    async fn alter_offsets(
+        &self,
+        _: Request<wire::AlterOffsetsRequest>,
+    ) -> Reply<wire::AlterOffsetsResponse> {
+        Err(later("offsets"))
+    }
+
+    async fn reset_offsets(
+        &self,
+        _: Request<wire::ResetOffsetsRequest>,
+    ) -> Reply<wire::ResetOffsetsResponse> {
+        Err(later("offsets"))
+    }
+
+    async fn list_plugins(&self, _: Request<wire::ListPluginsRequest>) -> Reply<wire::ListPluginsResponse> {
+        Err(later("connector plugins"))
+    }
+
+    async fn get_plugin_config(
+        &self,
+        _: Request<wire::GetPluginConfigRequest>,
+    ) -> Reply<wire::GetPluginConfigResponse> {
+        Err(later("connector plugins"))
+    }
+
+    async fn validate_config(
+        &self,
+        _: Request<wire::ValidateConfigRequest>,
+    ) -> Reply<wire::ValidateConfigResponse> {
+        Err(later("validation"))
+    }
+
+    async fn get_loggers(&self, _: Request<wire::GetLoggersRequest>) -> Reply<wire::GetLoggersResponse> {
+        Err(later("loggers"))
+    }
+
+    async fn set_logger(&self, _: Request<wire::SetLoggerRequest>) -> Reply<wire::SetLoggerResponse> {
+        Err(later("loggers"))
+    }
+}
+
+impl Connectors {
+    /// Asks the core about a connector by the name as sent; text that is no name names nothing.
+    async fn of<T: Send + 'static>(
+        &self,
+        name: &str,
+        question: impl FnOnce(&Core, &ConnectorName) -> Option<T> + Send + 'static,
+    ) -> Result<Option<T>, Status> {
+        match known_name(name) {
+            Some(name) => self.read(move |core| question(core, &name)).await,
+            None => Ok(None),
+        }
+    }
+}
+
+fn later(what: &str) -> Status {
+    Status::unimplemented(format!("this version of copyist does not serve {what} yet"))
+}
+
+fn known_name(name: &str) -> Option<ConnectorName> {
+    name.parse().ok()
+}
+
+fn not_found(name: &str) -> Status {
+    Status::not_found(format!("Connector {name} not found"))
+}
+
+fn name_refused(name: &str, config: &GivenConfig) -> Status {
+    match copyist_connector::parse(name, config) {
+        Err(rejection) => Status::invalid_argument(rejection.to_string()),
+        Ok(_) => Status::invalid_argument(format!("{name:?} is no name for a connector")),
+    }
+}
+
+fn given(entries: Vec<wire::ConfigEntry>) -> GivenConfig {
+    entries.into_iter().map(|entry| (entry.key, entry.value)).collect()
+}
+
+fn info_message(info: Info) -> wire::ConnectorInfo {
+    wire::ConnectorInfo {
+        name: info.name.to_string(),
+        config: info.config,
+        tasks: info.tasks,
+        r#type: SOURCE.to_owned(),
+    }
+}
+
+fn info_reply(answer: Answer) -> Result<(bool, wire::ConnectorInfo), Status> {
+    match answer {
+        Answer::Info { created, info } => Ok((created, info_message(info))),
+        Answer::Done | Answer::Status(_) => {
+            Err(Status::aborted("the request id belongs to a request of another kind"))
+        }
+    }
+}
+
+fn status(failure: &Failure) -> Status {
+    let text = failure.to_string();
+    match failure {
+        Failure::NotFound(_) => Status::not_found(text),
+        Failure::AlreadyExists(_) => Status::already_exists(text),
+        Failure::Invalid(_) => Status::invalid_argument(text),
+        Failure::Conflict(_) => Status::aborted(text),
+        Failure::Unavailable(_) => Status::unavailable(text),
+    }
+}
+
+/// The tasks as Connect shows them: the connector's config, the class that carries it out, and the lanes.
+fn tasks(core: &Core, name: &ConnectorName) -> Option<Vec<wire::TaskInfo>> {
+    let connector = core.view().connectors.get(name)?;
+    let task = |(id, task): (u32, &view::Task)| {
+        let mut config: BTreeMap<String, String> = connector.config.clone();
+        config.insert("task.class".to_owned(), "io.copyist.CopyistSourceTask".to_owned());
+        config.insert("task.lanes".to_owned(), lanes_text(task));
+        wire::TaskInfo { id, config }
+    };
+    Some(core.view().tasks_of(name).map(task).collect())
+}
+
+fn lanes_text(task: &view::Task) -> String {
+    let topics = task.lanes.0.iter().map(|(topic, lanes)| {
+        let all: copyist_model::PartitionSet = lanes.iter().map(|(partition, _)| partition).collect();
+        let ranges: Vec<String> = all
+            .ranges()
+            .iter()
+            .map(|&(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") })
+            .collect();
+        format!("{topic}:{}", ranges.join(","))
+    });
+    topics.collect::<Vec<_>>().join(" ")
+}

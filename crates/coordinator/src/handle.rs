@@ -1,0 +1,129 @@
+//! How services ask the driver: a message in, an answer back, both bounded in number and in time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use copyist_model::{AssignmentEpoch, AssignmentId};
+use copyist_proto::control::CoordinatorMessage;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::core::{Answer, Command, Core, Event, Failure, Holder};
+
+/// How long a management request may take: Connect's own limit.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// How long the driver may take to look something up, the commit before it included.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A question about the core, answered between two of its steps.
+type Question = Box<dyn FnOnce(&Core, &Known) + std::marker::Send>;
+
+/// What the driver knows beside the core.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// The id of the workers' Kafka cluster, once an agent has reached it.
+    pub worker_cluster_id: String,
+    /// Whether an agent has ever opened a session in this term.
+    pub agents_seen: bool,
+}
+
+/// What reaches the driver.
+pub(crate) enum Message {
+    Command(Command, oneshot::Sender<Result<Answer, Failure>>),
+    Read(Question),
+    Hello(Hello),
+    Said(Event),
+    Heartbeat { holder: Holder, worker_cluster_id: String },
+    SessionEnded(Holder, SessionNumber),
+    Renew(Holder, oneshot::Sender<Option<Vec<(AssignmentId, AssignmentEpoch)>>>),
+}
+
+/// An agent that opens a session.
+pub(crate) struct Hello {
+    pub(crate) holder: Holder,
+    pub(crate) rack: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) worker_cluster_id: String,
+    pub(crate) outbox: mpsc::Sender<CoordinatorMessage>,
+    /// Told once the session is open.
+    pub(crate) opened: oneshot::Sender<Opened>,
+}
+
+/// Tells a session from the next one of the same agent.
+pub(crate) type SessionNumber = u64;
+
+/// A session that is open.
+pub(crate) struct Opened {
+    pub(crate) store_id: String,
+    pub(crate) session: SessionNumber,
+}
+
+/// The driver, for whoever asks it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    messages: mpsc::Sender<Message>,
+}
+
+impl Handle {
+    pub(crate) fn new(messages: mpsc::Sender<Message>) -> Self {
+        Self { messages }
+    }
+
+    /// Carries out a management request; it is stored when this returns.
+    ///
+    /// # Errors
+    /// Why it was not carried out; [`Failure::Unavailable`] leaves open whether it will be.
+    pub async fn command(&self, command: Command) -> Result<Answer, Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Message::Command(command, reply)).await?;
+        tokio::time::timeout(COMMAND_TIMEOUT, answer)
+            .await
+            .map_err(|_| Failure::Unavailable("Request timed out".to_owned()))?
+            .map_err(|_| stopping())?
+    }
+
+    /// Looks something up in the core.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when the coordinator stops, or has no store at the moment.
+    pub async fn read<T, F>(&self, question: F) -> Result<T, Failure>
+    where
+        T: std::marker::Send + 'static,
+        F: FnOnce(&Core, &Known) -> T + std::marker::Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let question = Box::new(move |core: &Core, known: &Known| {
+            // Whoever asked may have gone away.
+            drop(reply.send(question(core, known)));
+        });
+        self.tell(Message::Read(question)).await?;
+        tokio::time::timeout(READ_TIMEOUT, answer)
+            .await
+            .map_err(|_| Failure::Unavailable("Request timed out".to_owned()))?
+            .map_err(|_| stopping())
+    }
+
+    /// Extends an agent's lease, then says what it holds; nothing when the lease is gone.
+    ///
+    /// # Errors
+    /// As [`Handle::read`].
+    pub async fn renew(
+        &self,
+        holder: Holder,
+    ) -> Result<Option<Vec<(AssignmentId, AssignmentEpoch)>>, Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Message::Renew(holder, reply)).await?;
+        tokio::time::timeout(READ_TIMEOUT, answer)
+            .await
+            .map_err(|_| Failure::Unavailable("Request timed out".to_owned()))?
+            .map_err(|_| stopping())
+    }
+
+    pub(crate) async fn tell(&self, message: Message) -> Result<(), Failure> {
+        self.messages.send(message).await.map_err(|_| stopping())
+    }
+}
+
+fn stopping() -> Failure {
+    Failure::Unavailable("the coordinator is stopping, or opens its store again".to_owned())
+}

@@ -1,0 +1,409 @@
+//! Keys and values: the only place that knows how the view's parts are spelled in the store.
+
+use copyist_model::{
+    AssignmentEpoch, AssignmentId, ConnectorGeneration, ConnectorName, InstanceState, Part, StoreRevision,
+    TargetState, TaskId, TaskRevision,
+};
+use copyist_proto::{STORE_FORMAT_VERSION as FORMAT, connect, convert, store};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use prost::Message;
+
+use crate::core::view::{
+    Agent, Assignment, Connector, Holder, Meta, RequestAnswer, Status, Task, View, Write,
+};
+use crate::core::{Answer, Info};
+use crate::error::Error;
+
+/// What stays as it is in a key's part.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
+
+fn escape(part: &str) -> String {
+    utf8_percent_encode(part, ESCAPED).to_string()
+}
+
+/// The key of a write, and its new value (nothing: the key goes).
+#[must_use]
+pub fn encode(write: &Write, incarnation: u64) -> (String, Option<Vec<u8>>) {
+    match write {
+        Write::Meta(meta) => ("meta".to_owned(), Some(meta_value(meta))),
+        Write::Connector(name, value) => {
+            (format!("connectors/{}", escape(name.as_str())), value.as_deref().map(connector_value))
+        }
+        Write::Request(id, value) => {
+            (format!("requests/{}", escape(id)), value.as_deref().map(request_value))
+        }
+        Write::Task(id, value) => {
+            let key = format!("tasks/{}/{}", escape(id.connector.as_str()), id.number);
+            (key, value.as_ref().map(task_value))
+        }
+        Write::Agent(id, value) => {
+            (format!("agents/{}", escape(id.as_str())), value.as_ref().map(agent_value))
+        }
+        Write::Assignment(id, value) => {
+            let value = value.as_ref().map(|assignment| assignment_value(assignment, incarnation));
+            (part_key("assignments", id, "survey"), value)
+        }
+        Write::Status(id, value) => (part_key("status", id, "connector"), value.as_ref().map(status_value)),
+    }
+}
+
+fn part_key(family: &str, id: &AssignmentId, survey: &str) -> String {
+    let connector = escape(id.connector.as_str());
+    match id.part {
+        Part::Survey => format!("{family}/{connector}/{survey}"),
+        Part::Task(number) => format!("{family}/{connector}/{number}"),
+    }
+}
+
+fn meta_value(meta: &Meta) -> Vec<u8> {
+    let value = store::Meta {
+        format_version: FORMAT,
+        store_id: meta.store_id.clone(),
+        incarnation: meta.incarnation,
+    };
+    value.encode_to_vec()
+}
+
+fn connector_value(connector: &Connector) -> Vec<u8> {
+    let (source, destination) = connector.clusters.clone().unzip();
+    let value = store::Connector {
+        format_version: FORMAT,
+        config: connector.config.clone(),
+        target_state: connector.target.as_str().to_owned(),
+        generation: connector.generation.0,
+        revision: connector.revision.0,
+        tasks_generation: connector.tasks_generation.0,
+        deleting: connector.deleting,
+        surveyed: connector.surveyed,
+        source_cluster_id: source.map(|id| id.to_string()).unwrap_or_default(),
+        destination_cluster_id: destination.map(|id| id.to_string()).unwrap_or_default(),
+    };
+    value.encode_to_vec()
+}
+
+fn request_value(kept: &RequestAnswer) -> Vec<u8> {
+    let response = match &kept.answer {
+        Answer::Done | Answer::Status(_) => connect::PutConnectorConfigResponse::default(),
+        Answer::Info { created, info } => connect::PutConnectorConfigResponse {
+            created: *created,
+            info: Some(connect::ConnectorInfo {
+                name: info.name.to_string(),
+                config: info.config.clone(),
+                tasks: info.tasks.clone(),
+                r#type: "source".to_owned(),
+            }),
+        },
+    };
+    let value = store::RequestAnswer {
+        format_version: FORMAT,
+        response: response.encode_to_vec(),
+        expires_at_ms: kept.expires_at_ms,
+    };
+    value.encode_to_vec()
+}
+
+fn task_value(task: &Task) -> Vec<u8> {
+    let value = store::Task {
+        format_version: FORMAT,
+        revision: task.revision.0,
+        generation: task.generation.0,
+        topics: convert::lanes_to_store(&task.lanes),
+    };
+    value.encode_to_vec()
+}
+
+fn agent_value(agent: &Agent) -> Vec<u8> {
+    let value = store::Agent {
+        format_version: FORMAT,
+        incarnation: agent.incarnation.clone(),
+        rack: agent.rack.clone(),
+        labels: agent.labels.clone(),
+    };
+    value.encode_to_vec()
+}
+
+fn assignment_value(assignment: &Assignment, incarnation: u64) -> Vec<u8> {
+    let former = assignment.former.iter().map(|(holder, epoch)| store::FormerHolder {
+        agent: holder.agent.to_string(),
+        incarnation: holder.incarnation.clone(),
+        epoch_revision: epoch.revision.0,
+        epoch_incarnation: epoch.incarnation,
+    });
+    let value = store::Assignment {
+        format_version: FORMAT,
+        holder: assignment.holder.agent.to_string(),
+        holder_incarnation: assignment.holder.incarnation.clone(),
+        epoch_incarnation: incarnation,
+        former: former.collect(),
+    };
+    value.encode_to_vec()
+}
+
+fn status_value(status: &Status) -> Vec<u8> {
+    let value = store::Status {
+        format_version: FORMAT,
+        state: status.state.as_str().to_owned(),
+        agent: status.agent.as_ref().map(ToString::to_string).unwrap_or_default(),
+        trace: status.trace.clone(),
+    };
+    value.encode_to_vec()
+}
+
+/// Puts one stored key into the view. Keys of families that this version does not read are left alone.
+///
+/// # Errors
+/// When the value is damaged, or of a newer format; the text names the key.
+pub fn decode(view: &mut View, key: &str, value: &[u8], revision: StoreRevision) -> Result<(), Error> {
+    let parts: Vec<&str> = key.split('/').collect();
+    match parts.as_slice() {
+        ["meta"] => {
+            let value: store::Meta = message(key, value)?;
+            check_format(key, value.format_version)?;
+            view.meta = Meta { store_id: value.store_id, incarnation: value.incarnation };
+        }
+        ["connectors", name] => {
+            view.connectors.insert(named(key, name)?, connector(key, name, value)?);
+        }
+        ["requests", id] => {
+            if let Some(kept) = request(key, value)? {
+                view.requests.insert(unescape(key, id)?, kept);
+            }
+        }
+        ["tasks", name, number] => {
+            let id = TaskId { connector: named(key, name)?, number: number_of(key, number)? };
+            view.tasks.insert(id, task(key, value)?);
+        }
+        ["agents", id] => {
+            let value: store::Agent = message(key, value)?;
+            check_format(key, value.format_version)?;
+            let agent = Agent { incarnation: value.incarnation, rack: value.rack, labels: value.labels };
+            view.agents.insert(parsed(key, &unescape(key, id)?)?, agent);
+        }
+        ["assignments", name, part] => {
+            let id = AssignmentId { connector: named(key, name)?, part: part_of(key, part, "survey")? };
+            view.assignments.insert(id, assignment(key, value, revision)?);
+        }
+        ["status", name, part] => {
+            let id = AssignmentId { connector: named(key, name)?, part: part_of(key, part, "connector")? };
+            view.statuses.insert(id, status(key, value)?);
+        }
+        [..] => {}
+    }
+    Ok(())
+}
+
+fn message<M: Message + Default>(key: &str, value: &[u8]) -> Result<M, Error> {
+    M::decode(value).map_err(|error| damaged(key, &error.to_string()))
+}
+
+fn damaged(key: &str, why: &str) -> Error {
+    Error::StoreUnreadable(format!("the store's key {key} cannot be read: {why}"))
+}
+
+fn check_format(key: &str, version: u32) -> Result<(), Error> {
+    if version == FORMAT {
+        return Ok(());
+    }
+    Err(Error::StoreUnreadable(format!(
+        "the store's key {key} has format version {version}, and this version of copyist reads {FORMAT}: \
+         run the version that wrote it, or a newer one"
+    )))
+}
+
+fn unescape(key: &str, part: &str) -> Result<String, Error> {
+    let text = percent_decode_str(part).decode_utf8().map_err(|error| damaged(key, &error.to_string()))?;
+    Ok(text.into_owned())
+}
+
+fn parsed<T: std::str::FromStr>(key: &str, text: &str) -> Result<T, Error>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|error: T::Err| damaged(key, &error.to_string()))
+}
+
+fn named(key: &str, part: &str) -> Result<ConnectorName, Error> {
+    parsed(key, &unescape(key, part)?)
+}
+
+fn number_of(key: &str, text: &str) -> Result<u32, Error> {
+    parsed(key, text)
+}
+
+fn part_of(key: &str, text: &str, survey: &str) -> Result<Part, Error> {
+    if text == survey { Ok(Part::Survey) } else { Ok(Part::Task(number_of(key, text)?)) }
+}
+
+fn connector(key: &str, name: &str, value: &[u8]) -> Result<Connector, Error> {
+    let value: store::Connector = message(key, value)?;
+    check_format(key, value.format_version)?;
+    let (spec, warnings) = Connector::read(&named(key, name)?, &value.config);
+    let clusters = match (value.source_cluster_id.as_str(), value.destination_cluster_id.as_str()) {
+        ("", _) | (_, "") => None,
+        (source, destination) => Some((parsed(key, source)?, parsed(key, destination)?)),
+    };
+    Ok(Connector {
+        config: value.config,
+        target: parsed::<TargetState>(key, &value.target_state)?,
+        generation: ConnectorGeneration(value.generation),
+        revision: TaskRevision(value.revision),
+        tasks_generation: ConnectorGeneration(value.tasks_generation),
+        deleting: value.deleting,
+        surveyed: value.surveyed,
+        clusters,
+        spec,
+        warnings,
+    })
+}
+
+fn request(key: &str, value: &[u8]) -> Result<Option<RequestAnswer>, Error> {
+    let value: store::RequestAnswer = message(key, value)?;
+    check_format(key, value.format_version)?;
+    let response: connect::PutConnectorConfigResponse = message(key, &value.response)?;
+    let answer = match response.info {
+        None => Answer::Done,
+        Some(info) => {
+            let name = parsed(key, &info.name)?;
+            let info = Info { name, config: info.config, tasks: info.tasks };
+            Answer::Info { created: response.created, info }
+        }
+    };
+    Ok(Some(RequestAnswer { answer, expires_at_ms: value.expires_at_ms }))
+}
+
+fn task(key: &str, value: &[u8]) -> Result<Task, Error> {
+    let value: store::Task = message(key, value)?;
+    check_format(key, value.format_version)?;
+    Ok(Task {
+        revision: TaskRevision(value.revision),
+        generation: ConnectorGeneration(value.generation),
+        lanes: convert::lanes_from_store(value.topics).map_err(|error| damaged(key, &error.to_string()))?,
+    })
+}
+
+fn assignment(key: &str, value: &[u8], revision: StoreRevision) -> Result<Assignment, Error> {
+    let value: store::Assignment = message(key, value)?;
+    check_format(key, value.format_version)?;
+    let mut former = Vec::new();
+    for one in value.former {
+        let holder = Holder { agent: parsed(key, &one.agent)?, incarnation: one.incarnation };
+        let epoch = AssignmentEpoch {
+            incarnation: one.epoch_incarnation,
+            revision: StoreRevision(one.epoch_revision),
+        };
+        former.push((holder, epoch));
+    }
+    Ok(Assignment {
+        holder: Holder { agent: parsed(key, &value.holder)?, incarnation: value.holder_incarnation },
+        epoch: AssignmentEpoch { incarnation: value.epoch_incarnation, revision },
+        former,
+    })
+}
+
+fn status(key: &str, value: &[u8]) -> Result<Status, Error> {
+    let value: store::Status = message(key, value)?;
+    check_format(key, value.format_version)?;
+    let state = InstanceState::ALL.into_iter().find(|state| state.as_str() == value.state);
+    let agent = if value.agent.is_empty() { None } else { Some(parsed(key, &value.agent)?) };
+    Ok(Status {
+        state: state.ok_or_else(|| damaged(key, &format!("{:?} is no state", value.state)))?,
+        agent,
+        trace: value.trace,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use copyist_model::{LaneStart, TaskLanes};
+    use std::collections::BTreeMap;
+
+    /// One write of each family, with names that need escaping.
+    fn writes() -> Vec<Write> {
+        let name: ConnectorName = "a/b ñ%".parse().unwrap();
+        let topic = "t".parse().unwrap();
+        let mut lanes = TaskLanes::default();
+        lanes.insert(&topic, &topic, 3, LaneStart::Earliest);
+        let config = BTreeMap::from([("connector.class".to_owned(), "x".to_owned())]);
+        let (spec, warnings) = Connector::read(&name, &config);
+        let holder = Holder { agent: "h:1".parse().unwrap(), incarnation: "i".into() };
+        let epoch = AssignmentEpoch { incarnation: 2, revision: StoreRevision(5) };
+        let info = Info { name: name.clone(), config: config.clone(), tasks: vec![0, 1] };
+        let connector = Connector {
+            config,
+            target: TargetState::Paused,
+            generation: ConnectorGeneration(3),
+            revision: TaskRevision(4),
+            tasks_generation: ConnectorGeneration(2),
+            deleting: true,
+            surveyed: true,
+            clusters: Some(("s".parse().unwrap(), "d".parse().unwrap())),
+            spec,
+            warnings,
+        };
+        let kept = RequestAnswer { answer: Answer::Info { created: true, info }, expires_at_ms: 9 };
+        let task = Task { revision: TaskRevision(2), generation: ConnectorGeneration(2), lanes };
+        let agent = Agent { incarnation: "i".into(), rack: "r".into(), labels: BTreeMap::new() };
+        let assignment = Assignment { holder: holder.clone(), epoch, former: vec![(holder, epoch)] };
+        let status = Status::new(InstanceState::Failed, None, "why".into());
+        vec![
+            Write::Meta(Meta { store_id: "s".into(), incarnation: 2 }),
+            Write::Connector(name.clone(), Some(Box::new(connector))),
+            Write::Request("r/1".into(), Some(Box::new(kept))),
+            Write::Task(TaskId { connector: name.clone(), number: 7 }, Some(task)),
+            Write::Agent("h:1".parse().unwrap(), Some(agent)),
+            Write::Assignment(AssignmentId::survey(&name), Some(assignment.clone())),
+            Write::Assignment(AssignmentId::task(&name, 7), Some(assignment)),
+            Write::Status(AssignmentId::survey(&name), Some(status)),
+        ]
+    }
+
+    #[test]
+    fn every_family_survives_the_store() {
+        let revision = StoreRevision(5);
+        let (mut applied, mut loaded) = (View::default(), View::default());
+        for write in writes() {
+            let (key, value) = encode(&write, 2);
+            decode(&mut loaded, &key, &value.unwrap(), revision).unwrap();
+            applied.apply(revision, write);
+        }
+        loaded.revision = revision;
+        assert_eq!(loaded, applied);
+    }
+
+    #[test]
+    fn keys_are_spelled_as_documented() {
+        let keys: Vec<String> = writes().iter().map(|write| encode(write, 2).0).collect();
+        let name = "a%2Fb%20%C3%B1%25";
+        assert_eq!(
+            keys,
+            [
+                "meta".to_owned(),
+                format!("connectors/{name}"),
+                "requests/r%2F1".to_owned(),
+                format!("tasks/{name}/7"),
+                "agents/h%3A1".to_owned(),
+                format!("assignments/{name}/survey"),
+                format!("assignments/{name}/7"),
+                format!("status/{name}/connector"),
+            ]
+        );
+    }
+
+    #[test]
+    fn damage_and_newer_formats_are_refused_naming_the_key() {
+        for write in writes() {
+            let (key, _) = encode(&write, 2);
+            // Field 1 is the format version in every value.
+            let newer = decode(&mut View::default(), &key, &[8, 2], StoreRevision(1)).unwrap_err();
+            assert!(newer.to_string().contains(&key) && newer.to_string().contains("version 2"), "{newer}");
+            let broken = decode(&mut View::default(), &key, &[0xff], StoreRevision(1)).unwrap_err();
+            assert!(broken.to_string().contains(&key), "{broken}");
+        }
+    }
+
+    #[test]
+    fn families_of_later_versions_are_left_alone() {
+        decode(&mut View::default(), "lanes/x", &[8, 1], StoreRevision(1)).unwrap();
+    }
+}

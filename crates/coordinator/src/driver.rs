@@ -14,6 +14,7 @@ use crate::core::{Answer, Commit, Core, Event, Failure, Holder, Now, Send, Ticke
 use crate::error::Error;
 use crate::grpc::agents;
 use crate::handle::{Handle, Hello, Known, Message, Opened, SessionNumber};
+use crate::journal::{self, Line};
 use crate::leases::Leases;
 use crate::metrics::Metrics;
 use crate::store::Outcome;
@@ -242,8 +243,12 @@ impl Coordinator {
             let decision = self.term.core.step(now(), event);
             for commit in decision.commits {
                 if !commit.writes.is_empty() {
+                    let lines = journal::lines(self.term.core.view(), &commit.writes);
                     match self.commit(&commit)? {
-                        Outcome::Committed(revision) => events.push_back(Event::Committed(revision)),
+                        Outcome::Committed(revision) => {
+                            lines.iter().for_each(tell);
+                            events.push_back(Event::Committed(revision));
+                        }
                         Outcome::Refused => {
                             events.push_back(Event::Refused);
                             break;
@@ -277,12 +282,29 @@ impl Coordinator {
             Send::Statement(holder, statement) => {
                 let message = agents::statement(statement, &self.settings);
                 let Some(session) = self.term.sessions.get(&holder.agent) else { return };
-                if session.holder == holder && session.outbox.try_send(message).is_err() {
-                    tracing::warn!(agent = %holder.agent, "the agent does not keep up; its session ends");
-                    self.term.sessions.remove(&holder.agent);
+                if session.holder != holder {
+                    return;
+                }
+                match session.outbox.try_send(message) {
+                    Ok(()) => {}
+                    // The agent left; its listener is about to say so.
+                    Err(mpsc::error::TrySendError::Closed(_)) => {}
+                    Err(mpsc::error::TrySendError::Full(_)) => {
+                        tracing::warn!(agent = %holder.agent, "the agent does not keep up; its session ends");
+                        self.term.sessions.remove(&holder.agent);
+                    }
                 }
             }
         }
+    }
+}
+
+fn tell(line: &Line) {
+    let Line { is_warning, connector, text } = line;
+    if *is_warning {
+        tracing::warn!(%connector, "{text}");
+    } else {
+        tracing::info!(%connector, "{text}");
     }
 }
 

@@ -11,6 +11,7 @@ pub mod driver;
 pub mod error;
 pub mod grpc;
 pub mod handle;
+pub mod journal;
 pub mod leases;
 pub mod metrics;
 pub mod store;

@@ -1,0 +1,290 @@
+//! Performs what the core decides: starts and stops jobs, speaks to the coordinator. One loop.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use copyist_model::{AssignmentEpoch, AssignmentId, ClusterId, Part};
+use copyist_proto::control::agent_service_client::AgentServiceClient;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use crate::client::limit::Limiter;
+use crate::core::{Core, Effect, Event, Saying};
+use crate::engine::{self, TaskContext};
+use crate::error::{Error, chain};
+use crate::job::{JobEvent, Order, Reporter};
+use crate::link::{self, Identity};
+use crate::metrics::Metrics;
+use crate::positions::Positions;
+use crate::storage_topics;
+use crate::survey::{self, SurveyContext};
+use crate::worker::Worker;
+
+/// Events that wait for the driver; beyond that, who has one waits.
+const MAILBOX: usize = 1024;
+
+const TICK: Duration = Duration::from_millis(250);
+
+/// Beyond the jobs' own deadline, before a stop gives up on them.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
+
+/// An agent, ready to run.
+pub struct Agent {
+    worker: Arc<Worker>,
+    client: AgentServiceClient<Channel>,
+    metrics: Metrics,
+    renew_interval: Duration,
+}
+
+impl Agent {
+    /// An agent that speaks to the coordinator at the other end of `channel` and asks for its rights every
+    /// `renew_interval`.
+    #[must_use]
+    pub fn new(worker: Worker, channel: Channel, metrics: Metrics, renew_interval: Duration) -> Self {
+        Self { worker: Arc::new(worker), client: AgentServiceClient::new(channel), metrics, renew_interval }
+    }
+
+    /// Runs until told to stop; then every job ends cleanly, or a deadline passes.
+    ///
+    /// # Errors
+    /// [`Error::Stuck`] when the worker's cluster or its topics need a human.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
+        let (events, mailbox) = mpsc::channel(MAILBOX);
+        let (job_events, job_mailbox) = mpsc::channel(MAILBOX);
+        let (outbox, words) = mpsc::channel(link::OUTBOX);
+        let (rejoin, rejoins) = mpsc::channel(1);
+        let (renew, renewals) = mpsc::channel(1);
+        let (reports, shown_reports) = watch::channel(Vec::new());
+        let (cluster, known_cluster) = watch::channel(None);
+        // Ends what serves the jobs, once they are over.
+        let serving = CancellationToken::new();
+        let (positions, positions_task) = Positions::start(&self.worker, serving.clone())?;
+        let identity = Identity {
+            worker: self.worker.clone(),
+            incarnation: uuid::Uuid::new_v4().to_string(),
+            cluster: known_cluster,
+            reports: shown_reports,
+        };
+        let mut links = JoinSet::new();
+        links.spawn(link::hold(
+            self.client.clone(),
+            identity.clone(),
+            words,
+            rejoins,
+            events.clone(),
+            serving.clone(),
+        ));
+        let interval = self.renew_interval;
+        links.spawn(link::renew(self.client, identity, interval, renewals, events, serving.clone()));
+        let driver = Driver {
+            context: TaskContext { worker: self.worker.clone(), positions, metrics: self.metrics },
+            core: Core::default(),
+            running: BTreeMap::new(),
+            jobs: JoinSet::new(),
+            job_events,
+            outbox,
+            rejoin,
+            renew,
+            reports,
+            drained: false,
+        };
+        let prepared = tokio::spawn(prepare(self.worker.clone(), cluster, serving.clone()));
+        let result = driver.run(mailbox, job_mailbox, prepared, stop).await;
+        serving.cancel();
+        while links.join_next().await.is_some() {}
+        if positions_task.await.is_err() {
+            tracing::error!("the keeper of positions panicked");
+        }
+        result
+    }
+}
+
+/// Makes the worker's topics, however long it takes to reach the cluster; fails only where a human is needed.
+async fn prepare(
+    worker: Arc<Worker>,
+    cluster: watch::Sender<Option<ClusterId>>,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let (began, mut limiter) = (tokio::time::Instant::now(), Limiter::default());
+    let mut wait = Duration::from_millis(200);
+    loop {
+        match storage_topics::ensure(&worker).await {
+            Ok(id) => {
+                cluster.send_replace(Some(id));
+                return Ok(());
+            }
+            Err(error @ Error::Stuck(_)) => return Err(error),
+            Err(error @ Error::Retry { .. }) => {
+                if let Some(left_out) = limiter.admit(began.elapsed(), "prepare") {
+                    let error = chain(&error);
+                    tracing::warn!(error, left_out, "the worker's cluster cannot be used yet");
+                }
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(wait) => {}
+        }
+        wait = (wait * 2).min(Duration::from_secs(5));
+    }
+}
+
+struct Driver {
+    context: TaskContext,
+    core: Core,
+    running: BTreeMap<AssignmentId, Running>,
+    jobs: JoinSet<(AssignmentId, AssignmentEpoch)>,
+    job_events: mpsc::Sender<JobEvent>,
+    outbox: mpsc::Sender<Saying>,
+    rejoin: mpsc::Sender<()>,
+    renew: mpsc::Sender<()>,
+    reports: watch::Sender<Vec<crate::core::Report>>,
+    drained: bool,
+}
+
+struct Running {
+    orders: watch::Sender<Order>,
+    stop: CancellationToken,
+    task: tokio::task::Id,
+    epoch: AssignmentEpoch,
+}
+
+impl Driver {
+    async fn run(
+        mut self,
+        mut mailbox: mpsc::Receiver<Event>,
+        mut job_mailbox: mpsc::Receiver<JobEvent>,
+        mut prepared: tokio::task::JoinHandle<Result<(), Error>>,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut preparing = true;
+        let mut result = Ok(());
+        let deadline = tokio::time::sleep(Duration::MAX);
+        tokio::pin!(deadline);
+        let mut draining = false;
+        while !self.drained {
+            let event = tokio::select! {
+                () = stop.cancelled(), if !draining => None,
+                () = &mut deadline, if draining => {
+                    tracing::warn!("jobs did not end in time; what they had in flight may be sent again");
+                    break;
+                }
+                outcome = &mut prepared, if preparing => {
+                    preparing = false;
+                    result = outcome.unwrap_or_else(|_| Err(Error::Stuck("the preparation panicked".into())));
+                    if result.is_ok() { continue }
+                    None
+                }
+                Some(event) = mailbox.recv() => Some(event),
+                Some(event) = job_mailbox.recv() => Some(Event::Job(event)),
+                Some(ended) = self.jobs.join_next_with_id() => match self.joined(ended) {
+                    Some(event) => Some(event),
+                    None => continue,
+                },
+                _ = ticks.tick() => Some(Event::Tick),
+            };
+            let event = event.unwrap_or_else(|| {
+                draining = true;
+                let patience = self.context.worker.stop_timeout + STOP_MARGIN;
+                deadline.as_mut().reset(tokio::time::Instant::now() + patience);
+                Event::Drain
+            });
+            self.step(event);
+        }
+        prepared.abort();
+        result
+    }
+
+    /// A job's task is over. It said so itself, unless it panicked.
+    fn joined(
+        &mut self,
+        ended: Result<(tokio::task::Id, (AssignmentId, AssignmentEpoch)), tokio::task::JoinError>,
+    ) -> Option<Event> {
+        let task = match ended {
+            Ok(_) => return None,
+            Err(error) => error.id(),
+        };
+        let found = self.running.iter().find(|(_, running)| running.task == task);
+        let (id, running) = found?;
+        Some(Event::Job(JobEvent::Ended { id: id.clone(), epoch: running.epoch }))
+    }
+
+    fn step(&mut self, event: Event) {
+        for effect in self.core.step(boot_ms(), event) {
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Start { id, epoch, order } => self.start(id, epoch, order),
+            Effect::Order { id, order } => {
+                if let Some(running) = self.running.get(&id) {
+                    running.orders.send_replace(order);
+                }
+            }
+            Effect::Stop { id } => {
+                if let Some(running) = self.running.get(&id) {
+                    running.stop.cancel();
+                }
+            }
+            Effect::Tell(saying) => {
+                if matches!(saying, Saying::Report(_) | Saying::Released { .. }) {
+                    self.reports.send_replace(self.core.reports());
+                }
+                if self.outbox.try_send(saying).is_err() {
+                    // The next Hello says everything.
+                    let _ = self.rejoin.try_send(());
+                }
+            }
+            // One that is queued already does for both.
+            Effect::Renew => {
+                let _ = self.renew.try_send(());
+            }
+            Effect::Rejoin => {
+                let _ = self.rejoin.try_send(());
+            }
+            Effect::Drained => self.drained = true,
+        }
+    }
+
+    fn start(&mut self, id: AssignmentId, epoch: AssignmentEpoch, order: Order) {
+        let (orders, receiver) = watch::channel(order);
+        let stop = CancellationToken::new();
+        let reporter = Reporter::new(id.clone(), epoch, self.job_events.clone());
+        let task = match id.part {
+            Part::Survey => {
+                let context = SurveyContext { worker: self.context.worker.clone() };
+                let job = survey::run(context, receiver, reporter, stop.clone());
+                self.jobs.spawn(named(id.clone(), epoch, job)).id()
+            }
+            Part::Task(_) => {
+                let job = engine::run(self.context.clone(), receiver, reporter, stop.clone());
+                self.jobs.spawn(named(id.clone(), epoch, job)).id()
+            }
+        };
+        self.running.insert(id, Running { orders, stop, task, epoch });
+    }
+}
+
+async fn named(
+    id: AssignmentId,
+    epoch: AssignmentEpoch,
+    job: impl Future<Output = ()>,
+) -> (AssignmentId, AssignmentEpoch) {
+    job.await;
+    (id, epoch)
+}
+
+/// Milliseconds since the machine started, suspended time included: rights are counted on it.
+#[must_use]
+pub fn boot_ms() -> u64 {
+    let boot = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from);
+    // Linux has this clock since 2.6.39; a kernel without it cannot run tokio either.
+    boot.map(|boot| u64::try_from(boot.as_millis()).unwrap_or(u64::MAX)).unwrap_or_default()
+}

@@ -1,0 +1,54 @@
+//! The compatibility engine: a plain librdkafka consumer → idempotent producer, at least once.
+//!
+//! A task has one of each, for all its lanes. A record goes from its lane's own queue straight to the producer,
+//! to the same partition number; its acknowledgement moves the lane's position, which is stored every second.
+//! Whatever breaks the producer ends the *session* (both clients); the next one reads again from the positions.
+//!
+//! Absent on purpose: creating topics (the survey does), and any memory besides the positions.
+//!
+//! Pure, and worth reading first: [`lane`] (one lane), [`start`], [`refusal`] (what an error means), [`status`]
+//! (what the user is told). Shells: `task` (what a task knows), `serve` (its loop), `session` (the clients), `prepare`
+//! (lanes made ready), `copy` (records).
+
+pub mod backoff;
+pub mod lane;
+pub mod refusal;
+pub mod settings;
+pub mod start;
+pub mod statistics;
+pub mod status;
+
+mod copy;
+mod lanes;
+mod prepare;
+mod serve;
+mod session;
+mod task;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::job::{Order, Reporter};
+use crate::metrics::Metrics;
+use crate::positions::Positions;
+use crate::worker::Worker;
+
+/// What a task needs besides its order.
+#[derive(Debug, Clone)]
+pub struct TaskContext {
+    pub worker: Arc<Worker>,
+    pub positions: Positions,
+    pub metrics: Metrics,
+}
+
+/// Copies the lanes of one task until `stop`, and reports that it ended.
+pub async fn run(
+    context: TaskContext,
+    orders: watch::Receiver<Order>,
+    reporter: Reporter,
+    stop: CancellationToken,
+) {
+    task::run(context, orders, reporter, stop).await;
+}

@@ -1,0 +1,282 @@
+//! A task's state and its trace, as the user reads them. Pure.
+
+use std::time::Duration;
+
+use copyist_model::InstanceState;
+
+use super::lane::{Lane, Phase};
+
+/// Time after which a running task's trace speaks of an outage.
+pub const OUTAGE: Duration = Duration::from_secs(30);
+/// Lanes that a trace names.
+const NAMED_MAX: usize = 10;
+
+/// One of the two clusters, as the task's client there sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Side {
+    /// `source` or `destination`.
+    pub role: &'static str,
+    pub servers: String,
+    /// Librdkafka's last complaint since it last had a connection.
+    pub trouble: Option<String>,
+    /// A broker was connected when the client last looked.
+    pub connected: bool,
+    /// Since when there is no connection to any broker.
+    pub down_since: Option<Duration>,
+}
+
+impl Side {
+    #[must_use]
+    pub fn new(role: &'static str, servers: &str) -> Self {
+        Self { role, servers: servers.to_owned(), trouble: None, connected: false, down_since: None }
+    }
+
+    /// What the client's statistics say: whether a broker is connected.
+    pub fn see(&mut self, connected: bool, now: Duration) {
+        self.connected = connected;
+        if connected {
+            (self.trouble, self.down_since) = (None, None);
+        } else {
+            self.down_since.get_or_insert(now);
+        }
+    }
+
+    pub fn complain(&mut self, trouble: String) {
+        self.trouble = Some(trouble);
+    }
+
+    fn name(&self) -> String {
+        let trouble = self.trouble.as_ref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
+        format!("the {} cluster at {}{trouble}", self.role, self.servers)
+    }
+}
+
+/// What a task's state depends on.
+#[derive(Debug)]
+pub struct View<'v> {
+    pub paused: bool,
+    /// The task was RUNNING before: an outage does not take it back.
+    pub was_running: bool,
+    pub source: &'v Side,
+    pub destination: &'v Side,
+    /// What the positions wait for.
+    pub positions: Option<&'v str>,
+    pub now: Duration,
+}
+
+/// The state, and the trace: empty when there is nothing to say.
+#[must_use]
+pub fn status<'l>(view: &View<'_>, lanes: impl Iterator<Item = &'l Lane> + Clone) -> (InstanceState, String) {
+    let stopped: Vec<String> = lanes.clone().filter_map(stop_of).collect();
+    let reached = |lane: &Lane| lane.reached() == (true, true);
+    if view.paused {
+        (InstanceState::Paused, String::new())
+    } else if !stopped.is_empty() {
+        (InstanceState::Failed, named(&stopped, "lanes need help"))
+    } else if view.was_running || lanes.clone().all(reached) {
+        (InstanceState::Running, outage(view, lanes))
+    } else {
+        (InstanceState::Unassigned, waits(view, lanes))
+    }
+}
+
+fn stop_of(lane: &Lane) -> Option<String> {
+    match lane.phase() {
+        Phase::Stopped { reason } => Some(format!("{}: {reason}", lane.name)),
+        Phase::Waiting { .. } | Phase::Reading => None,
+    }
+}
+
+fn why_of(lane: &Lane) -> Option<String> {
+    match lane.phase() {
+        Phase::Waiting { why } => why.as_ref().map(|why| format!("{}: {why}", lane.name)),
+        Phase::Stopped { .. } | Phase::Reading => None,
+    }
+}
+
+fn waits<'l>(view: &View<'_>, lanes: impl Iterator<Item = &'l Lane> + Clone) -> String {
+    let mut parts = Vec::new();
+    for (side, reached) in [
+        (view.source, lanes.clone().all(|lane| lane.reached().0)),
+        (view.destination, lanes.clone().all(|lane| lane.reached().1)),
+    ] {
+        // A side that answers is not what is waited for: the lanes say what is.
+        if !reached && !side.connected {
+            parts.push(side.name());
+        }
+    }
+    parts.extend(view.positions.map(str::to_owned));
+    let whys: Vec<String> = lanes.filter_map(why_of).collect();
+    if !whys.is_empty() {
+        parts.push(named(&whys, "lanes wait"));
+    }
+    if parts.is_empty() {
+        parts.push("the first answers of both clusters".into());
+    }
+    format!("waiting for {}", parts.join("; "))
+}
+
+fn outage<'l>(view: &View<'_>, lanes: impl Iterator<Item = &'l Lane> + Clone) -> String {
+    let long = |since: Duration| view.now.saturating_sub(since) >= OUTAGE;
+    let mut parts: Vec<String> = [view.source, view.destination]
+        .into_iter()
+        .filter(|side| side.down_since.is_some_and(long))
+        .map(|side| format!("no connection for more than 30 s to {}", side.name()))
+        .collect();
+    let stalled: Vec<String> = lanes
+        .filter(|lane| lane.stall_age(view.now) >= OUTAGE)
+        .map(|lane| why_of(lane).unwrap_or_else(|| lane.name.to_string()))
+        .collect();
+    if !stalled.is_empty() {
+        parts.extend(view.positions.map(|positions| format!("waiting for {positions}")));
+        parts.push(named(&stalled, "lanes have not moved for more than 30 s"));
+    }
+    parts.join("; ")
+}
+
+/// The first ten, one a line when there are several.
+fn named(all: &[String], what: &str) -> String {
+    let more = all.len().saturating_sub(NAMED_MAX);
+    let mut text = format!("{} {what}:", all.len());
+    for one in all.iter().take(NAMED_MAX) {
+        text.push_str("\n  ");
+        text.push_str(one);
+    }
+    if more > 0 {
+        text.push_str(&format!("\n  and {more} more"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lane::LaneName;
+    use super::*;
+    use copyist_model::LaneStart;
+
+    fn lane(partition: i32) -> Lane {
+        let name = LaneName { source: "t".parse().unwrap(), partition, destination: "d".parse().unwrap() };
+        Lane::new(name, LaneStart::Reset, Duration::ZERO)
+    }
+
+    fn reached(partition: i32) -> Lane {
+        let mut lane = lane(partition);
+        lane.begin(0, Duration::ZERO);
+        lane.reach_destination();
+        lane.reach_end();
+        lane
+    }
+
+    fn stopped(partition: i32) -> Lane {
+        let mut lane = reached(partition);
+        lane.stop(format!("reason {partition}"));
+        lane
+    }
+
+    fn waiting(partition: i32) -> Lane {
+        let mut lane = reached(partition);
+        lane.wait("no topic".into());
+        lane
+    }
+
+    struct World {
+        source: Side,
+        destination: Side,
+        positions: Option<&'static str>,
+        paused: bool,
+        was_running: bool,
+        second: u64,
+    }
+
+    fn world() -> World {
+        let (source, destination) = (Side::new("source", "s:1"), Side::new("destination", "d:2"));
+        World { source, destination, positions: None, paused: false, was_running: false, second: 0 }
+    }
+
+    fn tell(world: &World, lanes: &[Lane]) -> (InstanceState, String) {
+        let view = View {
+            paused: world.paused,
+            was_running: world.was_running,
+            source: &world.source,
+            destination: &world.destination,
+            positions: world.positions,
+            now: Duration::from_secs(world.second),
+        };
+        status(&view, lanes.iter())
+    }
+
+    #[test]
+    fn it_runs_once_each_lane_has_reached_both_leaders() {
+        let (state, trace) = tell(&world(), &[reached(0), reached(1)]);
+        assert_eq!((state, trace.as_str()), (InstanceState::Running, ""));
+        assert_eq!(tell(&world(), &[]).0, InstanceState::Running);
+        assert_eq!(tell(&world(), &[reached(0), lane(1)]).0, InstanceState::Unassigned);
+    }
+
+    #[test]
+    fn before_that_the_trace_says_what_it_waits_for() {
+        let mut world = world();
+        world.source.complain("Connection refused".into());
+        let (_, trace) = tell(&world, &[lane(0)]);
+        assert_eq!(
+            trace,
+            "waiting for the source cluster at s:1: Connection refused; the destination cluster at d:2"
+        );
+        let mut half = lane(0);
+        half.reach_end();
+        half.wait("the topic is not there".into());
+        world.positions = Some("the positions");
+        let (_, trace) = tell(&world, &[half]);
+        assert!(
+            trace.contains("d:2; the positions; 1 lanes wait:\n  t-0: the topic is not there"),
+            "{trace}"
+        );
+        assert!(!trace.contains("s:1"), "{trace}");
+        world.destination.see(true, Duration::ZERO);
+        world.positions = None;
+        assert_eq!(
+            tell(&world, &[lane(0)]).1,
+            "waiting for the source cluster at s:1: Connection refused",
+            "the destination answers"
+        );
+        world.source.see(true, Duration::ZERO);
+        assert_eq!(tell(&world, &[lane(0)]).1, "waiting for the first answers of both clusters");
+    }
+
+    #[test]
+    fn an_outage_keeps_it_running_and_is_told_after_a_while() {
+        let mut world = world();
+        world.was_running = true;
+        world.source.see(false, Duration::ZERO);
+        world.source.complain("gone".into());
+        world.second = 29;
+        assert_eq!(tell(&world, &[lane(0), reached(1)]), (InstanceState::Running, String::new()));
+        world.second = 30;
+        let (state, trace) = tell(&world, &[lane(0), waiting(1), reached(2)]);
+        assert_eq!(state, InstanceState::Running);
+        assert!(trace.starts_with("no connection for more than 30 s to the source cluster at s:1: gone; "));
+        assert!(
+            trace.contains("2 lanes have not moved") && trace.contains("t-0\n  t-1: no topic"),
+            "{trace}"
+        );
+        assert!(!trace.contains("t-2") && !trace.contains("d:2"), "{trace}");
+        world.source.see(true, Duration::from_secs(31));
+        assert_eq!(tell(&world, &[reached(1)]), (InstanceState::Running, String::new()));
+    }
+
+    #[test]
+    fn a_stopped_lane_fails_the_task_and_ten_are_named() {
+        let lanes: Vec<Lane> = (0..12).map(stopped).chain([reached(12)]).collect();
+        let (state, trace) = tell(&world(), &lanes);
+        assert_eq!(state, InstanceState::Failed);
+        assert!(trace.starts_with("12 lanes need help:\n  t-0: reason 0\n"), "{trace}");
+        assert!(trace.contains("t-9: reason 9\n  and 2 more") && !trace.contains("t-10"), "{trace}");
+    }
+
+    #[test]
+    fn pause_wins() {
+        let mut world = world();
+        world.paused = true;
+        assert_eq!(tell(&world, &[stopped(0), lane(1)]), (InstanceState::Paused, String::new()));
+    }
+}

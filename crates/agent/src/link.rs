@@ -1,0 +1,281 @@
+//! The link to the coordinator: the session, again after each loss, and the renewal of rights.
+
+use std::time::Duration;
+
+use copyist_model::{AssignmentId, ClusterId};
+use copyist_proto::control as wire;
+use copyist_proto::control::agent_message::Message as Said;
+use copyist_proto::control::agent_service_client::AgentServiceClient;
+use copyist_proto::control::coordinator_message::Message as Stated;
+use copyist_proto::{CONTROL_PROTOCOL_VERSION, Malformed, convert};
+use rand::RngExt;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use crate::core::{Event, Report, Run, Saying};
+use crate::error::chain;
+use crate::job::Order;
+use crate::worker::Worker;
+
+/// Words that wait for the coordinator; a session that falls further behind begins anew.
+pub const OUTBOX: usize = 4096;
+
+/// How long the coordinator may take to answer a `Renew` or to open a session.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Topics in one message of a survey: some 100 bytes each, and a message stays below 1 MiB.
+const TOPICS_PER_MESSAGE: usize = 5_000;
+
+/// What the link needs to know of its agent.
+#[derive(Clone)]
+pub struct Identity {
+    pub worker: std::sync::Arc<Worker>,
+    pub incarnation: String,
+    /// The worker's cluster, once reached.
+    pub cluster: watch::Receiver<Option<ClusterId>>,
+    /// The state of everything that runs.
+    pub reports: watch::Receiver<Vec<Report>>,
+}
+
+/// Holds a session open until `stop`. `rejoin` asks for a new one.
+pub async fn hold(
+    mut client: AgentServiceClient<Channel>,
+    identity: Identity,
+    mut outbox: mpsc::Receiver<Saying>,
+    mut rejoin: mpsc::Receiver<()>,
+    events: mpsc::Sender<Event>,
+    stop: CancellationToken,
+) {
+    let mut backoff = Backoff::new();
+    while !stop.is_cancelled() {
+        // What waited for a session that is over is said again in the next one's Hello.
+        while outbox.try_recv().is_ok() || rejoin.try_recv().is_ok() {}
+        let session = session(&mut client, &identity, &mut outbox, &mut rejoin, &events, &stop);
+        match session.await {
+            Ok(()) => backoff = Backoff::new(),
+            Err(status) => tracing::warn!(error = %status.message(), "no session with the coordinator"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(backoff.next()) => {}
+        }
+    }
+}
+
+async fn session(
+    client: &mut AgentServiceClient<Channel>,
+    identity: &Identity,
+    outbox: &mut mpsc::Receiver<Saying>,
+    rejoin: &mut mpsc::Receiver<()>,
+    events: &mpsc::Sender<Event>,
+    stop: &CancellationToken,
+) -> Result<(), tonic::Status> {
+    let (said, words) = mpsc::channel(64);
+    let say = |message| wire::AgentMessage { message: Some(message) };
+    let gone = |_| tonic::Status::unavailable("the session ended");
+    said.send(say(Said::Hello(hello(identity)))).await.map_err(gone)?;
+    let opening = tokio::time::timeout(ANSWER_TIMEOUT, client.session(ReceiverStream::new(words)));
+    let mut stated = opening
+        .await
+        .map_err(|_| tonic::Status::deadline_exceeded("the coordinator did not answer"))??
+        .into_inner();
+    let mut heartbeats = tokio::time::interval(Duration::from_millis(500));
+    heartbeats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = rejoin.recv() => return Ok(()),
+            message = stated.message() => {
+                let Some(message) = message?.and_then(|message| message.message) else { return Ok(()) };
+                if let Stated::Welcome(welcome) = &message {
+                    let every = Duration::from_millis(u64::from(welcome.heartbeat_interval_ms.max(50)));
+                    heartbeats = tokio::time::interval(every);
+                }
+                if let Some(event) = understood(message) {
+                    events.send(event).await.map_err(|_| tonic::Status::cancelled("stopping"))?;
+                }
+            }
+            saying = outbox.recv() => {
+                let Some(saying) = saying else { return Ok(()) };
+                for message in messages(saying) {
+                    said.send(say(message)).await.map_err(gone)?;
+                }
+            }
+            _ = heartbeats.tick() => {
+                let worker_cluster_id = cluster_id(identity);
+                let heartbeat = Said::Heartbeat(wire::Heartbeat { worker_cluster_id });
+                said.send(say(heartbeat)).await.map_err(gone)?;
+            }
+        }
+    }
+}
+
+fn cluster_id(identity: &Identity) -> String {
+    identity.cluster.borrow().as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+fn hello(identity: &Identity) -> wire::Hello {
+    let worker = &identity.worker;
+    wire::Hello {
+        agent_id: worker.agent_id.to_string(),
+        incarnation: identity.incarnation.clone(),
+        protocol_version: CONTROL_PROTOCOL_VERSION,
+        store_id: String::new(),
+        worker_cluster_id: cluster_id(identity),
+        offset_storage_topic: worker.offset_storage.name.to_string(),
+        rack: String::new(),
+        labels: Default::default(),
+        running: identity.reports.borrow().iter().map(report).collect(),
+    }
+}
+
+fn report(report: &Report) -> wire::Report {
+    wire::Report {
+        id: Some((&report.id).into()),
+        epoch: Some(report.epoch.into()),
+        revision: report.revision.0,
+        state: report.state.as_str().to_owned(),
+        trace: report.trace.clone(),
+    }
+}
+
+fn messages(saying: Saying) -> Vec<Said> {
+    match saying {
+        Saying::Report(said) => vec![Said::Report(report(&said))],
+        Saying::Released { id, epoch } => {
+            vec![Said::Released(wire::Released { id: Some((&id).into()), epoch: Some(epoch.into()) })]
+        }
+        Saying::Surveyed { id, epoch, findings } => {
+            let part = |topics: &[crate::job::FoundTopic], complete| wire::SurveyFindings {
+                connector: id.connector.to_string(),
+                epoch: Some(epoch.into()),
+                generation: findings.generation.0,
+                source_cluster_id: findings.source_cluster.to_string(),
+                destination_cluster_id: findings.destination_cluster.to_string(),
+                topics: topics.iter().map(found_topic).collect(),
+                complete,
+            };
+            let mut parts: Vec<_> =
+                findings.topics.chunks(TOPICS_PER_MESSAGE).map(|topics| part(topics, false)).collect();
+            match parts.last_mut() {
+                Some(last) => last.complete = true,
+                None => parts.push(part(&[], true)),
+            }
+            parts.into_iter().map(Said::Survey).collect()
+        }
+    }
+}
+
+fn found_topic(topic: &crate::job::FoundTopic) -> wire::FoundTopic {
+    wire::FoundTopic {
+        source: topic.source.to_string(),
+        destination: topic.destination.to_string(),
+        partitions: topic.partitions,
+        literal: topic.literal,
+    }
+}
+
+/// What a statement means to the core; one that makes no sense is logged and left out.
+fn understood(stated: Stated) -> Option<Event> {
+    let event = match stated {
+        Stated::Welcome(_) => Ok(Event::Welcome),
+        Stated::Assignment(assignment) => run(assignment).map(|run| Event::Run(Box::new(run))),
+        Stated::Release(release) => released(release),
+        Stated::SetComplete(_) => Ok(Event::SetComplete),
+        // Standalone has one coordinator, and this engine neither asks nor proposes.
+        Stated::Redirect(_) | Stated::Query(_) | Stated::LaneRecord(_) => return None,
+    };
+    event
+        .inspect_err(|error| {
+            tracing::error!(error = %chain(error), "the coordinator stated something that makes no sense");
+        })
+        .ok()
+}
+
+fn released(release: wire::Release) -> Result<Event, Malformed> {
+    Ok(Event::Release { id: convert::assignment_id(release.id)?, epoch: convert::epoch(release.epoch)? })
+}
+
+fn run(assignment: wire::Assignment) -> Result<Run, Malformed> {
+    let spec = assignment.spec.ok_or(Malformed::Missing { message: "Assignment", field: "spec" })?;
+    Ok(Run {
+        id: convert::assignment_id(assignment.id)?,
+        epoch: convert::epoch(assignment.epoch)?,
+        order: Order {
+            revision: copyist_model::TaskRevision(assignment.revision),
+            generation: copyist_model::ConnectorGeneration(assignment.generation),
+            spec: std::sync::Arc::new(spec.try_into()?),
+            lanes: convert::lanes_from_wire(assignment.lanes)?,
+            paused: assignment.paused,
+        },
+        previous_right_wait_ms: u64::from(assignment.previous_right_wait_ms),
+    })
+}
+
+/// Renews rights every `interval`, and at once when asked to, until `stop`.
+pub async fn renew(
+    mut client: AgentServiceClient<Channel>,
+    identity: Identity,
+    interval: Duration,
+    mut at_once: mpsc::Receiver<()>,
+    events: mpsc::Sender<Event>,
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            asked = at_once.recv() => if asked.is_none() { return },
+            () = tokio::time::sleep(interval) => {}
+        }
+        while at_once.try_recv().is_ok() {}
+        // The right counts from before the question, on a clock that does not stop with the machine.
+        let sent_ms = crate::driver::boot_ms();
+        let request = wire::RenewRequest {
+            agent_id: identity.worker.agent_id.to_string(),
+            incarnation: identity.incarnation.clone(),
+        };
+        let event = match tokio::time::timeout(ANSWER_TIMEOUT, client.renew(request)).await {
+            Ok(Ok(answer)) => renewed(sent_ms, answer.into_inner()),
+            Ok(Err(status)) if status.code() == tonic::Code::NotFound => Some(Event::LeaseLost),
+            // No answer is no right; the next question may bring one.
+            Ok(Err(_)) | Err(_) => None,
+        };
+        if let Some(event) = event
+            && events.send(event).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn renewed(sent_ms: u64, answer: wire::RenewResponse) -> Option<Event> {
+    let held = answer.held.into_iter().map(|held| {
+        let id: AssignmentId = convert::assignment_id(held.id)?;
+        Ok((id, convert::epoch(held.epoch)?))
+    });
+    match held.collect::<Result<_, Malformed>>() {
+        Ok(held) => Some(Event::Renewed { sent_ms, ttl_ms: u64::from(answer.lease_ttl_ms), held }),
+        Err(error) => {
+            tracing::error!(error = %chain(&error), "the coordinator's answer to Renew makes no sense");
+            None
+        }
+    }
+}
+
+/// Waits between attempts: doubling from 100 ms to 5 s, with jitter.
+struct Backoff(Duration);
+
+impl Backoff {
+    fn new() -> Self {
+        Self(Duration::from_millis(100))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the link draws the randomness of its backoff")]
+    fn next(&mut self) -> Duration {
+        let wait = self.0.mul_f64(rand::rng().random_range(0.5..1.5));
+        self.0 = (self.0 * 2).min(Duration::from_secs(5));
+        wait
+    }
+}

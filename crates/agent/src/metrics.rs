@@ -1,0 +1,122 @@
+//! Per-lane numbers for Prometheus.
+
+use copyist_model::{ConnectorName, TopicName};
+use prometheus::core::Collector;
+use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+const LABELS: [&str; 3] = ["connector", "topic", "partition"];
+
+/// The agent's metrics, registered once. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    records: IntCounterVec,
+    bytes: IntCounterVec,
+    lag_records: IntGaugeVec,
+    lag_seconds: GaugeVec,
+    stall_age: GaugeVec,
+}
+
+impl Metrics {
+    /// # Errors
+    /// One of the names is taken in this registry.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let opts = |name: &str, help: &str| Opts::new(format!("copyist_lane_{name}"), help);
+        let records = opts("records_total", "Records that the destination acknowledged.");
+        let bytes = opts("bytes_total", "Bytes of keys and values that the destination acknowledged.");
+        let lag_records = opts("lag_records", "Source offsets between the position and the end of the log.");
+        let lag_seconds =
+            opts("lag_seconds", "Age of the newest record copied while there are more to copy, else 0.");
+        let stall_age =
+            opts("stall_age_seconds", "Time since the lane last moved while it has something to do, else 0.");
+        let metrics = Self {
+            records: IntCounterVec::new(records, &LABELS)?,
+            bytes: IntCounterVec::new(bytes, &LABELS)?,
+            lag_records: IntGaugeVec::new(lag_records, &LABELS)?,
+            lag_seconds: GaugeVec::new(lag_seconds, &LABELS)?,
+            stall_age: GaugeVec::new(stall_age, &LABELS)?,
+        };
+        let collectors: [Box<dyn Collector>; 5] = [
+            Box::new(metrics.records.clone()),
+            Box::new(metrics.bytes.clone()),
+            Box::new(metrics.lag_records.clone()),
+            Box::new(metrics.lag_seconds.clone()),
+            Box::new(metrics.stall_age.clone()),
+        ];
+        collectors.into_iter().try_for_each(|collector| registry.register(collector))?;
+        Ok(metrics)
+    }
+
+    /// The numbers of one lane, which vanish with the value.
+    #[must_use]
+    pub fn lane(&self, connector: &ConnectorName, topic: &TopicName, partition: i32) -> LaneMetrics {
+        let partition = partition.to_string();
+        let labels = [connector.as_str(), topic.as_str(), partition.as_str()];
+        LaneMetrics {
+            records: self.records.with_label_values(&labels),
+            bytes: self.bytes.with_label_values(&labels),
+            lag_records: self.lag_records.with_label_values(&labels),
+            lag_seconds: self.lag_seconds.with_label_values(&labels),
+            stall_age: self.stall_age.with_label_values(&labels),
+            labels: labels.map(str::to_owned),
+            all: self.clone(),
+        }
+    }
+}
+
+/// The numbers of one lane; dropping it takes them out of what is shown.
+#[derive(Debug)]
+pub struct LaneMetrics {
+    pub records: IntCounter,
+    pub bytes: IntCounter,
+    pub lag_records: IntGauge,
+    pub lag_seconds: Gauge,
+    pub stall_age: Gauge,
+    labels: [String; 3],
+    all: Metrics,
+}
+
+impl Drop for LaneMetrics {
+    fn drop(&mut self) {
+        let labels: [&str; 3] = self.labels.each_ref().map(String::as_str);
+        // An error says that they are gone already.
+        let _ = self.all.records.remove_label_values(&labels);
+        let _ = self.all.bytes.remove_label_values(&labels);
+        let _ = self.all.lag_records.remove_label_values(&labels);
+        let _ = self.all.lag_seconds.remove_label_values(&labels);
+        let _ = self.all.stall_age.remove_label_values(&labels);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(registry: &Registry) -> String {
+        prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap()
+    }
+
+    #[test]
+    fn a_lanes_numbers_are_shown_while_it_is_there() {
+        let registry = Registry::new();
+        let metrics = Metrics::register(&registry).unwrap();
+        let lane = metrics.lane(&"c".parse().unwrap(), &"t".parse().unwrap(), 3);
+        lane.records.inc_by(5);
+        lane.lag_seconds.set(1.5);
+        let labels = r#"{connector="c",partition="3",topic="t"}"#;
+        let text = shown(&registry);
+        assert!(text.contains(&format!("copyist_lane_records_total{labels} 5")), "{text}");
+        assert!(text.contains(&format!("copyist_lane_lag_seconds{labels} 1.5")), "{text}");
+        for name in ["bytes_total", "lag_records", "stall_age_seconds"] {
+            assert!(text.contains(&format!("copyist_lane_{name}{labels} 0")), "{name}: {text}");
+        }
+        drop(lane);
+        assert!(!shown(&registry).contains("topic="), "{}", shown(&registry));
+    }
+
+    #[test]
+    fn names_are_registered_once() {
+        let registry = Registry::new();
+        Metrics::register(&registry).unwrap();
+        assert!(Metrics::register(&registry).is_err());
+    }
+}

@@ -1,0 +1,197 @@
+//! What a survey asks a cluster to tell about topics' configs, and to change.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use copyist_model::TopicName;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigEntry, ConfigSource, NewPartitions, NewTopic, OwnedResourceSpecifier,
+    ResourceSpecifier, TopicReplication, TopicResult,
+};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::types::RDKafkaErrorCode;
+
+use super::blueprint::Blueprint;
+use super::cluster::{Cluster, OffThread, Place};
+use super::configs::Configs;
+use crate::error::Error;
+
+const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+/// How long the controller may take to carry out what it was asked for.
+const OPERATION_DEADLINE: Duration = Duration::from_secs(15);
+/// Topics in one request: its answer stays below a few hundred kilobytes.
+const TOPICS_PER_REQUEST_MAX: usize = 100;
+/// Partitions in one request: a KRaft controller takes at most 10,000 changes at once.
+const PARTITIONS_PER_REQUEST_MAX: u32 = 2_000;
+
+/// The answer for each topic.
+pub type Answers = BTreeMap<TopicName, Result<(), RDKafkaErrorCode>>;
+
+/// An admin client of a cluster.
+pub struct Admin {
+    place: Place,
+    client: OffThread<AdminClient<DefaultClientContext>>,
+}
+
+/// Whether a request is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Perform,
+    /// Only say whether it would be.
+    Validate,
+}
+
+impl Admin {
+    /// # Errors
+    /// [`Error::Stuck`] when the properties make no client.
+    pub fn of(cluster: &Cluster) -> Result<Self, Error> {
+        let place = cluster.place().clone();
+        let client = cluster.config().create().map_err(|error| place.error(&error))?;
+        Ok(Self { place, client: OffThread::new(client) })
+    }
+
+    /// The configs set on each topic itself (`DYNAMIC_TOPIC_CONFIG`), without secrets. A topic that may not be
+    /// described, or that is gone, is missing from the answer.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn configs_of(&self, topics: &[&TopicName]) -> Result<BTreeMap<TopicName, Configs>, Error> {
+        let all = self.described(topics).await?;
+        let set_on_topic = |entries: Vec<ConfigEntry>| entries.into_iter().filter(is_set_on_topic);
+        let pair = |entry: ConfigEntry| Some((entry.name, entry.value?));
+        Ok(all
+            .into_iter()
+            .map(|(topic, entries)| (topic, set_on_topic(entries).filter_map(pair).collect()))
+            .collect())
+    }
+
+    /// One config of a topic as it is in effect, wherever it is set; nothing when it may not be described.
+    ///
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn effective_config(&self, topic: &TopicName, name: &str) -> Result<Option<String>, Error> {
+        let entries = self.described(&[topic]).await?.remove(topic).unwrap_or_default();
+        Ok(entries.into_iter().find(|entry| entry.name == name).and_then(|entry| entry.value))
+    }
+
+    async fn described(&self, topics: &[&TopicName]) -> Result<BTreeMap<TopicName, Vec<ConfigEntry>>, Error> {
+        let mut all = BTreeMap::new();
+        for some in topics.chunks(TOPICS_PER_REQUEST_MAX) {
+            let resources: Vec<_> =
+                some.iter().map(|topic| ResourceSpecifier::Topic(topic.as_str())).collect();
+            let answer = self.client.get().describe_configs(&resources, &options()).await;
+            // The client does not pass errors of single topics on; such a topic has no entries.
+            for resource in answer.map_err(|error| self.place.error(&error))?.into_iter().flatten() {
+                if let OwnedResourceSpecifier::Topic(name) = resource.specifier
+                    && let Ok(topic) = name.parse::<TopicName>()
+                    && !resource.entries.is_empty()
+                {
+                    all.insert(topic, resource.entries);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn create(
+        &self,
+        topics: &BTreeMap<TopicName, Blueprint>,
+        mode: Mode,
+    ) -> Result<Answers, Error> {
+        let mut answers = Answers::new();
+        let topics: Vec<_> =
+            topics.iter().map(|(name, blueprint)| (name, blueprint.partitions, blueprint)).collect();
+        for some in requests(&topics) {
+            let new: Vec<_> = some.iter().map(|(name, _, blueprint)| new_topic(name, blueprint)).collect();
+            let options = options().validate_only(mode == Mode::Validate);
+            let answer = self.client.get().create_topics(&new, &options).await;
+            answers.extend(answered(answer.map_err(|error| self.place.error(&error))?));
+        }
+        Ok(answers)
+    }
+
+    /// # Errors
+    /// When the cluster does not answer.
+    pub async fn grow<'t>(&self, topics: &'t BTreeMap<TopicName, u32>) -> Result<Answers, Error> {
+        let mut answers = Answers::new();
+        let topics: Vec<_> = topics.iter().map(|(name, partitions)| (name, *partitions, ())).collect();
+        for some in requests(&topics) {
+            let count = |partitions: u32| usize::try_from(partitions).unwrap_or(usize::MAX);
+            let new = |(name, partitions, ()): &(&'t TopicName, u32, ())| {
+                NewPartitions::new(name.as_str(), count(*partitions))
+            };
+            let new: Vec<_> = some.iter().map(new).collect();
+            let answer = self.client.get().create_partitions(&new, &options()).await;
+            answers.extend(answered(answer.map_err(|error| self.place.error(&error))?));
+        }
+        Ok(answers)
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(REQUEST_DEADLINE)).operation_timeout(Some(OPERATION_DEADLINE))
+}
+
+/// Cuts `(topic, partitions, …)` into what fits a request.
+fn requests<'r, 't, T>(topics: &'r [(&'t TopicName, u32, T)]) -> Vec<&'r [(&'t TopicName, u32, T)]> {
+    let mut requests = Vec::new();
+    let (mut start, mut partitions) = (0, 0u32);
+    for (end, (_, more, _)) in topics.iter().enumerate() {
+        let full = end - start >= TOPICS_PER_REQUEST_MAX
+            || partitions.saturating_add(*more) > PARTITIONS_PER_REQUEST_MAX;
+        if full && end > start {
+            requests.push(&topics[start..end]);
+            (start, partitions) = (end, 0);
+        }
+        partitions = partitions.saturating_add(*more);
+    }
+    if start < topics.len() {
+        requests.push(&topics[start..]);
+    }
+    requests
+}
+
+fn new_topic<'a>(name: &'a TopicName, blueprint: &'a Blueprint) -> NewTopic<'a> {
+    let partitions = i32::try_from(blueprint.partitions).unwrap_or(i32::MAX);
+    let replication = TopicReplication::Fixed(i32::from(blueprint.replication_factor));
+    let topic = NewTopic::new(name.as_str(), partitions, replication);
+    blueprint.configs.iter().fold(topic, |topic, (name, value)| topic.set(name, value))
+}
+
+fn answered(results: Vec<TopicResult>) -> Answers {
+    let answer = |result: TopicResult| match result {
+        Ok(name) => Some((name.parse().ok()?, Ok(()))),
+        Err((name, code)) => Some((name.parse().ok()?, Err(code))),
+    };
+    results.into_iter().filter_map(answer).collect()
+}
+
+/// Brokers before 1.1 do not tell where a config is set, only that it is no default.
+fn is_set_on_topic(entry: &ConfigEntry) -> bool {
+    let unknown_and_set = entry.source == ConfigSource::Unknown && !entry.is_default;
+    entry.source == ConfigSource::DynamicTopic || unknown_and_set
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_stay_within_both_bounds_and_lose_nothing() {
+        let name: TopicName = "t".parse().unwrap();
+        let rows: [(&[u32], &[usize]); 5] = [
+            (&[], &[]),
+            (&[9000], &[1]),
+            (&[1000, 1000, 1], &[2, 1]),
+            (&[1, 5000, 1], &[1, 1, 1]),
+            (&[1; 250], &[100, 100, 50]),
+        ];
+        for (partitions, sizes) in rows {
+            let topics: Vec<_> = partitions.iter().map(|count| (&name, *count, ())).collect();
+            let cut: Vec<_> = requests(&topics).iter().map(|some| some.len()).collect();
+            assert_eq!(cut, sizes, "{partitions:?}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! One full survey: look at both clusters, make the destination fit, look again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use copyist_model::{ClientProperties, ConnectorSpec, Destination, TopicName};
+
+use super::admin::Admin;
+use super::blueprint::Blueprint;
+use super::cluster::Cluster;
+use super::configs::{self, Configs};
+use super::create;
+use super::plan::{Ground, NewTopic, Plan};
+use super::remark::{Problem, Remark, Remarks, Wait, Warning};
+use super::view::ClusterView;
+use crate::error::{Error, chain};
+use crate::job::{Findings, Order};
+use crate::worker::Worker;
+
+/// What a survey found, made ready, and has to say.
+pub struct Survey {
+    pub findings: Findings,
+    /// What holds at the moment.
+    pub remarks: Remarks,
+    /// Where topics that this survey created are not as wished.
+    pub compromises: Remarks,
+}
+
+/// # Errors
+/// When a cluster does not answer or refuses: the text names it. Both are tried and named.
+pub async fn survey(worker: &Worker, order: &Order) -> Result<Survey, Error> {
+    let spec = &order.spec;
+    let to = destination_properties(worker, &spec.destination);
+    let (source, destination) =
+        tokio::join!(Cluster::connect("source", &spec.source), Cluster::connect("destination", &to));
+    let (mut source, mut destination) = both(source, destination)?;
+    let (source_view, destination_view) = tokio::join!(source.view(), destination.view());
+    let (source_view, destination_view) = both(source_view, destination_view)?;
+    let storage = storage_topics(worker);
+    let ground = Ground { spec, source: &source_view, destination: &destination_view, storage: &storage };
+    let plan = Plan::make(&ground);
+    let fitted = match fit(&source, &mut destination, &ground, &plan).await {
+        Ok(fitted) => fitted,
+        Err(error) => unfitted(&error, &destination_view, &plan),
+    };
+    let findings = Findings {
+        generation: order.generation,
+        source_cluster: source_view.id.clone(),
+        destination_cluster: destination_view.id.clone(),
+        topics: plan.found(&fitted.destination),
+    };
+    let (compromises, made) = fitted.remarks.split_warnings();
+    let mut remarks = plan.remarks;
+    remarks.extend(made);
+    Ok(Survey { findings, remarks, compromises })
+}
+
+/// The client properties for a destination; those of a connector come over the worker's.
+#[must_use]
+pub fn destination_properties(worker: &Worker, destination: &Destination) -> ClientProperties {
+    match destination {
+        Destination::Cluster(properties) => properties.clone(),
+        Destination::Worker(overrides) => {
+            let mut properties = worker.cluster.clone();
+            properties.0.extend(overrides.0.clone());
+            properties
+        }
+    }
+}
+
+fn storage_topics(worker: &Worker) -> BTreeSet<TopicName> {
+    [&worker.offset_storage, &worker.config_storage, &worker.status_storage]
+        .map(|topic| topic.name.clone())
+        .into()
+}
+
+/// Both, or what is wrong with each that is missing.
+fn both<A, B>(source: Result<A, Error>, destination: Result<B, Error>) -> Result<(A, B), Error> {
+    match (source, destination) {
+        (Ok(source), Ok(destination)) => Ok((source, destination)),
+        (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
+        (Err(source), Err(destination)) => {
+            let what = format!("{}; {}", chain(&source), chain(&destination));
+            match (source, destination) {
+                (Error::Retry { .. }, Error::Retry { .. }) => Err(Error::Retry { what, source: None }),
+                (Error::Stuck(_), _) | (_, Error::Stuck(_)) => Err(Error::Stuck(what)),
+            }
+        }
+    }
+}
+
+/// The destination after a plan was carried out, with only what is ready of what was changed.
+struct Fitted {
+    destination: ClusterView,
+    remarks: Remarks,
+}
+
+/// Creates and grows what the plan says.
+async fn fit(
+    source: &Cluster,
+    destination: &mut Cluster,
+    ground: &Ground<'_>,
+    plan: &Plan,
+) -> Result<Fitted, Error> {
+    let mut remarks = Remarks::default();
+    if plan.create.is_empty() && plan.grow.is_empty() {
+        return Ok(Fitted { destination: ground.destination.clone(), remarks });
+    }
+    let admin = Admin::of(destination)?;
+    let mut changed = plan.grow.clone();
+    if !plan.create.is_empty() {
+        let blueprints = blueprints(source, &admin, ground.spec, &plan.create, &mut remarks).await?;
+        changed.extend(blueprints.iter().map(|(name, blueprint)| (name.clone(), blueprint.partitions)));
+        remarks.extend(create::create(&admin, ground.destination.brokers, &blueprints).await?);
+    }
+    if !plan.grow.is_empty() {
+        remarks.extend(create::grow(&admin, &plan.grow).await?);
+    }
+    changed.retain(|name, _| !remarks.hold(name));
+    let mut view = create::await_leaders(destination, &changed).await?;
+    for (name, partitions) in changed {
+        let led = view.led(&name);
+        if led < partitions {
+            remarks.add(Wait::NotReady { why: "not every partition has a leader".to_owned() }, &name);
+        }
+        if let Some(topic) = view.topics.get_mut(&name) {
+            topic.partitions = led;
+        }
+    }
+    Ok(Fitted { destination: view, remarks })
+}
+
+/// What is there goes on while a cluster does not let the rest be made.
+fn unfitted(error: &Error, destination: &ClusterView, plan: &Plan) -> Fitted {
+    let remark: Remark = match error {
+        Error::Retry { .. } => Wait::NotReady { why: chain(error) }.into(),
+        Error::Stuck(why) => Problem::CreationRefused { why: why.clone() }.into(),
+    };
+    let mut remarks = Remarks::default();
+    plan.create.keys().chain(plan.grow.keys()).for_each(|name| remarks.add(remark.clone(), name));
+    Fitted { destination: destination.clone(), remarks }
+}
+
+/// What to create, with the configs that the source shows.
+async fn blueprints(
+    source: &Cluster,
+    admin: &Admin,
+    spec: &ConnectorSpec,
+    topics: &BTreeMap<TopicName, NewTopic>,
+    remarks: &mut Remarks,
+) -> Result<BTreeMap<TopicName, Blueprint>, Error> {
+    let sources: BTreeSet<&TopicName> = topics.values().flat_map(|topic| &topic.sources).collect();
+    let sources: Vec<&TopicName> = sources.into_iter().collect();
+    let shown = Admin::of(source)?.configs_of(&sources).await?;
+    let Some(any) = topics.keys().next() else { return Ok(BTreeMap::new()) };
+    let limits = create::timestamp_limits(admin, any).await?;
+    let mut blueprints = BTreeMap::new();
+    for (name, topic) in topics {
+        let known: Vec<&Configs> = topic.sources.iter().filter_map(|source| shown.get(source)).collect();
+        if known.len() < topic.sources.len() {
+            let hidden = topic.sources.iter().filter(|source| !shown.contains_key(*source));
+            hidden.for_each(|source| remarks.add(Problem::ConfigsUnreadable, source));
+            continue;
+        }
+        let (common, names) = configs::agreed(&known);
+        if !names.is_empty() {
+            remarks.add(Warning::ConfigsDiffer { names }, name);
+        }
+        let factor = topic.replication_factor;
+        let configs = configs::of_created(&common, &spec.creation, limits, factor);
+        let blueprint = Blueprint { partitions: topic.partitions, replication_factor: factor, configs };
+        blueprints.insert(name.clone(), blueprint);
+    }
+    Ok(blueprints)
+}

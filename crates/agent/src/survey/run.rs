@@ -1,0 +1,158 @@
+//! The survey as a job: now, again at each interval, and at once when its order changes.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use copyist_model::InstanceState;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::{self, Survey, destination_properties};
+use super::cluster::Place;
+use super::course::{Course, Line, Outcome};
+use super::remark::{Remark, Remarks};
+use crate::error::{Error, chain};
+use crate::job::{Findings, Order, Reporter};
+use crate::worker::Worker;
+
+/// What a survey needs beside its order.
+#[derive(Debug, Clone)]
+pub struct SurveyContext {
+    pub worker: Arc<Worker>,
+}
+
+/// Surveys until `stop`, or until nobody gives orders any more; [`Reporter::ended`] is its last word.
+pub async fn run(
+    context: SurveyContext,
+    mut orders: watch::Receiver<Order>,
+    reporter: Reporter,
+    stop: CancellationToken,
+) {
+    let mut job = Job {
+        worker: context.worker,
+        reporter,
+        started: Instant::now(),
+        course: Course::default(),
+        told: None,
+        compromises: Remarks::default(),
+        logged: BTreeSet::new(),
+    };
+    let mut order = orders.borrow_and_update().clone();
+    loop {
+        let changed = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            changed = orders.changed() => changed,
+            never = job.follow(&order) => match never {},
+        };
+        if changed.is_err() {
+            break;
+        }
+        let next = orders.borrow_and_update().clone();
+        if next.generation != order.generation {
+            job.course = Course::default();
+        }
+        job.compromises = Remarks::default();
+        order = next;
+    }
+    job.reporter.ended().await;
+}
+
+struct Job {
+    worker: Arc<Worker>,
+    reporter: Reporter,
+    started: Instant,
+    course: Course,
+    /// The status reported last.
+    told: Option<(InstanceState, String)>,
+    /// Where created topics are not as wished: a later survey does not see it any more.
+    compromises: Remarks,
+    /// Remarks of the last survey; each is logged when it comes up, not as long as it holds.
+    logged: BTreeSet<String>,
+}
+
+impl Job {
+    /// Does what `order` says until it is dropped, at any of its waits.
+    async fn follow(&mut self, order: &Order) -> Infallible {
+        if order.paused {
+            self.tell(InstanceState::Paused, String::new()).await;
+            return std::future::pending().await;
+        }
+        if self.course.is_new() {
+            self.tell(InstanceState::Unassigned, self.places(order)).await;
+        }
+        loop {
+            let (outcome, findings) = self.outcome(attempt::survey(&self.worker, order).await);
+            let now = self.started.elapsed();
+            let turn = self.course.turn(outcome, order.spec.poll_interval, now, chance());
+            let connector = &self.reporter.id().connector;
+            match turn.log {
+                Some(Line::Trouble(line)) => tracing::warn!(%connector, "survey: {line}"),
+                Some(Line::Over) => tracing::info!(%connector, "survey: both clusters answer again"),
+                None => (),
+            }
+            if let Some(findings) = findings {
+                self.reporter.surveyed(findings).await;
+            }
+            if let Some((state, trace)) = turn.status {
+                self.tell(state, trace).await;
+            }
+            sleep(turn.wait).await;
+        }
+    }
+
+    fn outcome(&mut self, result: Result<Survey, Error>) -> (Outcome, Option<Findings>) {
+        match result {
+            Ok(Survey { findings, mut remarks, compromises }) => {
+                self.compromises.extend(compromises);
+                remarks.extend(self.compromises.clone());
+                self.log(&remarks);
+                let nothing_else = findings.topics.is_empty() && !remarks.has_wait();
+                let outcome = Outcome::Surveyed {
+                    trace: remarks.trace(),
+                    stuck: remarks.has_problem() && nothing_else,
+                    unfinished: remarks.unfinished(),
+                };
+                (outcome, Some(findings))
+            }
+            Err(error @ Error::Retry { .. }) => (Outcome::Unreachable(chain(&error)), None),
+            Err(error @ Error::Stuck(_)) => (Outcome::Refused(chain(&error)), None),
+        }
+    }
+
+    fn log(&mut self, remarks: &Remarks) {
+        let connector = &self.reporter.id().connector;
+        let mut lines = BTreeSet::new();
+        for (remark, topics) in remarks.iter() {
+            let line = remark.sentence(topics);
+            if !self.logged.contains(&line) {
+                match remark {
+                    Remark::Problem(_) | Remark::Warning(_) => tracing::warn!(%connector, "survey: {line}"),
+                    Remark::Wait(_) | Remark::Note(_) => tracing::info!(%connector, "survey: {line}"),
+                }
+            }
+            lines.insert(line);
+        }
+        self.logged = lines;
+    }
+
+    async fn tell(&mut self, state: InstanceState, trace: String) {
+        let status = (state, trace);
+        if self.told.as_ref() != Some(&status) {
+            self.reporter.status(status.0, status.1.clone()).await;
+            self.told = Some(status);
+        }
+    }
+
+    fn places(&self, order: &Order) -> String {
+        let source = Place::new("source", &order.spec.source);
+        let to = destination_properties(&self.worker, &order.spec.destination);
+        format!("waits for {source} and {}", Place::new("destination", &to))
+    }
+}
+
+fn chance() -> f64 {
+    rand::random()
+}

@@ -1,0 +1,33 @@
+//! What an agent knows from its worker file.
+
+use std::time::Duration;
+
+use copyist_model::{AgentId, ClientProperties, TopicName};
+
+/// A topic of the worker's own, as its properties describe it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorageTopic {
+    pub name: TopicName,
+    /// Partitions to create it with.
+    pub partitions: u32,
+    /// Replication factor to create it with; bounded by the number of brokers.
+    pub replication_factor: u16,
+}
+
+/// The worker's cluster, and what is kept there.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    /// Connect's `worker_id`.
+    pub agent_id: AgentId,
+    /// How to reach the worker's cluster: properties for every client there.
+    pub cluster: ClientProperties,
+    /// `producer.*` of the worker file, over `cluster`, for producers of records.
+    pub producer: ClientProperties,
+    /// `consumer.*` of the worker file, over `cluster`.
+    pub consumer: ClientProperties,
+    pub offset_storage: StorageTopic,
+    pub config_storage: StorageTopic,
+    pub status_storage: StorageTopic,
+    /// Longest time that a clean stop waits for acknowledgements (`task.shutdown.graceful.timeout.ms`).
+    pub stop_timeout: Duration,
+}

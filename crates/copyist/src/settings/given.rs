@@ -1,0 +1,218 @@
+//! A worker file's keys, read by the table: typed values, everything that is wrong, and what the user should know.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use copyist_model::client::is_secret;
+use copyist_model::{AgentId, TopicName};
+
+use super::address::Address;
+use super::clients::{self, ClientKeys};
+use super::definition::{Definition, define};
+use super::key::{Default, Effect, Level, Without, WorkerKey};
+use super::kind::Value;
+use super::table::{self, KEYS};
+use crate::error::Problem;
+use crate::properties::Properties;
+
+/// A worker file, its values read. What is absent has the table's default; what is wrong is absent here, and was
+/// reported.
+#[derive(Debug, Default)]
+pub struct Given {
+    values: BTreeMap<&'static str, Value>,
+    /// Keys that the file leaves to their defaults.
+    defaulted: Vec<&'static str>,
+    pub clients: ClientKeys,
+    pub unknown: Vec<String>,
+    /// By importance and reason.
+    pub without_effect: BTreeMap<(Level, &'static str), Vec<String>>,
+    pub problems: Vec<Problem>,
+}
+
+impl Given {
+    /// Reads the properties of the file `place`.
+    #[must_use]
+    pub fn read(place: &str, properties: &Properties) -> Self {
+        let mut given = Self::default();
+        let mut reader = Reader { place, properties, given: &mut given };
+        reader.read_own();
+        reader.read_others();
+        given.problems.sort_by_key(|problem| problem.line);
+        given
+    }
+
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&str> {
+        let Some(Value::Text(text)) = self.values.get(key) else { return None };
+        Some(text)
+    }
+
+    #[must_use]
+    pub fn number<N: TryFrom<i64>>(&self, key: &str) -> Option<N> {
+        let Some(Value::Number(number)) = self.values.get(key) else { return None };
+        N::try_from(*number).ok()
+    }
+
+    #[must_use]
+    pub fn millis(&self, key: &str) -> Option<Duration> {
+        self.number(key).map(Duration::from_millis)
+    }
+
+    #[must_use]
+    pub fn topic(&self, key: &str) -> Option<TopicName> {
+        let Some(Value::Topic(topic)) = self.values.get(key) else { return None };
+        Some(topic.clone())
+    }
+
+    #[must_use]
+    pub fn agent_id(&self, key: &str) -> Option<AgentId> {
+        let Some(Value::AgentId(id)) = self.values.get(key) else { return None };
+        Some(id.clone())
+    }
+
+    #[must_use]
+    pub fn address(&self, key: &str) -> Option<Address> {
+        let Some(Value::Address(address)) = self.values.get(key) else { return None };
+        Some(address.clone())
+    }
+
+    #[must_use]
+    pub fn listeners(&self, key: &str) -> Option<Vec<Address>> {
+        let Some(Value::Listeners(listeners)) = self.values.get(key) else { return None };
+        Some(listeners.clone())
+    }
+
+    #[must_use]
+    pub fn labels(&self, key: &str) -> Option<BTreeMap<String, String>> {
+        let Some(Value::Labels(labels)) = self.values.get(key) else { return None };
+        Some(labels.clone())
+    }
+
+    #[must_use]
+    pub fn is_defaulted(&self, key: &str) -> bool {
+        self.defaulted.contains(&key)
+    }
+}
+
+const BROKERS_DEFAULT: &str = "-1, the brokers' own default, is not asked for: the default of Connect holds";
+
+fn default_of(key: &WorkerKey) -> Option<Value> {
+    key.default.value().and_then(|default| key.kind.read(default).ok())
+}
+
+struct Reader<'a> {
+    place: &'a str,
+    properties: &'a Properties,
+    given: &'a mut Given,
+}
+
+impl Reader<'_> {
+    fn read_own(&mut self) {
+        for key in KEYS.iter().filter(|key| key.effect == Effect::Honoured) {
+            // As for Connect, a key without a value is no key.
+            let entry = self.properties.entries.get(key.name);
+            let read = match entry.filter(|entry| !entry.value.trim().is_empty()) {
+                Some(entry) => match check_reference(&entry.value).and_then(|()| key.kind.read(&entry.value))
+                {
+                    Ok(Value::Number(-1)) => {
+                        self.note(Level::Info, BROKERS_DEFAULT, key.name);
+                        default_of(key)
+                    }
+                    Ok(value) => Some(value),
+                    Err(rules) => {
+                        self.report(key.name, rules);
+                        None
+                    }
+                },
+                None => {
+                    self.given.defaulted.push(key.name);
+                    if key.default == Default::Required {
+                        let text = format!("{} is missing: {}", key.name, key.documentation);
+                        self.given.problems.push(Problem { place: self.place.to_owned(), line: None, text });
+                    }
+                    default_of(key)
+                }
+            };
+            self.given.values.extend(read.map(|value| (key.name, value)));
+        }
+    }
+
+    fn read_others(&mut self) {
+        let properties = self.properties;
+        for (name, entry) in &properties.entries {
+            match define(name) {
+                Definition::Own(key) => match key.effect {
+                    Effect::Honoured => (),
+                    Effect::Without(without) => self.without_effect(name, &entry.value, without),
+                },
+                Definition::Client { clients, property } => {
+                    match clients::read(properties, clients, property, &entry.value) {
+                        clients::Read::Property(value) => self.given.clients.insert(clients, property, value),
+                        clients::Read::AsItIs => (),
+                        clients::Read::WithoutEffect(reason) => {
+                            self.note(Level::Warning, reason, name);
+                        }
+                        clients::Read::Wrong(rules) => self.report(name, rules),
+                    }
+                }
+                Definition::Ignored(without) => self.without_effect(name, &entry.value, without),
+                Definition::Unknown => self.given.unknown.push(name.clone()),
+            }
+        }
+    }
+
+    fn without_effect(&mut self, name: &str, value: &str, without: Without) {
+        if without.ignores(value) {
+            self.note(without.level, without.reason, name);
+        }
+    }
+
+    fn note(&mut self, level: Level, reason: &'static str, name: &str) {
+        self.given.without_effect.entry((level, reason)).or_default().push(name.to_owned());
+    }
+
+    fn report(&mut self, name: &str, rules: Vec<String>) {
+        let entry = self.properties.entries.get(name);
+        let value = entry.map_or("", |entry| entry.value.trim());
+        for rule in rules {
+            let text = format!("{name}={}: {rule}", show(name, value));
+            let line = entry.map(|entry| entry.line);
+            self.given.problems.push(Problem { place: self.place.to_owned(), line, text });
+        }
+    }
+}
+
+/// A value in an error: shortened, and hidden when it is a secret.
+fn show(name: &str, value: &str) -> String {
+    const CHARACTERS_MAX: usize = 100;
+    if is_secret(name) {
+        return "[hidden]".to_owned();
+    }
+    match value.char_indices().nth(CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
+    }
+}
+
+/// A reference to one of Connect's config providers, `${provider:path:key}` or `${provider:key}`.
+///
+/// # Errors
+/// When the value holds one.
+pub fn check_reference(value: &str) -> Result<(), Vec<String>> {
+    let mut rest = value;
+    while let Some((_, after)) = rest.split_once("${") {
+        if after.split_once('}').is_some_and(|(reference, _)| reference.contains(':')) {
+            let rule =
+                "a reference to a config provider is not resolved here; write the value itself".to_owned();
+            return Err(vec![rule]);
+        }
+        rest = after;
+    }
+    Ok(())
+}
+
+/// The names of all keys that a worker file may have, for a typo to be compared with.
+pub fn known_names() -> impl Iterator<Item = String> {
+    let own = table::KEYS.iter().map(|key| key.name.to_owned());
+    own.chain(clients::names())
+}

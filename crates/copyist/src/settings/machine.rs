@@ -1,0 +1,28 @@
+//! What a machine adds to the settings.
+
+use std::fs;
+use std::net::ToSocketAddrs;
+use std::path::PathBuf;
+
+/// Where the process runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// By which others may reach it, when nobody says better.
+    pub address: String,
+    /// Where relative paths begin.
+    pub directory: PathBuf,
+}
+
+impl Machine {
+    /// This one. As in Connect, its address is the first one of its own name.
+    #[must_use]
+    pub fn ours() -> Self {
+        let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let addresses = (name.trim(), 0).to_socket_addrs();
+        let address = addresses.ok().and_then(|mut addresses| addresses.next());
+        Self {
+            address: address.map_or_else(|| "127.0.0.1".to_owned(), |address| address.ip().to_string()),
+            directory: std::env::current_dir().unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! The binary, as people start and stop it.
+
+#![expect(clippy::expect_used, reason = "what a test needs and does not get, fails it")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+fn copyist(dir: &TempDir, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_copyist"));
+    command.args(arguments).current_dir(dir.path()).env_remove("RUST_LOG").env_remove("RUST_BACKTRACE");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs it to its end: exit status, stdout, stderr.
+fn end(mut command: Command) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = command.output().expect("the binary starts");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (status.code(), text(stdout), text(stderr))
+}
+
+fn directory(files: &[(&str, &str)]) -> TempDir {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for (name, content) in files {
+        fs::write(dir.path().join(name), content).expect("a file in it");
+    }
+    dir
+}
+
+/// A worker file whose listeners take any free port.
+fn free_ports(more: &str) -> String {
+    format!(
+        "bootstrap.servers=localhost:1\nlisteners=http://127.0.0.1:0\ncoordinator.listen=127.0.0.1:0\n\
+         metrics.listen=127.0.0.1:0\n{more}"
+    )
+}
+
+/// A process that runs; killed when it is dropped.
+struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    fn start(dir: &TempDir, environment: &[(&str, &str)]) -> Self {
+        let log = dir.path().join("log");
+        let file = fs::File::create(&log).expect("a log file");
+        let mut command = copyist(dir, &["standalone", "w.properties"]);
+        command.envs(environment.iter().copied()).stderr(file);
+        Self { child: command.spawn().expect("the binary starts"), log }
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(&self.log).expect("the log")
+    }
+
+    /// Waits until the log has this in it, and returns the log.
+    fn wait_for(&mut self, what: &str) -> String {
+        until(|| {
+            let text = self.text();
+            if text.contains(what) {
+                return Some(text);
+            }
+            let ended = self.child.try_wait().expect("a child");
+            assert!(ended.is_none(), "ended without {what:?}: {ended:?}\n{text}");
+            None
+        })
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a pid");
+        kill(Pid::from_raw(pid), signal).expect("the process is there");
+    }
+
+    fn exit_status(&mut self) -> Option<i32> {
+        until(|| self.child.try_wait().expect("a child")).code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "waits for another process, with a deadline")]
+fn until<T>(mut condition: impl FnMut() -> Option<T>) -> T {
+    let start = SystemTime::now();
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(start.elapsed().is_ok_and(|waited| waited < WAIT_MAX), "waited in vain");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The address in a start-up line, between `before` and `after`.
+fn address(log: &str, before: &str, after: &str) -> String {
+    let (_, rest) = log.split_once(before).unwrap_or_else(|| panic!("{before:?} is not in {log}"));
+    rest.split_once(after).unwrap_or_else(|| panic!("{after:?} is not in {rest}")).0.to_owned()
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("a listener");
+    stream.set_read_timeout(Some(WAIT_MAX)).expect("a deadline");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn help_and_version_are_as_usual() {
+    let dir = directory(&[]);
+    let rows: &[(&[&str], i32, &str, &str)] = &[
+        (&["--help"], 0, "Usage: copyist <COMMAND>", "standalone  Run all roles in one process"),
+        (&["standalone", "--help"], 0, "Usage: copyist standalone <WORKER.properties>", "RUST_LOG"),
+        (&["--version"], 0, concat!("copyist ", env!("CARGO_PKG_VERSION")), ""),
+    ];
+    for (arguments, status, one, two) in rows {
+        let (code, stdout, stderr) = end(copyist(&dir, arguments));
+        assert_eq!((code, stderr.as_str()), (Some(*status), ""), "{arguments:?}");
+        assert!(stdout.contains(one) && stdout.contains(two), "{arguments:?}: {stdout}");
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_how() {
+    let dir = directory(&[]);
+    for arguments in [&[][..], &["standalone"], &["standallone", "x"], &["standalone", "--nonsense", "x"]] {
+        let (code, _, stderr) = end(copyist(&dir, arguments));
+        assert_eq!(code, Some(2), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("Usage: copyist"), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn all_that_is_wrong_in_all_files_is_said_at_once() {
+    let worker =
+        "bootstrap.server=b:9092\nlisteners=https://:8083\noffset.flush.interval.ms=soon\nplugin.path=/x\n";
+    let dir = directory(&[
+        ("w.properties", worker),
+        ("a.json", "{\"name\": \"a\", \"config\": {\"x\": [1]}}"),
+        ("b.json", "{\"name\": "),
+    ]);
+    let mut command = copyist(&dir, &["standalone", "w.properties", "a.json", "b.json", "none.json"]);
+    command.env("RUST_LOG", "copyist=loud");
+    let (code, stdout, stderr) = end(command);
+    assert_eq!((code, stdout.as_str()), (Some(2), ""));
+    let expected = [
+        "warning: w.properties:1: unknown key bootstrap.server; did you mean bootstrap.servers?",
+        "error: w.properties: bootstrap.servers is missing: ",
+        "error: w.properties:2: listeners=https://:8083: entry \"https://:8083\" is not possible: ",
+        "error: w.properties:3: offset.flush.interval.ms=soon: must be a whole number from 1 to ",
+        "error: a.json: x is a list; a value must be text, a number, a boolean or null",
+        "error: b.json:1: not a JSON object: EOF",
+        "error: none.json: cannot be read: No such file or directory",
+        "error: RUST_LOG: \"copyist=loud\": ",
+    ];
+    let lines: Vec<_> = stderr.lines().collect();
+    assert_eq!(lines.len(), expected.len(), "{stderr}");
+    for (line, beginning) in lines.iter().zip(expected) {
+        assert!(line.starts_with(beginning), "{line}");
+    }
+}
+
+#[test]
+fn a_worker_file_that_is_not_there_or_not_one_is_refused() {
+    let dir = directory(&[("broken.properties", "bootstrap.servers=b:9092\nstore.path=C:\\users\n")]);
+    for (file, message) in [
+        ("none.properties", "error: none.properties: cannot be read: No such file"),
+        (".", "error: .: cannot be read: Is a directory"),
+        ("broken.properties", "error: broken.properties:2: a \\u is not followed by four hexadecimal digits"),
+    ] {
+        let (code, _, stderr) = end(copyist(&dir, &["standalone", file]));
+        assert_eq!(code, Some(2), "{stderr}");
+        assert!(stderr.starts_with(message) && stderr.lines().count() == 1, "{stderr}");
+    }
+}
+
+#[test]
+fn ports_in_use_are_named_with_who_holds_them() {
+    let one = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let two = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let [one, two] = [&one, &two].map(|listener| listener.local_addr().expect("an address").port());
+    let worker = free_ports(&format!("listeners=http://:{one}\nmetrics.listen=127.0.0.1:{two}\nagent.id=a"));
+    let dir = directory(&[("w.properties", &worker)]);
+    let (code, _, stderr) = end(copyist(&dir, &["standalone", "w.properties"]));
+    assert_eq!(code, Some(1), "{stderr}");
+    let comm = fs::read_to_string("/proc/self/comm").expect("our own name");
+    let holder = format!("the port is in use by process {} ({})", std::process::id(), comm.trim_end());
+    for (key, address) in [("listeners", format!(":{one}")), ("metrics.listen", format!("127.0.0.1:{two}"))] {
+        let message = format!("{key}: cannot listen on {address}: {holder}; choose another address by {key}");
+        assert!(stderr.contains(&message), "{message}\n{stderr}");
+    }
+    assert!(
+        !stderr.contains("(coordinator.listen)"),
+        "a listener is announced although none stays:\n{stderr}"
+    );
+}
+
+#[test]
+fn two_listeners_on_one_port_are_told_apart_from_a_stranger() {
+    let port = free_port();
+    let worker =
+        free_ports(&format!("listeners=http://127.0.0.1:{port}\ncoordinator.listen=127.0.0.1:{port}"));
+    let dir = directory(&[("w.properties", &worker)]);
+    let (code, _, stderr) = end(copyist(&dir, &["standalone", "w.properties"]));
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("the port is in use by another listener of this very process"), "{stderr}");
+}
+
+#[test]
+fn each_listener_has_a_line_and_metrics_are_prometheus_text() {
+    let dir = directory(&[("w.properties", &free_ports(""))]);
+    let mut running = Running::start(&dir, &[]);
+    let log = running.wait_for("(metrics.listen)");
+    for line in ["REST API: http://127.0.0.1:", "gRPC: 127.0.0.1:", "metrics: http://127.0.0.1:"] {
+        assert_eq!(log.matches(line).count(), 1, "{log}");
+    }
+    assert!(!log.contains('\u{1b}'), "colours in a file:\n{log}");
+    assert!(
+        log.contains(&format!("store.path={}", dir.path().join("copyist-data/store.redb").display())),
+        "{log}"
+    );
+    let metrics = address(&log, "metrics: http://", "/metrics");
+    let answer = get(&metrics, "/metrics");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("content-type: text/plain; version=0.0.4"), "{answer}");
+    assert!(answer.contains("\nprocess_resident_memory_bytes "), "{answer}");
+    for path in ["/", "/connectors"] {
+        assert!(get(&metrics, path).starts_with("HTTP/1.1 404"), "{path}");
+    }
+}
+
+#[test]
+fn a_signal_stops_it_cleanly() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let dir = directory(&[("w.properties", &free_ports(""))]);
+        let mut running = Running::start(&dir, &[]);
+        running.wait_for("(metrics.listen)");
+        running.signal(signal);
+        assert_eq!(running.exit_status(), Some(0), "{}", running.text());
+        let log = running.text();
+        assert!(log.contains(&format!("{}: stopping within 10 s", signal.as_str())), "{log}");
+        assert!(log.trim_end().ends_with("stopped"), "{log}");
+    }
+}
+
+#[test]
+fn a_second_signal_aborts() {
+    for (signal, status) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let dir = directory(&[("w.properties", &free_ports("task.shutdown.graceful.timeout.ms=3600000"))]);
+        let mut running = Running::start(&dir, &[]);
+        let log = running.wait_for("(metrics.listen)");
+        let metrics = address(&log, "metrics: http://", "/metrics");
+        // A request that is not complete delays the end; when the next one was answered, it was taken.
+        let mut stuck = TcpStream::connect(&metrics).expect("a listener");
+        stuck.write_all(b"GET /metr").expect("half a request");
+        assert!(get(&metrics, "/metrics").contains("200 OK"));
+        running.signal(Signal::SIGTERM);
+        running.wait_for("SIGTERM: stopping within 3605 s");
+        running.signal(signal);
+        assert_eq!(running.exit_status(), Some(status), "{}", running.text());
+    }
+}
+
+#[test]
+fn a_half_sent_request_does_not_hinder_a_clean_stop() {
+    let dir = directory(&[("w.properties", &free_ports(""))]);
+    let mut running = Running::start(&dir, &[]);
+    let log = running.wait_for("(metrics.listen)");
+    let metrics = address(&log, "metrics: http://", "/metrics");
+    let mut stuck = TcpStream::connect(&metrics).expect("a listener");
+    stuck.write_all(b"GET /metr").expect("half a request");
+    assert!(get(&metrics, "/metrics").contains("200 OK"));
+    running.signal(Signal::SIGTERM);
+    assert_eq!(running.exit_status(), Some(0), "{}", running.text());
+}
+
+#[test]
+fn log_lines_are_json_on_request() {
+    let dir = directory(&[("w.properties", &free_ports("log.format=json"))]);
+    let mut running = Running::start(&dir, &[]);
+    let log = running.wait_for("(metrics.listen)");
+    for line in log.lines() {
+        let object: serde_json::Value = serde_json::from_str(line).expect("a JSON line");
+        for field in ["timestamp", "level", "message", "target"] {
+            assert!(object.get(field).is_some_and(serde_json::Value::is_string), "{field} in {line}");
+        }
+    }
+}
+
+#[test]
+fn rust_log_says_what_is_logged() {
+    let secret = "agent.id=a\nsasl.jaas.config=S1\nproducer.ssl.key.password=S2";
+    let dir = directory(&[("w.properties", &free_ports(secret))]);
+    let mut running = Running::start(&dir, &[("RUST_LOG", "debug")]);
+    let log = running.wait_for("(metrics.listen)");
+    assert!(log.contains("DEBUG") && log.contains("[hidden]"), "{log}");
+    assert!(!log.contains("S1") && !log.contains("S2"), "{log}");
+
+    let port = free_port();
+    let dir =
+        directory(&[("w.properties", &free_ports(&format!("metrics.listen=127.0.0.1:{port}\nagent.id=a")))]);
+    let mut quiet = Running::start(&dir, &[("RUST_LOG", "error")]);
+    until(|| TcpStream::connect(("127.0.0.1", port)).ok());
+    quiet.signal(Signal::SIGTERM);
+    assert_eq!(quiet.exit_status(), Some(0));
+    assert!(!quiet.text().contains("INFO"), "{}", quiet.text());
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// In a process of its own, since a panic hook is the whole process's.
+#[test]
+fn panics_are_log_lines() {
+    const CHILD: &str = "PANICS_ARE_LOG_LINES";
+    if std::env::var_os(CHILD).is_some() {
+        let filter = copyist::telemetry::filter_of_environment().expect("a filter");
+        copyist::telemetry::install(copyist::settings::LogFormat::Json, filter);
+        let panicked = thread::spawn(|| panic!("boom {}", 1)).join();
+        assert!(panicked.is_err());
+        return;
+    }
+    let mut command = Command::new(std::env::current_exe().expect("this test's file"));
+    command.args(["--exact", "panics_are_log_lines", "--nocapture"]).env(CHILD, "1").env_remove("RUST_LOG");
+    let (code, _, stderr) = end(command);
+    assert_eq!(code, Some(0), "{stderr}");
+    let line: serde_json::Value = serde_json::from_str(&stderr).expect("one JSON line, and nothing else");
+    assert_eq!(line["level"], "ERROR", "{line}");
+    assert!(line["message"].as_str().is_some_and(|message| message.starts_with("panic: boom 1")), "{line}");
+    assert!(line["place"].as_str().is_some_and(|place| place.contains("cli.rs")), "{line}");
+}

@@ -125,8 +125,8 @@ fn hello(identity: &Identity) -> wire::Hello {
         store_id: String::new(),
         worker_cluster_id: cluster_id(identity),
         offset_storage_topic: worker.offset_storage.name.to_string(),
-        rack: String::new(),
-        labels: Default::default(),
+        rack: worker.rack.clone(),
+        labels: worker.labels.clone(),
         running: identity.reports.borrow().iter().map(report).collect(),
     }
 }

@@ -1,5 +1,6 @@
 //! What an agent knows from its worker file.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use copyist_model::{AgentId, ClientProperties, TopicName};
@@ -28,6 +29,12 @@ pub struct Worker {
     pub offset_storage: StorageTopic,
     pub config_storage: StorageTopic,
     pub status_storage: StorageTopic,
+    /// Where the agent runs; empty: not said.
+    pub rack: String,
+    /// What else is known about it, for placement.
+    pub labels: BTreeMap<String, String>,
+    /// The longest time from one storing of a moving lane's position to the next.
+    pub flush_interval: Duration,
     /// Longest time that a clean stop waits for acknowledgements (`task.shutdown.graceful.timeout.ms`).
     pub stop_timeout: Duration,
 }

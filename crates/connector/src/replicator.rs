@@ -120,6 +120,11 @@ pub fn rules(given: &Given<'_>) -> Vec<Problem> {
                     regular expression over names), or both";
         problems.push(Problem::new("topic.whitelist", text));
     }
+    if given.text("exactly.once.support").is_some_and(|text| text.eq_ignore_ascii_case("required")) {
+        // Connect's words for a worker that cannot.
+        let text = "This worker does not have exactly-once source support enabled.";
+        problems.push(Problem::new("exactly.once.support", text));
+    }
     problems.extend(sasl_rules(given, &SOURCE_PREFIXES, Side::Source));
     if !given.is_blank("dest.kafka.bootstrap.servers") {
         problems.extend(sasl_rules(given, &DESTINATION_PREFIXES, Side::Destination));

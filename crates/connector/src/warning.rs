@@ -17,13 +17,6 @@ const LIKENESS_MIN: f64 = 0.8;
 /// without effect.
 pub(crate) fn warnings(given: &Given<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
-    if given.text("exactly.once.support").is_some_and(|text| text.eq_ignore_ascii_case("required")) {
-        warnings.push(
-            "exactly.once.support=required is not fulfilled: records are copied at least once, so that after a \
-             crash some can be there twice"
-                .to_owned(),
-        );
-    }
     let unknown = given.written().filter(|(_, _, definition)| matches!(definition, Definition::Unknown));
     let mut strangers = Vec::new();
     for (index, (name, _, _)) in unknown.enumerate() {

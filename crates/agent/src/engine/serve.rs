@@ -18,7 +18,7 @@ use super::task::{End, Storing, Task};
 use crate::client::voice::Said;
 use crate::job::Order;
 
-/// Time between two stores of positions while records move.
+/// Longest time between two stores of positions while records move: what a crash repeats.
 const STORE_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two attempts to make lanes ready.
 const PREPARE_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
@@ -118,7 +118,7 @@ impl Task {
             return;
         }
         match work.store_at {
-            None => work.store_at = Some(now + STORE_INTERVAL),
+            None => work.store_at = Some(now + STORE_INTERVAL.min(self.context.worker.flush_interval)),
             Some(due) if due <= now => {
                 work.store_at = None;
                 self.store();

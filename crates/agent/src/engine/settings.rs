@@ -125,6 +125,9 @@ mod tests {
             offset_storage: topic("o"),
             config_storage: topic("c"),
             status_storage: topic("s"),
+            rack: String::new(),
+            labels: std::collections::BTreeMap::new(),
+            flush_interval: Duration::from_secs(10),
             stop_timeout: Duration::from_secs(5),
         }
     }

@@ -22,9 +22,9 @@ pub mod rules;
 mod statements;
 pub mod view;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use copyist_model::{AgentId, AssignmentEpoch, AssignmentId, ConnectorName, InstanceState};
+use copyist_model::{AgentId, AssignmentEpoch, AssignmentId, ConnectorName, InstanceState, TopicName};
 
 pub use event::{
     Answer, Command, Commit, Decision, Event, Failure, Findings, FoundTopic, GivenConfig, Info, Now,
@@ -55,7 +55,7 @@ pub struct Core {
     /// Why a connector may not copy what its survey found.
     conflicts: BTreeMap<ConnectorName, String>,
     /// What a user should know about what a survey found.
-    notes: BTreeMap<ConnectorName, String>,
+    notes: BTreeMap<ConnectorName, Vec<String>>,
     /// The last word of an agent on each part.
     reported: BTreeMap<AssignmentId, (AssignmentEpoch, Status)>,
 }
@@ -213,40 +213,35 @@ impl Core {
         if !self.view.connectors.get(&name).is_some_and(current) {
             return;
         }
-        let found = self.without_own_products(findings);
+        let (found, left_out) = self.without_own_products(findings);
         match rules::judge(&name, &wanted_edges(&found), &self.edges_without(&name)) {
             Verdict::Conflict(text) => {
                 self.conflicts.insert(name, text);
             }
             Verdict::Fine { shared } => {
                 self.conflicts.remove(&name);
-                self.notes.remove(&name);
-                if let Some((place, others)) = shared.first_key_value() {
-                    let others: Vec<&str> = others.iter().map(ConnectorName::as_str).collect();
-                    let note = format!("topic {} is shared with connector {}", place.1, others.join(", "));
-                    self.notes.insert(name.clone(), note);
-                }
+                let notes = rules::shared_note(&shared).into_iter().chain(rules::left_out_note(&left_out));
+                self.notes.insert(name.clone(), notes.collect());
                 self.findings.insert(name, found);
             }
         }
     }
 
-    /// On one cluster, what some connector of this fleet makes is no source, unless the user named it.
-    fn without_own_products(&self, mut findings: Findings) -> Findings {
+    /// On one cluster, what some connector of this fleet makes is no source, unless the user named it; with the
+    /// topics that are left out for it.
+    fn without_own_products(&self, mut findings: Findings) -> (Findings, BTreeSet<TopicName>) {
+        let mut left_out = BTreeSet::new();
         if findings.source == findings.destination {
-            let made: std::collections::BTreeSet<rules::Place> = self
-                .view
-                .connectors
-                .keys()
-                .flat_map(|name| self.edges_of(name))
-                .map(|(_, destination)| destination)
-                .collect();
-            let source = findings.source.clone();
-            findings
-                .topics
-                .retain(|topic| topic.literal || !made.contains(&(source.clone(), topic.source.clone())));
+            let edges = self.view.connectors.keys().flat_map(|name| self.edges_of(name));
+            let made: BTreeSet<rules::Place> = edges.map(|(_, destination)| destination).collect();
+            for topic in findings.topics.iter().filter(|topic| !topic.literal) {
+                if made.contains(&(findings.source.clone(), topic.source.clone())) {
+                    left_out.insert(topic.source.clone());
+                }
+            }
+            findings.topics.retain(|topic| !left_out.contains(&topic.source));
         }
-        findings
+        (findings, left_out)
     }
 
     fn edges_without(&self, name: &ConnectorName) -> BTreeMap<ConnectorName, rules::Edges> {

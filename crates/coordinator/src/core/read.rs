@@ -69,8 +69,8 @@ impl Core {
         {
             return Status::new(InstanceState::Failed, status.agent, conflict.clone());
         }
-        let notes =
-            connector.warnings.iter().chain(self.notes.get(name)).map(|note| format!("warning: {note}"));
+        let of_survey = self.notes.get(name).into_iter().flatten();
+        let notes = connector.warnings.iter().chain(of_survey).map(|note| format!("warning: {note}"));
         let lines: Vec<String> =
             std::iter::once(status.trace).filter(|trace| !trace.is_empty()).chain(notes).collect();
         status.trace = lines.join("\n");

@@ -47,6 +47,28 @@ pub fn judge(name: &ConnectorName, wanted: &Edges, earlier: &BTreeMap<ConnectorN
     Verdict::Fine { shared }
 }
 
+/// What the user should know about destinations that are shared.
+#[must_use]
+pub fn shared_note(shared: &BTreeMap<Place, BTreeSet<ConnectorName>>) -> Option<String> {
+    let (place, others) = shared.first_key_value()?;
+    let others: Vec<&str> = others.iter().map(ConnectorName::as_str).collect();
+    Some(format!("topic {} is shared with connector {}", place.1, others.join(", ")))
+}
+
+/// What the user should know about topics that are not copied because connectors of this fleet make them.
+#[must_use]
+pub fn left_out_note(left_out: &BTreeSet<TopicName>) -> Option<String> {
+    const SHOWN_MAX: usize = 10;
+    let mut names: Vec<String> = left_out.iter().take(SHOWN_MAX).map(ToString::to_string).collect();
+    if let Some(more) = left_out.len().checked_sub(SHOWN_MAX + 1) {
+        names.push(format!("and {} more", more + 1));
+    }
+    let names = names.join(", ");
+    (!left_out.is_empty()).then(|| {
+        format!("not copied, since connectors of this fleet copy into them: {names}; topic.whitelist takes them all the same")
+    })
+}
+
 /// The text of the first cycle that an edge of `wanted` closes, walking forward from its destination.
 fn cycle(name: &ConnectorName, wanted: &Edges, earlier: &BTreeMap<ConnectorName, Edges>) -> Option<String> {
     let all = || {
@@ -120,6 +142,19 @@ mod tests {
         let text = conflict(judged(&["C:t>A:t"], &[("one", &["A:t>B:t"]), ("two", &["B:t>C:t"])]));
         assert!(text.contains("connector two"), "{text}");
         conflict(judged(&["A:a>A:b", "A:b>A:a"], &[]));
+    }
+
+    #[test]
+    fn notes_name_what_is_shared_and_what_is_left_out() {
+        let shared = BTreeMap::from([(place("C:t"), BTreeSet::from(["old".parse().unwrap()]))]);
+        assert_eq!(shared_note(&shared).as_deref(), Some("topic t is shared with connector old"));
+        assert_eq!(shared_note(&BTreeMap::new()), None);
+        let topics = |count: usize| (0..count).map(|n| format!("t{n:02}").parse().unwrap()).collect();
+        assert_eq!(left_out_note(&topics(0)), None);
+        for (count, end) in [(1, "them: t00;"), (10, "t08, t09;"), (11, "t09, and 1 more;")] {
+            let note = left_out_note(&topics(count)).unwrap();
+            assert!(note.contains(end), "{note}");
+        }
     }
 
     #[test]

@@ -298,6 +298,19 @@ fn a_config_that_means_the_same_touches_no_task() {
 }
 
 #[test]
+fn what_the_fleet_makes_on_one_cluster_is_left_out_and_said() {
+    let mut world = running();
+    world.create("d", &[]);
+    world.survey("d", ("D", "D"), &[("t.copy", 1), ("u", 1)]);
+    assert_eq!(world.tasks("d"), [(0, 1)]);
+    let (state, trace) = world.connector_state("d");
+    assert!(
+        state == InstanceState::Running && trace.contains("copy into them: t.copy;"),
+        "{state:?} {trace}"
+    );
+}
+
+#[test]
 fn a_new_generation_releases_all_tasks_before_it_makes_new_ones() {
     let mut world = running();
     world.ask(1, put("c", &[("tasks.max", "1")]));

@@ -40,8 +40,6 @@ pub struct Settings {
     pub metrics_listen: Address,
     /// The embedded store's file; absolute. Its directory may not exist yet.
     pub store_path: PathBuf,
-    /// The longest time from one storing of a moving lane's position to the next.
-    pub offset_flush_interval: Duration,
     pub agent: AgentSettings,
     /// What a new holder of a task waits beyond the old one's right.
     pub lease_margin: Duration,
@@ -51,9 +49,6 @@ pub struct Settings {
 /// The agent, besides its [`Worker`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentSettings {
-    pub rack: Option<String>,
-    pub labels: BTreeMap<String, String>,
-    pub memory_bytes: u64,
     pub lease_ttl: Duration,
     /// Shorter than `lease_ttl`.
     pub suspect: Duration,
@@ -96,11 +91,7 @@ impl Settings {
             coordinator_listen: given.address("coordinator.listen")?,
             metrics_listen: given.address("metrics.listen")?,
             store_path: machine.directory.join(given.text("store.path")?),
-            offset_flush_interval: given.millis("offset.flush.interval.ms")?,
             agent: AgentSettings {
-                rack: given.text("agent.rack").map(str::to_owned),
-                labels: given.labels("agent.labels").unwrap_or_default(),
-                memory_bytes: given.number("agent.memory.bytes")?,
                 lease_ttl: given.millis("agent.lease.ttl.ms")?,
                 suspect: given.millis("agent.suspect.ms")?,
                 autonomy_max: given.millis("agent.autonomy.max.ms")?,
@@ -161,6 +152,9 @@ fn worker(given: &Given, agent_id: AgentId) -> Option<Worker> {
             partitions: given.number("status.storage.partitions")?,
             replication_factor: replicas("status.storage")?,
         },
+        rack: given.text("agent.rack").unwrap_or_default().to_owned(),
+        labels: given.labels("agent.labels").unwrap_or_default(),
+        flush_interval: given.millis("offset.flush.interval.ms")?,
         stop_timeout: given.millis("task.shutdown.graceful.timeout.ms")?,
     })
 }

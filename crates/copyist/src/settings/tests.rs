@@ -80,14 +80,11 @@ fn everything_that_is_left_out_has_its_default() {
     assert_eq!(listeners, [":8083"]);
     assert_eq!(settings.coordinator_listen.to_string(), "127.0.0.1:9083");
     assert_eq!(settings.metrics_listen.to_string(), "127.0.0.1:9084");
-    assert_eq!(settings.offset_flush_interval, Duration::from_secs(10));
+    assert_eq!(settings.worker.flush_interval, Duration::from_secs(10));
     assert_eq!(settings.worker.stop_timeout, Duration::from_secs(5));
     assert_eq!(settings.lease_margin, Duration::from_secs(7));
     assert_eq!(settings.log_format, LogFormat::Text);
     let expected = AgentSettings {
-        rack: None,
-        labels: BTreeMap::new(),
-        memory_bytes: 256 << 20,
         lease_ttl: Duration::from_secs(10),
         suspect: Duration::from_millis(1500),
         autonomy_max: Duration::from_secs(600),
@@ -99,7 +96,7 @@ fn everything_that_is_left_out_has_its_default() {
 fn every_key_of_ours_is_honoured() {
     let settings = settings(
         "group.id=g\nstore.path=/s/x.redb\ncoordinator.listen=:1\nmetrics.listen=[::1]:2\nagent.rack=r\n\
-         agent.labels=a=1,b=2\nagent.memory.bytes=1048576\nagent.lease.ttl.ms=2000\nagent.suspect.ms=300\n\
+         agent.labels=a=1,b=2\nagent.lease.ttl.ms=2000\nagent.suspect.ms=300\n\
          agent.autonomy.max.ms=4\nlease.margin.ms=5\nlog.format=JSON\noffset.flush.interval.ms=6\n\
          task.shutdown.graceful.timeout.ms=7\nagent.id=me\noffset.storage.topic=o\noffset.storage.partitions=8\n\
          config.storage.topic=c\nstatus.storage.topic=s\nstatus.storage.partitions=9\n\
@@ -113,12 +110,13 @@ fn every_key_of_ours_is_honoured() {
         (":1".into(), "[::1]:2".into())
     );
     let agent = settings.agent;
-    assert_eq!((agent.rack.as_deref(), agent.labels.len(), agent.memory_bytes), (Some("r"), 2, 1 << 20));
     assert_eq!((agent.lease_ttl, agent.suspect, agent.autonomy_max), (millis(2000), millis(300), millis(4)));
-    assert_eq!((settings.lease_margin, settings.offset_flush_interval), (millis(5), millis(6)));
+    assert_eq!(settings.lease_margin, millis(5));
     assert_eq!(settings.log_format, LogFormat::Json);
     let worker = settings.worker;
+    assert_eq!((worker.rack.as_str(), worker.labels.len()), ("r", 2));
     assert_eq!((worker.agent_id.as_str(), worker.stop_timeout), ("me", millis(7)));
+    assert_eq!(worker.flush_interval, millis(6));
     assert_eq!((worker.offset_storage.name.as_str(), worker.offset_storage.partitions), ("o", 8));
     assert_eq!(worker.config_storage.name.as_str(), "c");
     let status = worker.status_storage;

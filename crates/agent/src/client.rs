@@ -5,6 +5,7 @@
 
 pub mod jaas;
 pub mod limit;
+pub mod poller;
 pub mod voice;
 
 mod security;
@@ -14,7 +15,7 @@ use std::collections::BTreeMap;
 use copyist_model::ClientProperties;
 use copyist_model::client::is_secret;
 use rdkafka::ClientConfig;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 
 use crate::error::Error;
@@ -30,7 +31,7 @@ pub enum Role {
 
 /// Largest record that a client takes (librdkafka's own upper bound): the source allowed a record, and the
 /// destination decides.
-pub const RECORD_MAX_BYTES: u32 = 1_000_000_000;
+const RECORD_MAX_BYTES: u32 = 1_000_000_000;
 
 /// Java's name, librdkafka's names, and the role that it matters to (nothing: every role).
 const TRANSLATED: [(&str, &[&str], Option<Role>); 8] = [
@@ -110,6 +111,14 @@ const NOT_OURS: [&str; 27] = [
     "session.timeout.ms",
     "ssl.cipher.suites",
     "statistics.interval.ms",
+];
+
+/// Unless the user says otherwise.
+const DEFAULTS: [(&str, &str); 2] = [
+    // While nothing answers, bootstrap servers are tried at half this interval: 20 times a second by default.
+    ("reconnect.backoff.ms", "500"),
+    // An outage ends as soon as the cluster is back; librdkafka's own default is 10 s.
+    ("reconnect.backoff.max.ms", "2000"),
 ];
 
 const ALWAYS: [(&str, &str); 4] = [
@@ -222,6 +231,9 @@ impl Draft {
 
     fn enforce(&self, role: Role) -> ClientConfig {
         let mut config = ClientConfig::new();
+        for (name, value) in DEFAULTS {
+            config.set(name, value);
+        }
         if role == Role::Producer {
             config.set("message.max.bytes", RECORD_MAX_BYTES.to_string());
         }
@@ -254,12 +266,6 @@ fn in_range<'v>(target: &str, value: &'v str) -> &'v str {
         ("socket.timeout.ms", _) if value.parse::<u64>().is_ok_and(|ms| ms > 300_000) => "300000",
         _ => value,
     }
-}
-
-/// The code in an error of librdkafka, if it has one.
-#[must_use]
-pub fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
-    error.rdkafka_error_code()
 }
 
 #[cfg(test)]
@@ -332,6 +338,9 @@ mod tests {
         assert!(consumer.get("group.id").unwrap().starts_with("copyist-"));
         assert_eq!(without_effect, ["enable.auto.commit", "group.id", "isolation.level"]);
         for role in [Role::Consumer, Role::Producer, Role::Admin] {
+            assert_eq!(translated(role, &[]).0.get("reconnect.backoff.max.ms"), Some("2000"));
+            let own = translated(role, &[("reconnect.backoff.max.ms", "7000")]).0;
+            assert_eq!(own.get("reconnect.backoff.max.ms"), Some("7000"));
             assert_eq!(translated(role, &[]).0.get("allow.auto.create.topics"), Some("false"));
         }
     }

@@ -61,7 +61,8 @@ impl Agent {
         let (cluster, known_cluster) = watch::channel(None);
         // Ends what serves the jobs, once they are over.
         let serving = CancellationToken::new();
-        let (positions, positions_task) = Positions::start(&self.worker, serving.clone())?;
+        let (positions, positions_task) =
+            Positions::start(&self.worker, known_cluster.clone(), serving.clone())?;
         let identity = Identity {
             worker: self.worker.clone(),
             incarnation: uuid::Uuid::new_v4().to_string(),

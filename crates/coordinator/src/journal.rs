@@ -64,8 +64,9 @@ fn of_status(id: &AssignmentId, before: Option<&Status>, after: &Status) -> Opti
         Part::Survey => "survey".to_owned(),
         Part::Task(number) => format!("task {number}"),
     };
-    let trace = if after.trace.is_empty() { String::new() } else { format!(": {}", after.trace) };
-    Some(format!("{part} {}{trace}", after.state.as_str()))
+    let trace: Vec<&str> = after.trace.lines().map(str::trim).collect();
+    let separator = if trace.is_empty() { "" } else { ": " };
+    Some(format!("{part} {}{separator}{}", after.state.as_str(), trace.join(" | ")))
 }
 
 #[cfg(test)]
@@ -138,8 +139,8 @@ mod tests {
             status(&id, InstanceState::Running, ""),
             status(&id, InstanceState::Running, "an outage"),
             status(&id, InstanceState::Failed, "one lane"),
-            status(&id, InstanceState::Failed, "two lanes"),
-            status(&id, InstanceState::Failed, "two lanes"),
+            status(&id, InstanceState::Failed, "two lanes:\n  one\n  two"),
+            status(&id, InstanceState::Failed, "two lanes:\n  one\n  two"),
             Write::Status(id.clone(), None),
         ];
         let expected = [
@@ -148,7 +149,7 @@ mod tests {
             Some("task 3 RUNNING"),
             None,
             Some("task 3 FAILED: one lane"),
-            Some("task 3 FAILED: two lanes"),
+            Some("task 3 FAILED: two lanes: | one | two"),
             None,
             None,
         ];

@@ -15,7 +15,6 @@ use tower::service_fn;
 const PIPE_BYTES: usize = 256 * 1024;
 
 /// A channel, and the connections that it opens for a server to accept.
-#[must_use]
 pub fn channel() -> (Channel, impl Stream<Item = io::Result<DuplexStream>>) {
     let (accept, connections) = mpsc::channel(16);
     let connect = service_fn(move |_| {

@@ -164,6 +164,21 @@ mod tests {
     }
 
     #[test]
+    fn librdkafka_was_built_with_what_is_offered() {
+        for mechanism in MECHANISMS {
+            let login = "x.ScramLoginModule required username=\"u\" password=\"p\";";
+            let written = properties(&[
+                ("security.protocol", "SASL_SSL"),
+                ("sasl.mechanism", mechanism),
+                ("sasl.jaas.config", login),
+            ]);
+            let (config, _) = config(&written, Role::Admin).unwrap();
+            let made = config.create::<rdkafka::producer::BaseProducer>();
+            assert_eq!(made.map(drop).map_err(|error| error.to_string()), Ok(()), "{mechanism}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_read_says_how_to_convert_it() {
         let rows: [(&[(&str, &str)], &str); 6] = [
             (&[("ssl.truststore.location", "/t.jks")], "convert to PEM"),

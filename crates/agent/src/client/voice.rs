@@ -69,8 +69,12 @@ impl ClientContext for Voice {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         self.heard.fetch_add(1, Ordering::Relaxed);
         let client = self.name.as_str();
-        // Its advice on configurations is about what is set on purpose; what users write is checked elsewhere.
-        let level = if facility == "CONFWARN" { RDKafkaLogLevel::Info } else { level };
+        let level = match facility {
+            // Its advice on configurations is about what is set on purpose; what users write is checked elsewhere.
+            // Of a fatal error its owner is told, who makes a new client.
+            "CONFWARN" | "FATAL" => RDKafkaLogLevel::Info,
+            _ => level,
+        };
         match level {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert

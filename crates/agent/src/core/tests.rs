@@ -175,7 +175,7 @@ fn states_are_told_as_they_change_and_all_at_once_to_a_new_session() {
     let effects = core.step(1, status(5, InstanceState::Running));
     let [Effect::Tell(Saying::Report(report))] = effects.as_slice() else { panic!("{effects:?}") };
     assert_eq!((report.state, report.epoch), (InstanceState::Running, epoch(5)));
-    assert_eq!(core.reports(), [report.clone()]);
+    assert_eq!(core.reports(), std::slice::from_ref(report));
     assert_eq!(core.step(1, status(4, InstanceState::Failed)), [], "of an older epoch");
 }
 

@@ -21,6 +21,8 @@ const TURN: usize = 500;
 pub(super) struct Round {
     /// Some lane has more to read and room for it.
     pub more: bool,
+    /// A record was handed to the producer.
+    pub sent: bool,
     /// A record could not be handed to the producer: the session is over.
     pub broken: Option<String>,
 }
@@ -35,8 +37,10 @@ pub(super) fn round(session: &mut Session, lanes: &mut BTreeMap<LaneNumber, Lane
         if !queue.readable.load(Ordering::Acquire) && !parked.contains_key(&number) {
             continue;
         }
-        let mut turn = Turn { clients, number, lane, parked, share, now };
-        match turn.take(queue) {
+        let mut turn = Turn { clients, number, lane, parked, share, now, sent: false };
+        let taken = turn.take(queue);
+        round.sent |= turn.sent;
+        match taken {
             Ok(more) => round.more |= more,
             Err(error) => round.broken = Some(format!("{}: {error}", lane.name)),
         }
@@ -51,6 +55,7 @@ struct Turn<'t> {
     parked: &'t mut BTreeMap<LaneNumber, (u64, OwnedMessage)>,
     share: Share,
     now: Duration,
+    sent: bool,
 }
 
 impl Turn<'_> {
@@ -127,6 +132,7 @@ impl Turn<'_> {
             delivery_opaque: tag(self.number, sequence),
         };
         let sent = self.clients.producer.send(record).map_err(|(error, _)| error);
+        self.sent |= sent.is_ok();
         if let Err(error) = &sent
             && let Some(code) = error.rdkafka_error_code()
             && code != RDKafkaErrorCode::QueueFull

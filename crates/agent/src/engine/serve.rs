@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::copy::{Round, round};
-use super::lane::Phase;
+use super::lane::{Lane, Phase};
 use super::lanes::LaneNumber;
 use super::prepare::{Preparation, Preparer};
 use super::session::{Delivery, Session};
@@ -21,7 +21,7 @@ use crate::job::Order;
 /// Longest time between two stores of positions while records move: what a crash repeats.
 const STORE_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two attempts to make lanes ready.
-const PREPARE_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+const PREPARE_RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 /// Shortest time between two preparations: one that fails at once must not spin.
 const PREPARE_GAP: Duration = Duration::from_millis(200);
 /// Deliveries taken at once.
@@ -30,6 +30,8 @@ const DELIVERIES_MAX: usize = 4_096;
 const SETTLE_DEADLINE: Duration = Duration::from_secs(10);
 /// Time for purged records to be reported.
 const PURGE_DEADLINE: Duration = Duration::from_secs(2);
+/// Time between two purges while answers are missing.
+const PURGE_AGAIN: Duration = Duration::from_millis(100);
 /// Time to store positions at a clean stop.
 const LAST_STORE_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -166,7 +168,10 @@ impl Task {
             return self.broken.take();
         }
         let now = self.now();
-        let Round { more, broken } = round(session, &mut self.lanes.all, now);
+        let Round { more, sent, broken } = round(session, &mut self.lanes.all, now);
+        if sent {
+            session.sent();
+        }
         if more {
             session.wake.notify_one();
         }
@@ -188,11 +193,8 @@ impl Task {
         }
         let mut names = Vec::with_capacity(numbers.len());
         for number in numbers {
-            session.queues.remove(&number);
-            if let Some(lane) = self.lanes.all.get_mut(&number) {
-                lane.let_go();
-                names.push(lane.name.clone());
-            }
+            names.extend(session.queues.remove(&number).map(|queue| queue.name));
+            self.lanes.all.get_mut(&number).into_iter().for_each(Lane::let_go);
         }
         (self.unready, self.changed) = (true, true);
         let clients = session.clients.clone();
@@ -207,14 +209,21 @@ impl Task {
     pub(super) async fn finish(&mut self, mut session: Session, end: &End) -> bool {
         let broken = matches!(end, End::Broken(_));
         let patience = if broken { SETTLE_DEADLINE } else { self.context.worker.stop_timeout };
+        if let End::Broken(why) = end {
+            self.broken.get_or_insert_with(|| why.clone());
+        }
         self.drain(&mut session, broken, Instant::now() + patience).await;
         if self.lanes.awaited() > 0 {
             session.purge(true).await;
+            self.broken.get_or_insert_with(|| "time is up".into());
             self.drain(&mut session, true, Instant::now() + PURGE_DEADLINE).await;
         }
         let mut at_once = false;
         for lane in self.lanes.all.values_mut() {
             at_once |= lane.settle();
+        }
+        if at_once {
+            self.tell_of_refusal(end);
         }
         (self.broken, self.unready, self.changed) = (None, true, true);
         if !broken {
@@ -234,20 +243,21 @@ impl Task {
             let lane = self.lanes.all.get_mut(&number);
             lane.into_iter().for_each(|lane| lane.fail(sequence, RDKafkaErrorCode::PurgeQueue));
         }
-        while self.lanes.awaited() > 0 {
+        while self.lanes.awaited() > 0 && Instant::now() < deadline {
+            let until = deadline.min(Instant::now() + PURGE_AGAIN);
             let received = session.deliveries.recv_many(&mut delivered, DELIVERIES_MAX);
-            match timeout_at(deadline, received).await {
-                Ok(count) if count > 0 => self.deliver(&mut delivered),
-                Ok(_) | Err(_) => return,
-            }
-            if self.broken.is_some() && !purged {
+            let silent = timeout_at(until, received).await.is_err();
+            self.deliver(&mut delivered);
+            // What was on the wire behind a refusal goes back to the queue.
+            if self.broken.is_some() && (!purged || silent) {
                 purged = true;
                 session.purge(false).await;
             }
         }
     }
 
-    async fn store_last(&mut self) {
+    /// Stores what is acknowledged, before nobody does any more.
+    pub(super) async fn store_last(&mut self) {
         let deadline = Instant::now() + LAST_STORE_DEADLINE;
         if let Some(storing) = self.storing.take()
             && let Ok(stored) = timeout_at(deadline, storing).await

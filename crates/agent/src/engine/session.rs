@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use rdkafka::config::RDKafkaLogLevel;
@@ -20,10 +19,9 @@ use tokio::sync::{Notify, mpsc};
 
 use super::lane::LaneName;
 use super::lanes::LaneNumber;
+use crate::client::poller::Poller;
 use crate::client::voice::{Said, Voice};
 
-/// How long the producer's thread sleeps at most, and so how long closing may take.
-const POLL_MAX: Duration = Duration::from_millis(250);
 /// Time for closing both clients.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(15);
 /// Deliveries on their way to the task.
@@ -101,7 +99,7 @@ impl Clients {
             // Before the assignment: else its first records would go to the common queue.
             let queue = self.consumer.split_partition_queue(name.source.as_str(), name.partition);
             let queue = queue.ok_or(KafkaError::Subscription(name.to_string()))?;
-            queues.push((*number, LaneQueue::new(queue, Arc::clone(&self.wake))));
+            queues.push((*number, LaneQueue::new(name.clone(), queue, Arc::clone(&self.wake))));
         }
         self.consumer.incremental_assign(&list)?;
         Ok(queues)
@@ -119,20 +117,22 @@ impl Clients {
 
 /// A lane's records as they come in.
 pub(super) struct LaneQueue {
+    /// The lane may be forgotten before its reader is.
+    pub name: LaneName,
     pub queue: PartitionQueue<Voice>,
     /// There may be something to read.
     pub readable: Arc<AtomicBool>,
 }
 
 impl LaneQueue {
-    fn new(mut queue: PartitionQueue<Voice>, wake: Arc<Notify>) -> Self {
+    fn new(name: LaneName, mut queue: PartitionQueue<Voice>, wake: Arc<Notify>) -> Self {
         let readable = Arc::new(AtomicBool::new(true));
         let flag = Arc::clone(&readable);
         queue.set_nonempty_callback(move || {
             flag.store(true, Ordering::Release);
             wake.notify_one();
         });
-        Self { queue, readable }
+        Self { name, queue, readable }
     }
 }
 
@@ -196,6 +196,11 @@ impl Session {
         }
     }
 
+    /// Records were handed to the producer.
+    pub fn sent(&self) {
+        self.poller.waker().wake();
+    }
+
     /// The error that ended the producer, if one did.
     pub fn fatal(&self) -> Option<(RDKafkaErrorCode, String)> {
         self.clients.producer.client().fatal_error()
@@ -219,34 +224,6 @@ impl Session {
         });
         if tokio::time::timeout(CLOSE_DEADLINE, closing).await.is_err() {
             tracing::warn!("the clients of a task did not close in time");
-        }
-    }
-}
-
-/// The thread that serves the producer's events.
-struct Poller {
-    stop: Arc<AtomicBool>,
-    thread: thread::JoinHandle<()>,
-}
-
-impl Poller {
-    fn start(producer: Arc<BaseProducer<Deliverer>>) -> KafkaResult<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let serve = move || {
-            while !stopped.load(Ordering::Acquire) {
-                producer.poll(POLL_MAX);
-            }
-        };
-        let thread = thread::Builder::new().name("acknowledgements".into()).spawn(serve);
-        let thread = thread.map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
-        Ok(Self { stop, thread })
-    }
-
-    fn stop(self) {
-        self.stop.store(true, Ordering::Release);
-        if self.thread.join().is_err() {
-            tracing::error!("the thread that serves acknowledgements panicked");
         }
     }
 }

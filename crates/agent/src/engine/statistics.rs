@@ -39,10 +39,15 @@ pub fn is_about_connections(code: RDKafkaErrorCode) -> bool {
     CODES.contains(&code)
 }
 
-/// A complaint without the counts and times at its end, so that a repeated one is the same.
+/// A complaint without the names of connections before it and the counts and times behind it, so that a repeated
+/// one is the same.
 #[must_use]
-pub fn without_counts(reason: &str) -> String {
-    reason.split(" (after ").next().unwrap_or(reason).trim().to_owned()
+pub fn essence(reason: &str) -> String {
+    let mut rest = reason.split(" (after ").next().unwrap_or(reason).trim();
+    while let Some((_, behind)) = rest.split_once(": ").filter(|(name, _)| !name.contains(' ')) {
+        rest = behind;
+    }
+    rest.to_owned()
 }
 
 #[cfg(test)]
@@ -82,11 +87,9 @@ mod tests {
     fn a_repeated_complaint_is_the_same() {
         let line = "b:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state \
                     CONNECT, 4 identical error(s) suppressed)";
-        assert_eq!(
-            without_counts(line),
-            "b:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused"
-        );
-        assert_eq!(without_counts("plain"), "plain");
+        assert_eq!(essence(line), "Connect to ipv4#127.0.0.1:1 failed: Connection refused");
+        assert_eq!(essence("GroupCoordinator: b:1: Connect failed: no"), "Connect failed: no");
+        assert_eq!(essence("plain"), "plain");
         assert!(is_about_connections(RDKafkaErrorCode::BrokerTransportFailure));
         assert!(!is_about_connections(RDKafkaErrorCode::AllBrokersDown));
     }

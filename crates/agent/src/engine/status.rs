@@ -17,8 +17,10 @@ pub struct Side {
     /// `source` or `destination`.
     pub role: &'static str,
     pub servers: String,
-    /// Librdkafka's last complaint since it last had a connection.
+    /// What librdkafka complained of since it last had a connection.
     pub trouble: Option<String>,
+    /// What it complained of last: shown when it next says that it has none, so that the trace does not flicker.
+    next_trouble: Option<String>,
     /// A broker was connected when the client last looked.
     pub connected: bool,
     /// Since when there is no connection to any broker.
@@ -28,21 +30,26 @@ pub struct Side {
 impl Side {
     #[must_use]
     pub fn new(role: &'static str, servers: &str) -> Self {
-        Self { role, servers: servers.to_owned(), trouble: None, connected: false, down_since: None }
+        let servers = servers.to_owned();
+        Self { role, servers, trouble: None, next_trouble: None, connected: false, down_since: None }
     }
 
     /// What the client's statistics say: whether a broker is connected.
     pub fn see(&mut self, connected: bool, now: Duration) {
         self.connected = connected;
         if connected {
-            (self.trouble, self.down_since) = (None, None);
+            (self.trouble, self.next_trouble, self.down_since) = (None, None, None);
         } else {
             self.down_since.get_or_insert(now);
+            self.trouble = self.next_trouble.take().or(self.trouble.take());
         }
     }
 
     pub fn complain(&mut self, trouble: String) {
-        self.trouble = Some(trouble);
+        match self.trouble {
+            None => self.trouble = Some(trouble),
+            Some(_) => self.next_trouble = Some(trouble),
+        }
     }
 
     fn name(&self) -> String {
@@ -72,7 +79,7 @@ pub fn status<'l>(view: &View<'_>, lanes: impl Iterator<Item = &'l Lane> + Clone
     if view.paused {
         (InstanceState::Paused, String::new())
     } else if !stopped.is_empty() {
-        (InstanceState::Failed, named(&stopped, "lanes need help"))
+        (InstanceState::Failed, named(&stopped, "needs help", "need help"))
     } else if view.was_running || lanes.clone().all(reached) {
         (InstanceState::Running, outage(view, lanes))
     } else {
@@ -108,7 +115,7 @@ fn waits<'l>(view: &View<'_>, lanes: impl Iterator<Item = &'l Lane> + Clone) -> 
     parts.extend(view.positions.map(str::to_owned));
     let whys: Vec<String> = lanes.filter_map(why_of).collect();
     if !whys.is_empty() {
-        parts.push(named(&whys, "lanes wait"));
+        parts.push(named(&whys, "", ""));
     }
     if parts.is_empty() {
         parts.push("the first answers of both clusters".into());
@@ -123,21 +130,24 @@ fn outage<'l>(view: &View<'_>, lanes: impl Iterator<Item = &'l Lane> + Clone) ->
         .filter(|side| side.down_since.is_some_and(long))
         .map(|side| format!("no connection for more than 30 s to {}", side.name()))
         .collect();
-    let stalled: Vec<String> = lanes
-        .filter(|lane| lane.stall_age(view.now) >= OUTAGE)
-        .map(|lane| why_of(lane).unwrap_or_else(|| lane.name.to_string()))
-        .collect();
+    let down = [view.source, view.destination].iter().any(|side| side.down_since.is_some());
+    // A side that is down explains the lanes without a reason of their own.
+    let reason = |lane: &Lane| why_of(lane).or_else(|| (!down).then(|| lane.name.to_string()));
+    let stalled: Vec<String> =
+        lanes.filter(|lane| lane.stall_age(view.now) >= OUTAGE).filter_map(reason).collect();
     if !stalled.is_empty() {
         parts.extend(view.positions.map(|positions| format!("waiting for {positions}")));
-        parts.push(named(&stalled, "lanes have not moved for more than 30 s"));
+        parts.push(named(&stalled, "has not moved for more than 30 s", "have not moved for more than 30 s"));
     }
     parts.join("; ")
 }
 
-/// The first ten, one a line when there are several.
-fn named(all: &[String], what: &str) -> String {
+/// The first ten, a line each. What they do is said of one and of several.
+fn named(all: &[String], does: &str, do_: &str) -> String {
     let more = all.len().saturating_sub(NAMED_MAX);
-    let mut text = format!("{} {what}:", all.len());
+    let counted =
+        if all.len() == 1 { format!("1 lane {does}") } else { format!("{} lanes {do_}", all.len()) };
+    let mut text = format!("{}:", counted.trim_end());
     for one in all.iter().take(NAMED_MAX) {
         text.push_str("\n  ");
         text.push_str(one);
@@ -227,10 +237,7 @@ mod tests {
         half.wait("the topic is not there".into());
         world.positions = Some("the positions");
         let (_, trace) = tell(&world, &[half]);
-        assert!(
-            trace.contains("d:2; the positions; 1 lanes wait:\n  t-0: the topic is not there"),
-            "{trace}"
-        );
+        assert!(trace.contains("d:2; the positions; 1 lane:\n  t-0: the topic is not there"), "{trace}");
         assert!(!trace.contains("s:1"), "{trace}");
         world.destination.see(true, Duration::ZERO);
         world.positions = None;
@@ -255,13 +262,26 @@ mod tests {
         let (state, trace) = tell(&world, &[lane(0), waiting(1), reached(2)]);
         assert_eq!(state, InstanceState::Running);
         assert!(trace.starts_with("no connection for more than 30 s to the source cluster at s:1: gone; "));
-        assert!(
-            trace.contains("2 lanes have not moved") && trace.contains("t-0\n  t-1: no topic"),
-            "{trace}"
-        );
-        assert!(!trace.contains("t-2") && !trace.contains("d:2"), "{trace}");
+        assert!(trace.contains("1 lane has not moved") && trace.contains(":\n  t-1: no topic"), "{trace}");
+        assert!(!trace.contains("t-0") && !trace.contains("t-2") && !trace.contains("d:2"), "{trace}");
         world.source.see(true, Duration::from_secs(31));
         assert_eq!(tell(&world, &[reached(1)]), (InstanceState::Running, String::new()));
+        world.second = 61;
+        let (_, trace) = tell(&world, &[lane(0), reached(1)]);
+        assert_eq!(trace, "1 lane has not moved for more than 30 s:\n  t-0");
+    }
+
+    #[test]
+    fn a_complaint_stays_until_the_next_look() {
+        let mut side = Side::new("source", "s:1");
+        side.complain("a".into());
+        side.complain("b".into());
+        assert_eq!(side.trouble.as_deref(), Some("a"));
+        side.see(false, Duration::ZERO);
+        side.see(false, Duration::ZERO);
+        assert_eq!(side.trouble.as_deref(), Some("b"));
+        side.see(true, Duration::ZERO);
+        assert_eq!((side.trouble, side.down_since), (None, None));
     }
 
     #[test]

@@ -106,6 +106,7 @@ pub(super) async fn run(
             End::Broken(_) | End::Idle => (),
         }
     }
+    task.store_last().await;
     task.reporter.ended().await;
 }
 
@@ -213,6 +214,15 @@ impl Task {
         wait
     }
 
+    /// A refusal was narrowed down, or stopped a lane.
+    pub fn tell_of_refusal(&mut self, end: &End) {
+        if let Some(left_out) = self.limiter.admit(self.now(), "refused") {
+            let task = self.reporter.id();
+            let batch_bytes = self.lanes.batch_bytes().unwrap_or(BATCH_BYTES);
+            tracing::info!(%task, ?end, batch_bytes, left_out, "the destination refused records");
+        }
+    }
+
     /// Tells the state when it or its trace changed.
     pub async fn report(&mut self) {
         if !std::mem::take(&mut self.changed) && self.was_running {
@@ -269,7 +279,7 @@ impl Task {
             Said::Error { code: Some(RDKafkaErrorCode::Fatal), reason } => self.end(session, reason),
             Said::Error { code, reason } => {
                 if code.is_some_and(super::statistics::is_about_connections) {
-                    side.complain(super::statistics::without_counts(&reason));
+                    side.complain(super::statistics::essence(&reason));
                 }
             }
         }
@@ -302,6 +312,12 @@ impl Task {
     pub fn prepared(&mut self, preparation: Preparation, session: &mut Session) {
         let now = self.now();
         self.cluster = preparation.cluster;
+        if !preparation.led.is_empty() {
+            self.destination.see(true, now);
+        }
+        if !preparation.queues.is_empty() {
+            self.source.see(true, now);
+        }
         for number in preparation.led {
             self.lanes.all.get_mut(&number).into_iter().for_each(super::lane::Lane::reach_destination);
         }

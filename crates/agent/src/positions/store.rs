@@ -5,12 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use copyist_model::{ClientProperties, ConnectorName, LaneId};
-use futures::future;
+use copyist_model::{ClientProperties, ClusterId, ConnectorName, LaneId};
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -19,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::format::{self, Entry};
 use super::known::{Known, Place};
+use super::writer::{self, PUTS_MAX, Put, Written};
 use crate::client::limit::Limiter;
 use crate::client::voice::Voice;
 use crate::client::{self, Role};
@@ -38,7 +37,7 @@ const COMMANDS_MAX: usize = 256;
 #[derive(Clone)]
 pub struct Positions {
     topic: Arc<str>,
-    producer: FutureProducer<Voice>,
+    puts: mpsc::Sender<Put>,
     commands: mpsc::Sender<Command>,
     loading: watch::Receiver<Option<String>>,
 }
@@ -56,13 +55,17 @@ impl fmt::Debug for Positions {
 }
 
 impl Positions {
-    /// Starts to read the topic, until `stop`. The caller joins the task.
+    /// Starts to read the topic once `ready` says in which cluster it is, until `stop`. The caller joins the task.
     ///
     /// # Errors
     /// [`Error::Stuck`]: the worker's client properties are wrong.
-    pub fn start(worker: &Arc<Worker>, stop: CancellationToken) -> Result<(Self, JoinHandle<()>), Error> {
+    pub fn start(
+        worker: &Arc<Worker>,
+        ready: watch::Receiver<Option<ClusterId>>,
+        stop: CancellationToken,
+    ) -> Result<(Self, JoinHandle<()>), Error> {
         let consumer = consumer_config(&worker.cluster)?;
-        let producer = producer(&worker.cluster)?;
+        let producer = producer_config(&worker.cluster)?;
         let topic: Arc<str> = worker.offset_storage.name.as_str().into();
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let waits_for = format!("the positions in topic {topic} of {}", worker.cluster.bootstrap_servers());
@@ -76,8 +79,12 @@ impl Positions {
             known: Known::default(),
             warned: false,
         };
-        let task = tokio::spawn(store.run(stop));
-        Ok((Self { topic, producer, commands, loading }, task))
+        let (puts, asked) = mpsc::channel(PUTS_MAX);
+        let writer = writer::run(producer, Arc::clone(&topic), asked, stop.clone());
+        let task = tokio::spawn(async move {
+            tokio::join!(store.run(ready, stop), writer);
+        });
+        Ok((Self { topic, puts, commands, loading }, task))
     }
 
     /// What is still waited for before positions are known; nothing once they are.
@@ -108,32 +115,15 @@ impl Positions {
     /// [`Error::Retry`]: at least one was not acknowledged in time; each may or may not be stored.
     pub async fn put(&self, positions: Vec<(LaneId, i64)>) -> Result<(), Error> {
         let newest: BTreeMap<LaneId, i64> = positions.into_iter().collect();
-        let writes = newest.into_iter().map(|(lane, next)| self.write(lane, next));
-        let mut records = Vec::new();
-        let mut failed = None;
-        for outcome in future::join_all(writes).await {
-            match outcome {
-                Ok(record) => records.push(record),
-                Err(error) => failed = Some(error),
-            }
-        }
+        let (done, answer) = oneshot::channel();
+        let put = Put { positions: newest.into_iter().collect(), done };
+        self.puts.send(put).await.map_err(|_| gone())?;
+        let Written { records, failed } = answer.await.map_err(|_| gone())?;
         self.ask(|done| Command::Written { records, done }).await?;
         failed.map_or(Ok(()), Err)
     }
 
-    async fn write(&self, lane: LaneId, next: i64) -> Result<(Place, Entry), Error> {
-        let (key, value) = (format::key(&lane), format::value(next));
-        let record = FutureRecord::to(&self.topic).key(&key).payload(&value);
-        let sent = self.producer.send(record, PUT_DEADLINE).await;
-        let delivered = sent.map_err(|(error, _)| Error::Retry {
-            what: format!("the position of {lane} was not stored in topic {}", self.topic),
-            source: Some(error),
-        })?;
-        Ok((Place { offset: delivered.offset }, Entry { lane, next_offset: Some(next) }))
-    }
-
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Error> {
-        let gone = || Error::Retry { what: "the store of positions has stopped".into(), source: None };
         let (answer, answered) = oneshot::channel();
         self.commands.send(command(answer)).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())
@@ -147,7 +137,7 @@ fn consumer_config(cluster: &ClientProperties) -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
-fn producer(cluster: &ClientProperties) -> Result<FutureProducer<Voice>, Error> {
+fn producer_config(cluster: &ClientProperties) -> Result<ClientConfig, Error> {
     let (mut config, _) = client::config(cluster, Role::Producer)?;
     config
         // Java's default for keys, so that Connect's own tools write to the same partitions.
@@ -156,9 +146,11 @@ fn producer(cluster: &ClientProperties) -> Result<FutureProducer<Voice>, Error> 
         // Positions do not build on each other: one that fails is written again by its lane.
         .set("enable.gapless.guarantee", "false")
         .set("linger.ms", "1");
-    config
-        .create_with_context(Voice::new("positions"))
-        .map_err(|error| Error::Stuck(format!("the worker's client properties are wrong: {error}")))
+    Ok(config)
+}
+
+fn gone() -> Error {
+    Error::Retry { what: "the store of positions has stopped".into(), source: None }
 }
 
 /// The owner of what is known.
@@ -174,7 +166,12 @@ struct Store {
 }
 
 impl Store {
-    async fn run(mut self, stop: CancellationToken) {
+    async fn run(mut self, mut ready: watch::Receiver<Option<ClusterId>>, stop: CancellationToken) {
+        // Before, the topic may not be there. Nobody left to say so: the agent ends.
+        match stop.run_until_cancelled(ready.wait_for(Option::is_some)).await {
+            Some(Ok(_)) => (),
+            Some(Err(_)) | None => return,
+        }
         let (began, mut limiter) = (Instant::now(), Limiter::default());
         let mut wait = RETRY_FIRST;
         while !stop.is_cancelled() {

@@ -172,3 +172,45 @@ async fn blueprints(
     }
     Ok(blueprints)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn retry(what: &str) -> Result<(), Error> {
+        Err(Error::Retry { what: what.into(), source: None })
+    }
+
+    fn stuck(what: &str) -> Result<(), Error> {
+        Err(Error::Stuck(what.into()))
+    }
+
+    #[test]
+    fn both_ends_are_named_and_a_refusal_outweighs_an_outage() {
+        let rows = [
+            (retry("s"), Ok(()), false, "s"),
+            (Ok(()), stuck("d"), true, "d"),
+            (retry("s"), retry("d"), false, "s; d"),
+            (retry("s"), stuck("d"), true, "s; d"),
+            (stuck("s"), retry("d"), true, "s; d"),
+        ];
+        for (source, destination, is_stuck, text) in rows {
+            let error = both(source, destination).unwrap_err();
+            assert_eq!((matches!(error, Error::Stuck(_)), error.to_string().as_str()), (is_stuck, text));
+        }
+        assert!(both(Ok(()), Ok(())).is_ok());
+    }
+
+    #[test]
+    fn what_is_there_goes_on_when_the_rest_cannot_be_made() {
+        let topic = |name: &str| name.parse::<TopicName>().unwrap();
+        let view = ClusterView { id: "B".parse().unwrap(), brokers: 1, topics: BTreeMap::new() };
+        let plan = Plan { grow: [(topic("g"), 2)].into(), ..Plan::default() };
+        for (error, problem) in [(retry("later"), false), (stuck("never"), true)] {
+            let fitted = unfitted(&error.unwrap_err(), &view, &plan);
+            assert_eq!(fitted.destination, view);
+            assert!(fitted.remarks.hold(&topic("g")));
+            assert_eq!((fitted.remarks.has_problem(), fitted.remarks.unfinished()), (problem, !problem));
+        }
+    }
+}

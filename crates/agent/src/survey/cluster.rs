@@ -154,7 +154,8 @@ impl Cluster {
 }
 
 /// A reason without what changes from time to time (which thread, after how long), and in words where librdkafka
-/// takes another protocol's answer for a response that is too large, and advises to allow larger ones.
+/// speaks of system calls, or takes another protocol's answer for a response that is too large and advises to
+/// allow larger ones.
 fn in_words(reason: &str) -> String {
     if reason.contains("Invalid response size") {
         return "what answers there does not speak Kafka's protocol (another service's port, or another \

@@ -303,11 +303,8 @@ fn what_the_fleet_makes_on_one_cluster_is_left_out_and_said() {
     world.create("d", &[]);
     world.survey("d", ("D", "D"), &[("t.copy", 1), ("u", 1)]);
     assert_eq!(world.tasks("d"), [(0, 1)]);
-    let (state, trace) = world.connector_state("d");
-    assert!(
-        state == InstanceState::Running && trace.contains("copy into them: t.copy;"),
-        "{state:?} {trace}"
-    );
+    let (_, trace) = world.connector_state("d");
+    assert!(trace.contains("copy into them: t.copy;"), "{trace}");
 }
 
 #[test]

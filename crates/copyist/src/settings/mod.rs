@@ -12,7 +12,6 @@ mod machine;
 mod notice;
 pub mod table;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -58,7 +58,8 @@ const HEADERS: Without = unmet(&[""], "the REST API adds no such headers");
 const ADMIN: Without = unmet(&[], "administration is on the same listeners as everything else");
 const PROVIDERS: Without = unmet(&[""], "references of the form ${provider:path:key} are not resolved");
 const FLEET: Without = unmet(&[""], "a standalone process is its own coordinator, with its own store");
-const BUDGET: Without = unmet(&["268435456"], "the librdkafka engine bounds the queues of each task by itself");
+const BUDGET: Without =
+    unmet(&["268435456"], "the librdkafka engine bounds the queues of each task by itself");
 const EXACTLY_ONCE: Without = unmet(&["disabled"], "records are copied at least once");
 const OVERRIDES: Without = unmet(&["All"], "connectors may set any client key");
 const CREATION: Without =

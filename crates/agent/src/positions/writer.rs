@@ -1,0 +1,169 @@
+//! Writes positions: one producer, made anew when an error was its last.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use copyist_model::LaneId;
+use futures::StreamExt;
+use futures::future;
+use futures::stream::FuturesUnordered;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::{ClientConfig, ClientContext};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::format::{self, Entry};
+use super::known::Place;
+use crate::client::poller::{Poller, Waker};
+use crate::client::voice::Voice;
+use crate::error::Error;
+
+/// Puts that may be on their way at once: of as many tasks.
+pub(super) const PUTS_MAX: usize = 256;
+/// Shortest time between two producers.
+const RENEW_WAIT: Duration = Duration::from_secs(1);
+
+/// Positions to store, and who waits for it.
+pub(super) struct Put {
+    pub positions: Vec<(LaneId, i64)>,
+    pub done: oneshot::Sender<Written>,
+}
+
+/// What is stored, and what went wrong if not all is.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub records: Vec<(Place, Entry)>,
+    pub failed: Option<Error>,
+}
+
+type Fate = Result<i64, RDKafkaErrorCode>;
+
+struct Deliverer(Voice);
+
+impl ClientContext for Deliverer {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.0.log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.error(error, reason);
+    }
+}
+
+impl ProducerContext for Deliverer {
+    type DeliveryOpaque = Box<oneshot::Sender<Fate>>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, fate: Box<oneshot::Sender<Fate>>) {
+        let code = |error: &KafkaError| error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+        let told = result.as_ref().map(Message::offset).map_err(|(error, _)| code(error));
+        let _ = fate.send(told);
+    }
+}
+
+struct Connection {
+    producer: Arc<BaseProducer<Deliverer>>,
+    poller: Poller,
+    waker: Waker,
+}
+
+impl Connection {
+    async fn open(config: &ClientConfig) -> KafkaResult<Self> {
+        let config = config.clone();
+        let make = move || {
+            let made: BaseProducer<Deliverer> =
+                config.create_with_context(Deliverer(Voice::new("positions")))?;
+            let producer = Arc::new(made);
+            let poller = Poller::start(Arc::clone(&producer))?;
+            let waker = poller.waker();
+            Ok(Self { producer, poller, waker })
+        };
+        tokio::task::spawn_blocking(make).await.unwrap_or(Err(KafkaError::Canceled))
+    }
+
+    async fn close(self) {
+        let close = move || {
+            self.poller.stop();
+            drop(self.producer);
+        };
+        let _ = tokio::task::spawn_blocking(close).await;
+    }
+
+    /// Hands one position over; its fate comes later, unless it is refused at once.
+    fn send(&self, topic: &str, lane: &LaneId, next: i64) -> oneshot::Receiver<Fate> {
+        let (key, value) = (format::key(lane), format::value(next));
+        let (tell, fate) = oneshot::channel();
+        let record = BaseRecord::with_opaque_to(topic, Box::new(tell)).key(&key).payload(&value);
+        if let Err((error, refused)) = self.producer.send(record) {
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
+            let _ = refused.delivery_opaque.send(Err(code));
+        }
+        fate
+    }
+}
+
+type Writing = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Serves puts until `stop`, or until nobody can ask any more.
+pub(super) async fn run(
+    config: ClientConfig,
+    topic: Arc<str>,
+    mut puts: mpsc::Receiver<Put>,
+    stop: CancellationToken,
+) {
+    let mut writing: FuturesUnordered<Writing> = FuturesUnordered::new();
+    while !stop.is_cancelled() {
+        let connection = match Connection::open(&config).await {
+            Ok(connection) => connection,
+            Err(error) => {
+                tracing::error!(%error, "the writer of positions cannot be made, trying again");
+                let _ = stop.run_until_cancelled(tokio::time::sleep(RENEW_WAIT)).await;
+                continue;
+            }
+        };
+        while connection.producer.client().fatal_error().is_none() {
+            let room = writing.len() < PUTS_MAX;
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(()) = writing.next() => (),
+                put = puts.recv(), if room => match put {
+                    Some(put) => writing.push(start(&connection, &topic, put)),
+                    None => return connection.close().await,
+                },
+            }
+        }
+        if !stop.is_cancelled() {
+            tracing::warn!("the writer of positions starts anew");
+            let _ = stop.run_until_cancelled(tokio::time::sleep(RENEW_WAIT)).await;
+        }
+        connection.close().await;
+    }
+}
+
+/// Sends the positions of a put; what comes of it answers who waits.
+fn start(connection: &Connection, topic: &Arc<str>, put: Put) -> Writing {
+    let Put { positions, done } = put;
+    let fates: Vec<_> = positions.iter().map(|(lane, next)| connection.send(topic, lane, *next)).collect();
+    connection.waker.wake();
+    let topic = Arc::clone(topic);
+    Box::pin(async move {
+        let mut written = Written::default();
+        for ((lane, next), fate) in positions.into_iter().zip(future::join_all(fates).await) {
+            match fate.unwrap_or(Err(RDKafkaErrorCode::PurgeQueue)) {
+                Ok(offset) => {
+                    let entry = Entry { lane, next_offset: Some(next) };
+                    written.records.push((Place { offset }, entry));
+                }
+                Err(code) => {
+                    let what = format!("the position of {lane} was not stored in topic {topic}");
+                    let source = Some(KafkaError::MessageProduction(code));
+                    written.failed = Some(Error::Retry { what, source });
+                }
+            }
+        }
+        let _ = done.send(written);
+    })
+}

@@ -1,0 +1,154 @@
+//! Kafka's jars, from where the machine's Maven gets them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::cache::{cache_dir, fingerprint, make_once};
+use crate::error::{Error, Result};
+use crate::java::java_program;
+use crate::process::{Process, Spec, find_program};
+use crate::progress::Progress;
+use crate::wait::{Waited, wait_telling};
+
+pub const KAFKA_VERSION: &str = "4.3.1";
+
+const POM: &str = include_str!("../kafka/pom.xml");
+const LOG4J: &str = include_str!("../kafka/log4j2.properties");
+const LOG4J_FILE: &str = "log4j2.properties";
+const FETCH_LIMIT: Duration = Duration::from_secs(900);
+/// One jar of each of the pom's dependencies, and the clients that the tool is compiled against.
+const REQUIRED: [&str; 4] = [
+    "kafka_2.13-4.3.1.jar",
+    "kafka-tools-4.3.1.jar",
+    "kafka-clients-4.3.1.jar",
+    "log4j-slf4j-impl-2.25.4.jar",
+];
+
+/// Kafka's jars on this machine.
+#[derive(Clone, Debug)]
+pub struct Jars {
+    root: PathBuf,
+    libs: PathBuf,
+    log4j: PathBuf,
+}
+
+impl Jars {
+    /// Fetches them into `${XDG_CACHE_HOME:-~/.cache}/copyist/kafka-4.3.1`, about 55 MB; when they are there it is
+    /// instant and uses no network.
+    pub fn fetch(progress: Progress) -> Result<Jars> {
+        Jars::fetch_into(&cache_dir()?, progress)
+    }
+
+    /// As [`Jars::fetch`], with another directory in place of `…/copyist`.
+    pub fn fetch_into(cache: &Path, progress: Progress) -> Result<Jars> {
+        let root = cache.join(format!("kafka-{KAFKA_VERSION}"));
+        let libs = root.join(format!("libs-{}", fingerprint(&[POM])));
+        make_once(&libs, progress, |dir| {
+            copy_dependencies(dir, &root, progress)?;
+            check(dir)
+        })?;
+        let log4j = root.join(format!("log4j2-{}", fingerprint(&[LOG4J])));
+        make_once(&log4j, progress, |dir| {
+            fs::write(dir.join(LOG4J_FILE), LOG4J).map_err(Error::io(format_args!("write {LOG4J_FILE}")))
+        })?;
+        Ok(Jars { root, libs, log4j: log4j.join(LOG4J_FILE) })
+    }
+
+    /// Where the jars and what is compiled against them lie.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The class path of all jars, in the form that `java -cp` takes.
+    pub fn class_path(&self) -> PathBuf {
+        self.libs.join("*")
+    }
+
+    /// One of Kafka's classes as a process: `kafka.Kafka`, `org.apache.kafka.tools.ProducerPerformance`, …
+    /// Arguments follow with [`Spec::args`].
+    pub fn java(&self, what: &str, class: &str, log: &Path) -> Result<Spec> {
+        self.java_with(what, &[], &self.class_path(), class, log)
+    }
+
+    /// As [`Jars::java`], for one of Kafka's command line tools: it starts quickly, and logs only warnings beside what
+    /// it prints.
+    pub fn command(&self, what: &str, class: &str, log: &Path) -> Result<Spec> {
+        let flags = ["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dcopyist.log.level=WARN"];
+        self.java_with(what, &flags.map(str::to_owned), &self.class_path(), class, log)
+    }
+
+    pub(crate) fn java_with(
+        &self,
+        what: &str,
+        jvm_flags: &[String],
+        class_path: &Path,
+        class: &str,
+        log: &Path,
+    ) -> Result<Spec> {
+        let mut log4j = std::ffi::OsString::from("-Dlog4j2.configurationFile=");
+        log4j.push(&self.log4j);
+        // The machine's own JVM options would change what runs here.
+        let mut spec = Spec::new(what, java_program("java")?, log).args(jvm_flags).arg(log4j);
+        spec.environment.insert("JAVA_TOOL_OPTIONS".into(), None);
+        spec.environment.insert("JDK_JAVA_OPTIONS".into(), None);
+        Ok(spec.arg("-cp").arg(class_path).arg(class))
+    }
+}
+
+fn copy_dependencies(dir: &Path, root: &Path, progress: Progress) -> Result<()> {
+    let maven = find_program("mvn", "to fetch Kafka", "maven")?;
+    progress.say(format_args!("Fetching Kafka {KAFKA_VERSION} (about 55 MB)"));
+    fs::write(dir.join("pom.xml"), POM).map_err(Error::io("write pom.xml"))?;
+    let mut output = std::ffi::OsString::from("-DoutputDirectory=");
+    output.push(dir);
+    let log = root.join("fetch.log");
+    let spec = Spec::new("the fetch of Kafka by mvn", maven, &log).args(["--batch-mode", "--file"]);
+    let spec = spec.arg(dir.join("pom.xml")).args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
+    let mut process = Process::spawn(&spec.arg(output))?;
+    let status = wait_telling(FETCH_LIMIT, progress, || {
+        Ok(match process.exited()? {
+            Some(status) => Waited::For(status),
+            None => Waited::Still(fetched_so_far(&process.log_text()?)),
+        })
+    });
+    process.ended_well(status)
+}
+
+/// Maven logs one line per file; the pom of each jar is one as well.
+fn fetched_so_far(log: &str) -> String {
+    let files = log.lines().filter(|line| line.contains("Downloaded from")).count();
+    let jars = log.lines().filter(|line| line.contains("Downloaded from") && line.contains(".jar (")).count();
+    format!("Kafka {KAFKA_VERSION}: {files} files so far, {jars} of them jars")
+}
+
+fn check(dir: &Path) -> Result<()> {
+    let missing: Vec<&str> = REQUIRED.into_iter().filter(|jar| !dir.join(jar).is_file()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.join(", ");
+    Err(Error::Invalid(format!("mvn reported success, but these jars are not there: {missing}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_what_maven_fetched() {
+        let log = "[INFO] Downloading from central: x/a.pom\n[INFO] Downloaded from central: x/a.pom (2 kB at 3 kB/s)\n\
+                   [INFO] Downloaded from central: x/a.jar (5 MB at 9 MB/s)\n";
+        assert_eq!(fetched_so_far(log), "Kafka 4.3.1: 2 files so far, 1 of them jars");
+    }
+
+    #[test]
+    fn names_the_missing_jars() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        for jar in &REQUIRED[1..] {
+            fs::write(dir.path().join(jar), "").expect("written");
+        }
+        let error = check(dir.path()).expect_err("one is missing").to_string();
+        assert!(error.ends_with("not there: kafka_2.13-4.3.1.jar"), "{error}");
+    }
+}

@@ -1,0 +1,46 @@
+//! Starts what the end-to-end tests and `deploy/quickstart` need, for real: Kafka 4.3.1 clusters, Kafka's own Java
+//! clients, and the `copyist` binary, each as a child process with a log file, free ports, and a certain end.
+//!
+//! Absent on purpose: mocks, containers, async (its users are plain `#[test]` functions and one small binary), and
+//! anything that knows how Copyist works inside: it is driven from outside only, over REST and its files.
+//!
+//! Start reading at [`Cluster`], then [`KafkaTool`] (what Kafka's Java clients see) and [`Copyist`]. A test usually
+//! begins with [`suite::tool`] and [`suite::pair`]. What all processes share is in [`process`]: none outlives us,
+//! even after `kill -9`, unless its [`Lifetime`] says so.
+
+mod cache;
+mod cluster;
+mod cluster_files;
+mod copyist;
+mod error;
+mod jars;
+mod java;
+mod ports;
+mod probe;
+pub mod process;
+mod progress;
+mod record;
+mod rest;
+pub mod scenario;
+mod scratch;
+mod spawner;
+pub mod suite;
+mod tool;
+mod wait;
+mod wire;
+
+pub use cache::cache_dir;
+pub use cluster::{Cluster, ClusterOptions, ScramUser};
+pub use copyist::{Copyist, CopyistOptions, copyist_binary};
+pub use error::{Error, LogTail, Result};
+pub use jars::{Jars, KAFKA_VERSION};
+pub use ports::free_port;
+pub use process::{Lifetime, Process, Spec};
+pub use progress::Progress;
+pub use record::{Rec, Step, TimestampType};
+pub use rest::Rest;
+pub use scenario::Scenario;
+pub use scratch::Scratch;
+pub use spawner::{interrupt, interrupted};
+pub use tool::{Comparison, Difference, Kafka, KafkaTool, Partition, Side, Topic};
+pub use wait::{Deadline, wait_until};

@@ -38,7 +38,7 @@ Everything still runs; this text is in {dir}/kept.
     curl -s {rest}/connectors/{CONNECTOR}/status
     curl -s '{rest}/connectors?expand=info&expand=status'
     curl -s -X PUT {rest}/connectors/{CONNECTOR}/pause
-  The same over gRPC:
+  The same over gRPC, with grpcurl:
     grpcurl -plaintext {grpc} list
     grpcurl -plaintext {grpc} copyist.connect.v1.ConnectorService/ListConnectors
   Lag, rates and states of each lane:

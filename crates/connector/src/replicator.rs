@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use copyist_model::{
-    ClientProperties, ConnectorSpec, Destination, OffsetReset, TopicCreation, TopicSelection,
+    ClientProperties, ConnectorSpec, Destination, EngineChoice, LossPolicy, OffsetReset, TopicCreation,
+    TopicSelection,
 };
 
 use crate::class::{Family, Members};
@@ -81,10 +82,17 @@ const TRANSLATION: &[Key] = &[
     key("schema.subject.translator.class", Kind::Class, Absent, Low, NO_SCHEMAS, "How subjects are renamed."),
 ];
 
+#[rustfmt::skip]
+const COPYING: &[Key] = &[
+    key("engine", Kind::OneOf(&["auto", "raw", "librdkafka"]), Value("auto"), Medium, Honoured, "What moves the records: raw copies batches as they are, exactly once; librdkafka is for clusters that raw cannot speak to, at least once; auto takes raw where it can."),
+    key("loss.policy", Kind::OneOf(&["fail", "continue", "restart"]), Value("fail"), Medium, Honoured, "What a lane does when records are lost to it (source truncated, created anew or deleted before they were copied; destination lost what it had): fail stops it and says which offsets, continue goes on behind the gap and shows it, restart begins again at the source's first offset."),
+];
+
 pub const SECTIONS: &[Section] = &[
     Section { group: "Source", first_order: 1, keys: SOURCE },
     Section { group: "Source Topics", first_order: 1, keys: TOPICS },
     Section { group: "Destination", first_order: 1, keys: DESTINATION },
+    Section { group: "Copying", first_order: 1, keys: COPYING },
     Section { group: "Offsets, Provenance and Schemas", first_order: 1, keys: TRANSLATION },
 ];
 
@@ -166,6 +174,8 @@ pub fn assemble(given: &Given<'_>) -> (ConnectorSpec, Vec<String>) {
         tasks_max: given.number("tasks.max").and_then(|tasks| u32::try_from(tasks).ok()),
         source: given.properties(&SOURCE_PREFIXES, Side::Source),
         destination: destination(given.properties(&DESTINATION_PREFIXES, Side::Destination), given),
+        engine: one_of(given, "engine", EngineChoice::ALL, EngineChoice::as_str),
+        loss_policy: one_of(given, "loss.policy", LossPolicy::ALL, LossPolicy::as_str),
         offset_reset: if reset == Some("latest") { OffsetReset::Latest } else { OffsetReset::Earliest },
         creation: TopicCreation {
             enabled: given.flag("topic.auto.create"),
@@ -177,6 +187,16 @@ pub fn assemble(given: &Given<'_>) -> (ConnectorSpec, Vec<String>) {
     };
     let warnings = warnings(&spec);
     (spec, warnings)
+}
+
+/// The choice that a key names; its kind allows no other.
+fn one_of<T: Copy + Default, const N: usize>(
+    given: &Given<'_>,
+    key: &str,
+    all: [T; N],
+    name: fn(T) -> &'static str,
+) -> T {
+    all.into_iter().find(|choice| given.text(key) == Some(name(*choice))).unwrap_or_default()
 }
 
 fn destination(properties: ClientProperties, given: &Given<'_>) -> Destination {

@@ -9,6 +9,7 @@ pub mod client;
 pub mod epoch;
 pub mod lane;
 pub mod name;
+pub mod record;
 pub mod rename;
 pub mod spec;
 pub mod state;
@@ -17,6 +18,10 @@ pub use client::ClientProperties;
 pub use epoch::{AssignmentEpoch, ConnectorGeneration, LaneGeneration, StoreRevision, TaskRevision};
 pub use lane::{LaneId, LaneStart, PartitionSet, TaskLanes, TopicLanes};
 pub use name::{AgentId, AssignmentId, ClusterId, ConnectorName, InvalidName, Part, TaskId, TopicName};
+pub use record::{Engine, LaneEnd, LaneRecord, Position, TopicId};
 pub use rename::RenameFormat;
-pub use spec::{ConnectorSpec, Destination, OffsetReset, TopicCreation, TopicPattern, TopicSelection};
+pub use spec::{
+    ConnectorSpec, Destination, EngineChoice, LossPolicy, OffsetReset, TopicCreation, TopicPattern,
+    TopicSelection,
+};
 pub use state::{InstanceState, TargetState};

@@ -106,6 +106,57 @@ pub struct TopicCreation {
     pub overrides: BTreeMap<String, String>,
 }
 
+/// Which engine the user asks for; the one in effect is each lane's own, in its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EngineChoice {
+    /// Raw where it can be, else the compatibility engine.
+    #[default]
+    Auto,
+    Raw,
+    Librdkafka,
+}
+
+impl EngineChoice {
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Raw, Self::Librdkafka];
+
+    /// As in the key `engine`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Raw => "raw",
+            Self::Librdkafka => "librdkafka",
+        }
+    }
+}
+
+/// What a lane does when records are lost to it: the source was truncated or created anew, its retention overtook
+/// the copy, or the destination lost what it had acknowledged. Never a silent jump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LossPolicy {
+    /// Stops and says which offsets.
+    #[default]
+    Fail,
+    /// Goes on behind the gap, which is recorded with its offsets and shown.
+    Continue,
+    /// Begins a new generation at the source's first offset.
+    Restart,
+}
+
+impl LossPolicy {
+    pub const ALL: [Self; 3] = [Self::Fail, Self::Continue, Self::Restart];
+
+    /// As in the key `loss.policy`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Continue => "continue",
+            Self::Restart => "restart",
+        }
+    }
+}
+
 /// A connector's config, typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectorSpec {
@@ -117,6 +168,8 @@ pub struct ConnectorSpec {
     pub source: ClientProperties,
     pub destination: Destination,
     pub offset_reset: OffsetReset,
+    pub engine: EngineChoice,
+    pub loss_policy: LossPolicy,
     pub creation: TopicCreation,
     /// Time from one survey to the next.
     pub poll_interval: Duration,
@@ -132,12 +185,12 @@ impl ConnectorSpec {
     }
 
     /// Whether going from `self` to `other` changes what the tasks are (selection, renaming, `tasks.max`,
-    /// clients), so that all of them are released and made anew; any other change reaches running tasks.
+    /// clients, engine), so that all of them are released and made anew; any other change reaches running tasks.
     #[must_use]
     pub fn needs_new_generation(&self, other: &Self) -> bool {
         let identity = |spec: &Self| {
-            let Self { selection, rename, tasks_max, source, destination, .. } = spec.clone();
-            (selection, rename, tasks_max, source, destination)
+            let Self { selection, rename, tasks_max, source, destination, engine, .. } = spec.clone();
+            (selection, rename, tasks_max, source, destination, engine)
         };
         identity(self) != identity(other)
     }
@@ -194,6 +247,8 @@ mod tests {
             source: ClientProperties::default(),
             destination: Destination::Worker(ClientProperties::default()),
             offset_reset: OffsetReset::Earliest,
+            engine: EngineChoice::Auto,
+            loss_policy: LossPolicy::Fail,
             creation: TopicCreation {
                 enabled: true,
                 replication_factor: None,
@@ -202,7 +257,7 @@ mod tests {
             },
             poll_interval: Duration::from_secs(120),
         };
-        let rows: [Change; 9] = [
+        let rows: [Change; 11] = [
             ("nothing", |_| (), false),
             ("selection", |s| s.selection.whitelist = [topic("t")].into(), true),
             ("rename", |s| s.rename = RenameFormat::parse("x").unwrap(), true),
@@ -210,6 +265,8 @@ mod tests {
             ("source", |s| drop(s.source.0.insert("a".into(), "b".into())), true),
             ("destination", |s| s.destination = Destination::Cluster(ClientProperties::default()), true),
             ("reset", |s| s.offset_reset = OffsetReset::Latest, false),
+            ("engine", |s| s.engine = EngineChoice::Raw, true),
+            ("loss policy", |s| s.loss_policy = LossPolicy::Continue, false),
             ("creation", |s| s.creation.enabled = false, false),
             ("interval", |s| s.poll_interval = Duration::from_secs(1), false),
         ];

@@ -97,6 +97,8 @@ mod tests {
             source: properties(&[("bootstrap.servers", "s:1"), ("client.id", "mine")]),
             destination,
             offset_reset: OffsetReset::Earliest,
+            engine: copyist_model::EngineChoice::Auto,
+            loss_policy: copyist_model::LossPolicy::Fail,
             creation: TopicCreation {
                 enabled: true,
                 replication_factor: None,

@@ -260,6 +260,8 @@ mod tests {
                     Destination::Worker(to)
                 },
                 offset_reset: OffsetReset::Earliest,
+                engine: copyist_model::EngineChoice::Auto,
+                loss_policy: copyist_model::LossPolicy::Fail,
                 creation: TopicCreation {
                     enabled: self.creation,
                     replication_factor: self.factor,

@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use copyist_model::{
-    ClientProperties, Destination, OffsetReset, RenameFormat, TopicCreation, TopicPattern, TopicSelection,
+    ClientProperties, Destination, EngineChoice, LossPolicy, OffsetReset, RenameFormat, TopicCreation,
+    TopicPattern, TopicSelection,
 };
 use proptest::prelude::*;
 
@@ -86,6 +87,8 @@ fn the_documented_request_is_understood() {
             source: properties(&[("bootstrap.servers", "10.0.0.1:9092")]),
             destination: Destination::Worker(ClientProperties::default()),
             offset_reset: OffsetReset::Earliest,
+            engine: EngineChoice::Auto,
+            loss_policy: LossPolicy::Fail,
             creation: TopicCreation {
                 enabled: true,
                 replication_factor: None,
@@ -492,7 +495,7 @@ type Reading = (&'static str, &'static str, fn(&ConnectorSpec) -> bool);
 
 #[test]
 fn typed_keys_reach_the_spec() {
-    let rows: [Reading; 17] = [
+    let rows: [Reading; 19] = [
         ("tasks.max", " 4 ", |spec| spec.tasks_max == Some(4)),
         ("tasks.max", "2147483647", |spec| spec.tasks_max == Some(2_147_483_647)),
         ("topic.auto.create", "False", |spec| !spec.creation.enabled),
@@ -502,6 +505,8 @@ fn typed_keys_reach_the_spec() {
         ("topic.timestamp.type", "LogAppendTime", |spec| spec.creation.timestamp_type == "LogAppendTime"),
         ("topic.poll.interval.ms", "500", |spec| spec.poll_interval == Duration::from_millis(500)),
         ("topic.preserve.partitions", "true", |spec| *spec == self::spec(&[])),
+        ("engine", "raw", |spec| spec.engine == EngineChoice::Raw),
+        ("loss.policy", "restart", |spec| spec.loss_policy == LossPolicy::Restart),
         ("src.kafka.auto.offset.reset", "latest", |spec| spec.offset_reset == OffsetReset::Latest),
         ("src.kafka.auto.offset.reset", "earliest", |spec| spec.offset_reset == OffsetReset::Earliest),
         ("src.consumer.auto.offset.reset", "latest", |spec| spec.offset_reset == OffsetReset::Latest),

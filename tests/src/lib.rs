@@ -24,6 +24,7 @@ mod rest;
 pub mod scenario;
 mod scratch;
 mod spawner;
+pub mod stub;
 pub mod suite;
 mod tool;
 mod wait;

@@ -29,6 +29,7 @@ stop() {
   printf '\nStopping\n'
   if [[ $child ]]; then
     if [[ $gently ]]; then
+      printf 'dpkg finishes the packages that it has in its hands\n'
       # apt-get alone: it starts nothing new, and dpkg finishes what it has in its hands.
       kill -INT "$child" 2>/dev/null || true
       wait "$child" || true
@@ -45,8 +46,19 @@ stop() {
 group_ends_within() {
   local tenths=$1
   while ((tenths-- > 0)); do
-    kill -0 -- "-$2" 2>/dev/null || return 0
+    group_lives "$2" || return 0
     pause 0.1
+  done
+  return 1
+}
+
+# Zombies do not count, so not kill -0. proc(5): after the name in parentheses come state, parent and process group.
+group_lives() {
+  local file line state group
+  for file in /proc/[0-9]*/stat; do
+    { read -r line <"$file"; } 2>/dev/null || continue
+    read -r state _ group _ <<<"${line##*) }"
+    if [[ $group == "$1" && $state != Z ]]; then return 0; fi
   done
   return 1
 }

@@ -55,12 +55,14 @@ pub(crate) fn server_properties(
     properties.iter().map(|(key, value)| format!("{key}={}\n", value.replace('\\', "\\\\"))).collect()
 }
 
-const FIXED: [(&str, &str); 15] = [
+const FIXED: [(&str, &str); 16] = [
     (
         "listener.security.protocol.map",
         "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT",
     ),
     ("auto.create.topics.enable", "false"),
+    // Records of tests bear timestamps of long ago: a broker would delete them at its first look, 30 s after its start.
+    ("log.retention.ms", "-1"),
     // One node is a whole cluster here.
     ("offsets.topic.replication.factor", "1"),
     ("transaction.state.log.replication.factor", "1"),

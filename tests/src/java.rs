@@ -46,6 +46,9 @@ pub(crate) fn classes(jars: &Jars, progress: Progress) -> Result<PathBuf> {
         let javac = javac.args([
             "--release",
             "17",
+            // Where no locale is set, javac takes ASCII.
+            "-encoding",
+            "UTF-8",
             "-Xlint:all,-processing,-classfile,-path",
             "-Werror",
             "-proc:none",

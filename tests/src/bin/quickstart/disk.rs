@@ -1,17 +1,22 @@
 //! What lies on the disk.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// What a directory takes, in bytes; what cannot be read counts nothing.
+/// What a directory takes, in bytes; what cannot be read counts nothing, and a file with two names counts once.
 pub fn used_bytes(dir: &Path) -> u64 {
+    add_up(dir, &mut BTreeSet::new())
+}
+
+fn add_up(dir: &Path, seen: &mut BTreeSet<u64>) -> u64 {
     let Ok(entries) = fs::read_dir(dir) else { return 0 };
     let sizes = entries.flatten().map(|entry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => used_bytes(&entry.path()),
+        Ok(metadata) if metadata.is_dir() => add_up(&entry.path(), seen),
         // A block is 512 bytes, see stat(2).
-        Ok(metadata) => metadata.blocks() * 512,
-        Err(_) => 0,
+        Ok(metadata) if seen.insert(metadata.ino()) => metadata.blocks() * 512,
+        Ok(_) | Err(_) => 0,
     });
     sizes.sum()
 }
@@ -38,6 +43,7 @@ mod tests {
         for name in ["a", "sub/b"] {
             fs::write(dir.path().join(name), vec![1; 100_000]).expect("written");
         }
+        fs::hard_link(dir.path().join("a"), dir.path().join("sub/a")).expect("linked");
         let used = used_bytes(dir.path());
         assert!((200_000..300_000).contains(&used), "{used}");
     }

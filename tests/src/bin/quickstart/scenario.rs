@@ -307,3 +307,51 @@ fn follow(spec: &Spec, limit: Duration, account: &Account) -> Result<()> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_body_is_the_one_that_connects_users_post() {
+        let body: Value = serde_json::from_str(&connector("broker:9092")).expect("it is JSON");
+        assert_eq!(
+            (&body["name"], body["config"].as_object().map(|keys| keys.len())),
+            (&json!(CONNECTOR), Some(9))
+        );
+        assert_eq!(body["config"]["src.kafka.bootstrap.servers"], "broker:9092");
+        assert_eq!(body["config"]["topic.rename.format"], "connect.replica");
+    }
+
+    #[test]
+    fn running_means_the_connector_and_every_task() {
+        let status = |connector: &str, tasks: &[&str]| {
+            let tasks: Vec<Value> =
+                tasks.iter().map(|state| json!({"state": state, "trace": "why"})).collect();
+            all_running(&json!({"connector": {"state": connector}, "tasks": tasks}))
+        };
+        assert!(matches!(status("RUNNING", &["RUNNING", "RUNNING"]), Ok(Some(()))));
+        for (connector, tasks) in
+            [("RUNNING", &[][..]), ("RUNNING", &["RUNNING", "UNASSIGNED"]), ("UNASSIGNED", &["RUNNING"])]
+        {
+            assert!(matches!(status(connector, tasks), Ok(None)), "{connector} {tasks:?}");
+        }
+        let failed = status("RUNNING", &["RUNNING", "FAILED"]).expect_err("one failed").to_string();
+        assert_eq!(failed, "the connector or a task failed: why");
+        assert!(matches!(all_running(&json!({"error_code": 404})), Ok(None)));
+    }
+
+    #[test]
+    fn the_consumers_count_is_read_from_its_table() {
+        let table = "start.time, end.time, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec\n\
+                     2026-01-01 00:00:00:000, 2026-01-01 00:00:01:000, 95.3674, 82.4978, 99998, 86505.1903\n";
+        assert_eq!(consumed_records(table), Some(99_998));
+        assert_eq!(
+            consumed_records(&format!("a warning, with commas, and, more, of them\n{table}")),
+            Some(99_998)
+        );
+        assert_eq!(consumed_records("nothing of the kind\n"), None);
+    }
+}

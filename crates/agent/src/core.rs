@@ -1,13 +1,20 @@
 //! What an agent decides, pure: which jobs run, and whether they have a right to.
 //!
 //! The leader states what should run; a `Renew` that was answered gives the right to run it. A part starts once
-//! both are there (and a former holder's right is over), and stops when either is gone. Older epochs are refused.
+//! both are there, and stops when either is gone. Until when it has the right, and from when no former holder has one,
+//! the part is told as a level: it may write or not by that. Older epochs are refused.
+
+mod proposals;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use copyist_model::{AssignmentEpoch, AssignmentId, InstanceState, TaskRevision};
+use copyist_model::{AssignmentEpoch, AssignmentId, InstanceState, LaneGeneration, LaneId, TaskRevision};
 
-use crate::job::{Findings, JobEvent, Order};
+use self::proposals::{Proposals, unanswered};
+use crate::job::{Findings, JobEvent, Order, Proposal, Right, Unanswered, Verdict};
+
+pub use self::proposals::{Judgement, ProposalNumber};
 
 /// What happened. Times are CLOCK_BOOTTIME in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +39,19 @@ pub enum Event {
     /// The lease is gone, and with it every right.
     LeaseLost,
     Job(JobEvent),
+    /// A job wants a lane record fixed. Each is answered once, by [`Effect::Answer`].
+    Proposed {
+        number: ProposalNumber,
+        id: AssignmentId,
+        epoch: AssignmentEpoch,
+        proposal: Box<Proposal>,
+    },
+    /// The leader has judged the proposal of a lane.
+    Verdict {
+        lane: LaneId,
+        generation: LaneGeneration,
+        judgement: Judgement,
+    },
     Tick,
     /// The process stops: everything is to end, and nothing starts any more.
     Drain,
@@ -54,17 +74,28 @@ pub enum Effect {
         id: AssignmentId,
         epoch: AssignmentEpoch,
         order: Order,
+        right: Right,
     },
     /// A running job gets a newer order.
     Order {
         id: AssignmentId,
         order: Order,
     },
-    /// A running job should end; it says when it has.
+    /// The right of a running job was prolonged or withdrawn.
+    Right {
+        id: AssignmentId,
+        right: Right,
+    },
+    /// A running job should end; it says when it has. As long as its right lasts it may finish what it has begun.
     Stop {
         id: AssignmentId,
     },
     Tell(Saying),
+    /// A proposal is settled.
+    Answer {
+        number: ProposalNumber,
+        answer: Result<Verdict, Unanswered>,
+    },
     /// Ask for rights now, not at the next turn.
     Renew,
     /// Open a new session: the lease is gone.
@@ -79,6 +110,7 @@ pub enum Saying {
     Report(Report),
     Released { id: AssignmentId, epoch: AssignmentEpoch },
     Surveyed { id: AssignmentId, epoch: AssignmentEpoch, findings: Findings },
+    Propose { id: AssignmentId, epoch: AssignmentEpoch, proposal: Box<Proposal> },
 }
 
 /// The state of one part.
@@ -95,13 +127,11 @@ pub struct Report {
 struct Job {
     epoch: AssignmentEpoch,
     order: Order,
-    /// When the leader stated it: a right that was asked for earlier says nothing of it.
+    /// When the leader stated it: an answer to a question of before says nothing of it.
     stated_ms: u64,
-    /// No write before: a former holder may still have a right.
-    not_before_ms: u64,
+    /// It ends at zero as long as no answered `Renew` has named the job.
+    right: Right,
     phase: Phase,
-    /// Whether an answered `Renew` has named it.
-    has_right: bool,
     state: InstanceState,
     trace: String,
     findings: Option<Findings>,
@@ -124,8 +154,7 @@ pub struct Core {
     jobs: BTreeMap<AssignmentId, Job>,
     /// What the leader has named in this session.
     named: BTreeSet<AssignmentId>,
-    /// Until when there is a right to run what the last answer named.
-    right_until_ms: u64,
+    proposals: Proposals,
     draining: bool,
 }
 
@@ -138,15 +167,13 @@ impl Core {
             Event::Release { id, epoch } => self.release(id, epoch),
             Event::SetComplete => self.set_complete(),
             Event::Renewed { sent_ms, ttl_ms, held } => self.renewed(now_ms, sent_ms, ttl_ms, &held),
-            Event::LeaseLost => {
-                self.right_until_ms = 0;
-                let mut effects = self.stop_all();
-                effects.push(Effect::Rejoin);
-                effects
-            }
+            Event::LeaseLost => self.lease_lost(),
             Event::Job(event) => self.job(now_ms, event),
-            Event::Tick if now_ms >= self.right_until_ms => self.stop_all(),
-            Event::Tick => self.start_what_may(now_ms),
+            Event::Proposed { number, id, epoch, proposal } => self.proposed(number, id, epoch, proposal),
+            Event::Verdict { lane, generation, judgement } => {
+                self.proposals.judge(&lane, generation, judgement)
+            }
+            Event::Tick => self.stop_what_has_no_right_any_more(now_ms),
             Event::Drain => {
                 self.draining = true;
                 self.stop_all()
@@ -170,7 +197,10 @@ impl Core {
             let findings = job.findings.clone()?;
             Some(Effect::Tell(Saying::Surveyed { id: id.clone(), epoch: job.epoch, findings }))
         });
-        surveyed.chain([Effect::Renew]).collect()
+        let mut effects: Vec<Effect> = surveyed.collect();
+        effects.extend(self.proposals.tell_again());
+        effects.push(Effect::Renew);
+        effects
     }
 
     fn stated(&mut self, now_ms: u64, run: Run) -> Vec<Effect> {
@@ -232,41 +262,69 @@ impl Core {
         ttl_ms: u64,
         held: &BTreeMap<AssignmentId, AssignmentEpoch>,
     ) -> Vec<Effect> {
-        self.right_until_ms = self.right_until_ms.max(sent_ms + ttl_ms);
-        let without: Vec<AssignmentId> = self
-            .jobs
-            .iter()
-            .filter(|(id, job)| job.stated_ms <= sent_ms && held.get(*id) != Some(&job.epoch))
-            .map(|(id, _)| id.clone())
-            .collect();
-        let mut effects: Vec<Effect> = without.iter().flat_map(|id| self.stop(id)).collect();
-        for (id, job) in &mut self.jobs {
-            job.has_right |= held.get(id) == Some(&job.epoch);
+        let ends_at = Duration::from_millis(sent_ms.saturating_add(ttl_ms));
+        let mut effects = Vec::new();
+        for id in self.ids() {
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            if held.get(&id) == Some(&job.epoch) {
+                effects.extend(job.prolong(&id, ends_at));
+            } else if job.stated_ms < sent_ms {
+                effects.extend(self.withdraw(&id));
+            }
         }
         effects.extend(self.start_what_may(now_ms));
         effects
     }
 
-    /// Starts what has its right, and no former holder to wait for.
+    /// Starts what waited for its right.
     fn start_what_may(&mut self, now_ms: u64) -> Vec<Effect> {
-        if now_ms >= self.right_until_ms || self.draining {
-            return Vec::new();
-        }
-        let may = |job: &Job| job.phase == Phase::Waiting && job.has_right && now_ms >= job.not_before_ms;
+        let now = Duration::from_millis(now_ms);
+        let may = |job: &Job| job.phase == Phase::Waiting && now < job.right.ends_at;
         let mut effects = Vec::new();
         for (id, job) in self.jobs.iter_mut().filter(|(_, job)| may(job)) {
             job.phase = Phase::Running;
-            effects.push(Effect::Start { id: id.clone(), epoch: job.epoch, order: job.order.clone() });
+            let (id, order) = (id.clone(), job.order.clone());
+            effects.push(Effect::Start { id, epoch: job.epoch, order, right: job.right });
         }
         effects
     }
 
-    fn stop_all(&mut self) -> Vec<Effect> {
-        let all: Vec<AssignmentId> = self.jobs.keys().cloned().collect();
-        all.iter().flat_map(|id| self.stop(id)).collect()
+    fn lease_lost(&mut self) -> Vec<Effect> {
+        let jobs = self.jobs.iter_mut();
+        let mut effects: Vec<Effect> = jobs.filter_map(|(id, job)| job.lose_right(id)).collect();
+        effects.extend(self.stop_all());
+        effects.push(Effect::Rejoin);
+        effects
     }
 
-    /// Ends a job; what does not run is released at once.
+    fn stop_what_has_no_right_any_more(&mut self, now_ms: u64) -> Vec<Effect> {
+        let now = Duration::from_millis(now_ms);
+        let over = |job: &Job| !job.right.ends_at.is_zero() && now >= job.right.ends_at;
+        let over: Vec<AssignmentId> =
+            self.jobs.iter().filter(|(_, job)| over(job)).map(|(id, _)| id.clone()).collect();
+        over.iter().flat_map(|id| self.withdraw(id)).collect()
+    }
+
+    /// A job without a right ends; one that ends already is followed by what was stated since.
+    fn withdraw(&mut self, id: &AssignmentId) -> Vec<Effect> {
+        let Some(job) = self.jobs.get_mut(id) else { return Vec::new() };
+        let mut effects: Vec<Effect> = job.lose_right(id).into_iter().collect();
+        if !matches!(job.phase, Phase::Stopping(_)) {
+            effects.extend(self.stop(id));
+        }
+        effects
+    }
+
+    fn ids(&self) -> Vec<AssignmentId> {
+        self.jobs.keys().cloned().collect()
+    }
+
+    fn stop_all(&mut self) -> Vec<Effect> {
+        self.ids().iter().flat_map(|id| self.stop(id)).collect()
+    }
+
+    /// Ends a job; what does not run is released at once. The right is not touched: as long as it lasts the job reads
+    /// the answers to what it has sent and stores its positions, so that who comes next need not wait.
     fn stop(&mut self, id: &AssignmentId) -> Vec<Effect> {
         let Some(job) = self.jobs.get_mut(id) else { return Vec::new() };
         match job.phase {
@@ -306,7 +364,28 @@ impl Core {
         }
     }
 
+    fn proposed(
+        &mut self,
+        number: ProposalNumber,
+        id: AssignmentId,
+        epoch: AssignmentEpoch,
+        proposal: Box<Proposal>,
+    ) -> Vec<Effect> {
+        if self.jobs.get(&id).is_some_and(|job| job.epoch == epoch && job.is_at_work()) {
+            self.proposals.propose(number, id, epoch, proposal)
+        } else {
+            vec![unanswered(number)]
+        }
+    }
+
     fn ended(&mut self, now_ms: u64, id: &AssignmentId) -> Vec<Effect> {
+        let mut effects = self.proposals.drop_all_of(id);
+        effects.extend(self.followed(now_ms, id));
+        effects
+    }
+
+    /// What comes after a job that has ended.
+    fn followed(&mut self, now_ms: u64, id: &AssignmentId) -> Vec<Effect> {
         let Some(job) = self.jobs.get_mut(id) else { return Vec::new() };
         match &mut job.phase {
             Phase::Stopping(Some(next)) => {
@@ -330,17 +409,41 @@ impl Core {
 
 impl Job {
     fn waiting(now_ms: u64, run: &Run) -> Self {
+        let free_ms = match run.previous_right_wait_ms {
+            0 => 0,
+            wait_ms => now_ms.saturating_add(wait_ms),
+        };
         Self {
             epoch: run.epoch,
             order: run.order.clone(),
             stated_ms: now_ms,
-            not_before_ms: now_ms.saturating_add(run.previous_right_wait_ms),
+            right: Right { ends_at: Duration::ZERO, free_at: Duration::from_millis(free_ms) },
             phase: Phase::Waiting,
-            has_right: false,
             state: InstanceState::Unassigned,
             trace: "waits for the right to run".to_owned(),
             findings: None,
         }
+    }
+
+    fn is_at_work(&self) -> bool {
+        match self.phase {
+            Phase::Running | Phase::Stopping(_) => true,
+            Phase::Waiting | Phase::Broken => false,
+        }
+    }
+
+    fn prolong(&mut self, id: &AssignmentId, ends_at: Duration) -> Option<Effect> {
+        self.set_right(id, self.right.ends_at.max(ends_at))
+    }
+
+    fn lose_right(&mut self, id: &AssignmentId) -> Option<Effect> {
+        self.set_right(id, Duration::ZERO)
+    }
+
+    fn set_right(&mut self, id: &AssignmentId, ends_at: Duration) -> Option<Effect> {
+        let before = std::mem::replace(&mut self.right.ends_at, ends_at);
+        let news = self.is_at_work() && before != ends_at;
+        news.then(|| Effect::Right { id: id.clone(), right: self.right })
     }
 
     fn report(&self, id: &AssignmentId) -> Report {

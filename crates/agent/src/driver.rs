@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use copyist_model::{AssignmentEpoch, AssignmentId, ClusterId, Part};
 use copyist_proto::control::agent_service_client::AgentServiceClient;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use crate::client::limit::Limiter;
-use crate::core::{Core, Effect, Event, Saying};
+use crate::core::{Core, Effect, Event, ProposalNumber, Saying};
+use crate::engine::raw::{Budget, Plane, Shared};
 use crate::engine::{self, TaskContext};
 use crate::error::{Error, chain};
-use crate::job::{JobEvent, Order, Reporter};
+use crate::job::{JobEvent, JobMessage, Order, Reporter, Right, Unanswered, Verdict};
 use crate::link::{self, Identity};
 use crate::metrics::Metrics;
 use crate::positions::Positions;
@@ -53,7 +54,7 @@ impl Agent {
     /// [`Error::Stuck`] when the worker's cluster or its topics need a human.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let (events, mailbox) = mpsc::channel(MAILBOX);
-        let (job_events, job_mailbox) = mpsc::channel(MAILBOX);
+        let (job_messages, job_mailbox) = mpsc::channel(MAILBOX);
         let (outbox, words) = mpsc::channel(link::OUTBOX);
         let (rejoin, rejoins) = mpsc::channel(1);
         let (renew, renewals) = mpsc::channel(1);
@@ -63,6 +64,13 @@ impl Agent {
         let serving = CancellationToken::new();
         let (positions, positions_task) =
             Positions::start(&self.worker, known_cluster.clone(), serving.clone())?;
+        let plane = Plane::start(Shared {
+            positions: positions.clone(),
+            metrics: self.metrics.clone(),
+            budget: Budget::new(self.worker.memory_bytes),
+            flush_interval: self.worker.flush_interval,
+        });
+        let plane = plane.map_err(|error| Error::Stuck(format!("the data plane cannot start: {error}")))?;
         let identity = Identity {
             worker: self.worker.clone(),
             incarnation: uuid::Uuid::new_v4().to_string(),
@@ -81,11 +89,13 @@ impl Agent {
         let interval = self.renew_interval;
         links.spawn(link::renew(self.client, identity, interval, renewals, events, serving.clone()));
         let driver = Driver {
-            context: TaskContext { worker: self.worker.clone(), positions, metrics: self.metrics },
+            context: TaskContext { worker: self.worker.clone(), positions, metrics: self.metrics, plane },
             core: Core::default(),
             running: BTreeMap::new(),
             jobs: JoinSet::new(),
-            job_events,
+            proposals: BTreeMap::new(),
+            proposed: 0,
+            job_messages,
             outbox,
             rejoin,
             renew,
@@ -138,7 +148,10 @@ struct Driver {
     core: Core,
     running: BTreeMap<AssignmentId, Running>,
     jobs: JoinSet<(AssignmentId, AssignmentEpoch)>,
-    job_events: mpsc::Sender<JobEvent>,
+    /// Who waits for an answer to which proposal.
+    proposals: BTreeMap<ProposalNumber, oneshot::Sender<Result<Verdict, Unanswered>>>,
+    proposed: u64,
+    job_messages: mpsc::Sender<JobMessage>,
     outbox: mpsc::Sender<Saying>,
     rejoin: mpsc::Sender<()>,
     renew: mpsc::Sender<()>,
@@ -148,6 +161,7 @@ struct Driver {
 
 struct Running {
     orders: watch::Sender<Order>,
+    right: watch::Sender<Right>,
     stop: CancellationToken,
     task: tokio::task::Id,
     epoch: AssignmentEpoch,
@@ -157,7 +171,7 @@ impl Driver {
     async fn run(
         mut self,
         mut mailbox: mpsc::Receiver<Event>,
-        mut job_mailbox: mpsc::Receiver<JobEvent>,
+        mut job_mailbox: mpsc::Receiver<JobMessage>,
         mut prepared: tokio::task::JoinHandle<Result<(), Error>>,
         stop: CancellationToken,
     ) -> Result<(), Error> {
@@ -182,7 +196,7 @@ impl Driver {
                     None
                 }
                 Some(event) = mailbox.recv() => Some(event),
-                Some(event) = job_mailbox.recv() => Some(Event::Job(event)),
+                Some(message) = job_mailbox.recv() => Some(self.heard(message)),
                 Some(ended) = self.jobs.join_next_with_id() => match self.joined(ended) {
                     Some(event) => Some(event),
                     None => continue,
@@ -215,6 +229,18 @@ impl Driver {
         Some(Event::Job(JobEvent::Ended { id: id.clone(), epoch: running.epoch }))
     }
 
+    fn heard(&mut self, message: JobMessage) -> Event {
+        match message {
+            JobMessage::Event(event) => Event::Job(event),
+            JobMessage::Proposed { id, epoch, proposal, answer } => {
+                self.proposed += 1;
+                let number = ProposalNumber(self.proposed);
+                self.proposals.insert(number, answer);
+                Event::Proposed { number, id, epoch, proposal }
+            }
+        }
+    }
+
     fn step(&mut self, event: Event) {
         for effect in self.core.step(boot_ms(), event) {
             self.perform(effect);
@@ -223,11 +249,20 @@ impl Driver {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Start { id, epoch, order } => self.start(id, epoch, order),
+            Effect::Start { id, epoch, order, right } => self.start(id, epoch, order, right),
             Effect::Order { id, order } => {
                 if let Some(running) = self.running.get(&id) {
                     running.orders.send_replace(order);
                 }
+            }
+            Effect::Right { id, right } => {
+                if let Some(running) = self.running.get(&id) {
+                    running.right.send_replace(right);
+                }
+            }
+            Effect::Answer { number, answer } => {
+                // Who asked may have given up.
+                let _ = self.proposals.remove(&number).map(|asked| asked.send(answer));
             }
             Effect::Stop { id } => {
                 if let Some(running) = self.running.get(&id) {
@@ -254,14 +289,15 @@ impl Driver {
         }
     }
 
-    fn start(&mut self, id: AssignmentId, epoch: AssignmentEpoch, order: Order) {
+    fn start(&mut self, id: AssignmentId, epoch: AssignmentEpoch, order: Order, right: Right) {
         let (orders, receiver) = watch::channel(order);
+        let (right, shown_right) = watch::channel(right);
         let stop = CancellationToken::new();
-        let reporter = Reporter::new(id.clone(), epoch, self.job_events.clone());
+        let reporter = Reporter::new(id.clone(), epoch, self.job_messages.clone(), shown_right);
         let task = match id.part {
             Part::Survey => {
                 let context = SurveyContext { worker: self.context.worker.clone() };
-                let job = survey::run(context, receiver, reporter, stop.clone());
+                let job = survey_alone(context, receiver, reporter, stop.clone());
                 self.jobs.spawn(named(id.clone(), epoch, job)).id()
             }
             Part::Task(_) => {
@@ -269,7 +305,7 @@ impl Driver {
                 self.jobs.spawn(named(id.clone(), epoch, job)).id()
             }
         };
-        self.running.insert(id, Running { orders, stop, task, epoch });
+        self.running.insert(id, Running { orders, right, stop, task, epoch });
     }
 }
 
@@ -282,10 +318,26 @@ async fn named(
     (id, epoch)
 }
 
-/// Milliseconds since the machine started, suspended time included: rights are counted on it.
+/// Two surveys of one connector must not create topics at the same time.
+async fn survey_alone(
+    context: SurveyContext,
+    orders: watch::Receiver<Order>,
+    reporter: Reporter,
+    stop: CancellationToken,
+) {
+    reporter.until_free(&stop).await;
+    survey::run(context, orders, reporter, stop).await;
+}
+
+/// Time since the machine started, suspended time included: rights are counted on it.
+#[must_use]
+pub fn boot() -> Duration {
+    // Linux has this clock since 2.6.39; a kernel without it cannot run tokio either.
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
+}
+
+/// [`boot`] in milliseconds.
 #[must_use]
 pub fn boot_ms() -> u64 {
-    let boot = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from);
-    // Linux has this clock since 2.6.39; a kernel without it cannot run tokio either.
-    boot.map(|boot| u64::try_from(boot.as_millis()).unwrap_or(u64::MAX)).unwrap_or_default()
+    u64::try_from(boot().as_millis()).unwrap_or(u64::MAX)
 }

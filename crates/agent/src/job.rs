@@ -2,13 +2,18 @@
 //! what it is doing. It ends when its stop token says so, with everything it acknowledged stored, or when the
 //! deadline of a stop passes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use copyist_model::{
-    AssignmentEpoch, AssignmentId, ClusterId, ConnectorGeneration, ConnectorSpec, InstanceState, TaskLanes,
-    TaskRevision, TopicName,
+    AssignmentEpoch, AssignmentId, ClusterId, ConnectorGeneration, ConnectorSpec, InstanceState,
+    LaneGeneration, LaneId, LaneRecord, TaskLanes, TaskRevision, TopicName,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::driver::boot;
 
 /// What a job should do now. Within one epoch only the newest order counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +24,58 @@ pub struct Order {
     pub spec: Arc<ConnectorSpec>,
     /// Empty for a survey.
     pub lanes: TaskLanes,
+    /// The records that held when this was stated, of those lanes that have one. A record that the job proposed itself
+    /// since then is not among them.
+    pub records: Arc<BTreeMap<LaneId, LaneRecord>>,
     /// Hold what there is and copy nothing.
     pub paused: bool,
+}
+
+/// What a job may write, as a level. Times since the machine started, suspended time included (CLOCK_BOOTTIME), to
+/// be compared with [`boot`] immediately before a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Right {
+    /// From then on the job has no right to write. Zero: it was withdrawn.
+    pub ends_at: Duration,
+    /// From then on no former holder writes any more. Zero: there is none to wait for.
+    pub free_at: Duration,
+}
+
+/// A lane record that is to hold from now on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// Of the record that holds so far; zero: there is none.
+    pub replaces: LaneGeneration,
+    pub record: LaneRecord,
+}
+
+/// What became of a proposal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Committed,
+    Refused {
+        because: String,
+        /// The record that holds instead, if there is one.
+        holds: Option<Box<LaneRecord>>,
+    },
+}
+
+/// Nobody will answer the proposal any more: its job ended, or a newer one of the same lane replaced it. Its record may
+/// hold or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the proposed lane record was not answered")]
+pub struct Unanswered;
+
+/// What comes out of a job.
+#[derive(Debug)]
+pub enum JobMessage {
+    Event(JobEvent),
+    Proposed {
+        id: AssignmentId,
+        epoch: AssignmentEpoch,
+        proposal: Box<Proposal>,
+        answer: oneshot::Sender<Result<Verdict, Unanswered>>,
+    },
 }
 
 /// What a job says of itself.
@@ -55,23 +110,54 @@ pub struct FoundTopic {
     pub literal: bool,
 }
 
-/// Where a job's events go. Bounded; a job waits when the driver is behind.
+/// A job's line to its driver. Bounded; a job waits when the driver is behind.
 #[derive(Debug, Clone)]
 pub struct Reporter {
     id: AssignmentId,
     epoch: AssignmentEpoch,
-    events: mpsc::Sender<JobEvent>,
+    messages: mpsc::Sender<JobMessage>,
+    right: watch::Receiver<Right>,
 }
 
 impl Reporter {
     #[must_use]
-    pub fn new(id: AssignmentId, epoch: AssignmentEpoch, events: mpsc::Sender<JobEvent>) -> Self {
-        Self { id, epoch, events }
+    pub fn new(
+        id: AssignmentId,
+        epoch: AssignmentEpoch,
+        messages: mpsc::Sender<JobMessage>,
+        right: watch::Receiver<Right>,
+    ) -> Self {
+        Self { id, epoch, messages, right }
     }
 
     #[must_use]
     pub fn id(&self) -> &AssignmentId {
         &self.id
+    }
+
+    /// Under which the job runs, from its start to its end.
+    #[must_use]
+    pub fn epoch(&self) -> AssignmentEpoch {
+        self.epoch
+    }
+
+    /// The job's right, as it is now and as it changes.
+    #[must_use]
+    pub fn right(&self) -> watch::Receiver<Right> {
+        self.right.clone()
+    }
+
+    /// Waits until no former holder writes any more, or until `stop`: for jobs that have nothing but the right to
+    /// keep two writers apart.
+    pub async fn until_free(&self, stop: &CancellationToken) {
+        let free_at = self.right.borrow().free_at;
+        // Again after each sleep: its clock does not count the time that the machine was suspended.
+        loop {
+            let wait = free_at.saturating_sub(boot());
+            if wait.is_zero() || stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+                return;
+            }
+        }
     }
 
     pub async fn status(&self, state: InstanceState, trace: String) {
@@ -82,12 +168,104 @@ impl Reporter {
         self.send(JobEvent::Surveyed { id: self.id.clone(), epoch: self.epoch, findings }).await;
     }
 
+    /// Asks the coordinator to fix a lane record. Waits as long as there is no coordinator; the caller sets a deadline,
+    /// and may ask the same again.
+    ///
+    /// # Errors
+    /// [`Unanswered`]: nobody will answer any more.
+    pub async fn propose(&self, replaces: LaneGeneration, record: LaneRecord) -> Result<Verdict, Unanswered> {
+        let (answer, answered) = oneshot::channel();
+        let proposal = Box::new(Proposal { replaces, record });
+        let proposed = JobMessage::Proposed { id: self.id.clone(), epoch: self.epoch, proposal, answer };
+        self.messages.send(proposed).await.map_err(|_| Unanswered)?;
+        answered.await.unwrap_or(Err(Unanswered))
+    }
+
     pub async fn ended(&self) {
         self.send(JobEvent::Ended { id: self.id.clone(), epoch: self.epoch }).await;
     }
 
     async fn send(&self, event: JobEvent) {
         // The driver outlives its jobs; when it is gone the process ends and nobody is left to be told.
-        let _ = self.events.send(event).await;
+        let _ = self.messages.send(JobMessage::Event(event)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use copyist_model::{Engine, LaneEnd, TopicId};
+
+    use super::*;
+
+    fn reporter(free_at: Duration) -> (Reporter, mpsc::Receiver<JobMessage>) {
+        let (messages, mailbox) = mpsc::channel(1);
+        let (_, right) = watch::channel(Right { ends_at: Duration::MAX, free_at });
+        let id = AssignmentId::task(&"c".parse().unwrap(), 0);
+        (Reporter::new(id, AssignmentEpoch::default(), messages, right), mailbox)
+    }
+
+    fn record() -> LaneRecord {
+        let end = |cluster: &str| LaneEnd {
+            cluster: cluster.parse().unwrap(),
+            topic: "t".parse().unwrap(),
+            topic_id: TopicId::NONE,
+            partition: 0,
+        };
+        let (source, destination) = (end("s"), end("d"));
+        let lane = LaneId {
+            connector: "c".parse().unwrap(),
+            source_cluster: source.cluster.clone(),
+            topic: source.topic.clone(),
+            partition: 0,
+        };
+        LaneRecord {
+            lane,
+            generation: LaneGeneration(1),
+            engine: Engine::Raw,
+            source,
+            destination,
+            producer_id: 7,
+            base_n: 0,
+            base_offset: 0,
+            base_source_offset: 0,
+            shared: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_proposal_waits_for_its_answer() {
+        let (reporter, mut mailbox) = reporter(Duration::ZERO);
+        let driver = async {
+            let Some(JobMessage::Proposed { proposal, answer, .. }) = mailbox.recv().await else {
+                return None;
+            };
+            answer.send(Ok(Verdict::Committed)).ok()?;
+            Some(*proposal)
+        };
+        let (answered, heard) = tokio::join!(reporter.propose(LaneGeneration(0), record()), driver);
+        assert_eq!(answered, Ok(Verdict::Committed));
+        assert_eq!(heard, Some(Proposal { replaces: LaneGeneration(0), record: record() }));
+    }
+
+    #[tokio::test]
+    async fn a_proposal_without_a_driver_is_unanswered() {
+        let (asked, mut mailbox) = reporter(Duration::ZERO);
+        let (answered, message) = tokio::join!(asked.propose(LaneGeneration(0), record()), async {
+            mailbox.recv().await.map(drop)
+        });
+        assert_eq!((answered, message), (Err(Unanswered), Some(())), "dropped");
+        drop(mailbox);
+        assert_eq!(asked.propose(LaneGeneration(0), record()).await, Err(Unanswered), "gone");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_former_holder_waits_as_long_as_it_may_write_or_until_told_to_stop() {
+        let stop = CancellationToken::new();
+        reporter(Duration::ZERO).0.until_free(&stop).await;
+        let free_at = boot() + Duration::from_millis(30);
+        reporter(free_at).0.until_free(&stop).await;
+        assert!(boot() >= free_at);
+        stop.cancel();
+        reporter(Duration::MAX).0.until_free(&stop).await;
     }
 }

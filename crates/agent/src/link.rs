@@ -1,20 +1,22 @@
 //! The link to the coordinator: the session, again after each loss, and the renewal of rights.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use copyist_model::{AssignmentId, ClusterId};
+use copyist_model::{AssignmentId, ClusterId, LaneGeneration, LaneId, LaneRecord};
 use copyist_proto::control as wire;
 use copyist_proto::control::agent_message::Message as Said;
 use copyist_proto::control::agent_service_client::AgentServiceClient;
 use copyist_proto::control::coordinator_message::Message as Stated;
-use copyist_proto::{CONTROL_PROTOCOL_VERSION, Malformed, convert};
+use copyist_proto::{CONTROL_PROTOCOL_VERSION, Malformed, convert, record};
 use rand::RngExt;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-use crate::core::{Event, Report, Run, Saying};
+use crate::core::{Event, Judgement, Report, Run, Saying};
 use crate::error::chain;
 use crate::job::Order;
 use crate::worker::Worker;
@@ -31,7 +33,7 @@ const TOPICS_PER_MESSAGE: usize = 5_000;
 /// What the link needs to know of its agent.
 #[derive(Clone)]
 pub struct Identity {
-    pub worker: std::sync::Arc<Worker>,
+    pub worker: Arc<Worker>,
     pub incarnation: String,
     /// The worker's cluster, once reached.
     pub cluster: watch::Receiver<Option<ClusterId>>,
@@ -165,6 +167,14 @@ fn messages(saying: Saying) -> Vec<Said> {
             }
             parts.into_iter().map(Said::Survey).collect()
         }
+        Saying::Propose { id, epoch, proposal } => {
+            vec![Said::LaneRecord(wire::LaneRecordProposal {
+                epoch: Some(epoch.into()),
+                replaces_generation: proposal.replaces.0,
+                record: record::encode(&proposal.record),
+                id: Some((&id).into()),
+            })]
+        }
     }
 }
 
@@ -184,8 +194,9 @@ fn understood(stated: Stated) -> Option<Event> {
         Stated::Assignment(assignment) => run(assignment).map(|run| Event::Run(Box::new(run))),
         Stated::Release(release) => released(release),
         Stated::SetComplete(_) => Ok(Event::SetComplete),
-        // Standalone has one coordinator, and this engine neither asks nor proposes.
-        Stated::Redirect(_) | Stated::Query(_) | Stated::LaneRecord(_) => return None,
+        Stated::LaneRecord(verdict) => judged(verdict),
+        // Standalone has one coordinator, and nothing is asked of agents so far.
+        Stated::Redirect(_) | Stated::Query(_) => return None,
     };
     event
         .inspect_err(|error| {
@@ -198,6 +209,29 @@ fn released(release: wire::Release) -> Result<Event, Malformed> {
     Ok(Event::Release { id: convert::assignment_id(release.id)?, epoch: convert::epoch(release.epoch)? })
 }
 
+fn judged(verdict: wire::LaneRecordVerdict) -> Result<Event, Malformed> {
+    let lane = verdict.lane.ok_or(Malformed::Missing { message: "LaneRecordVerdict", field: "lane" })?;
+    let holds = match verdict.holds.as_slice() {
+        [] => None,
+        bytes => Some(Box::new(record::decode(bytes)?)),
+    };
+    let because = verdict.refused_because;
+    Ok(Event::Verdict {
+        lane: lane.try_into()?,
+        generation: LaneGeneration(verdict.generation),
+        judgement: Judgement { refused_because: Some(because).filter(|because| !because.is_empty()), holds },
+    })
+}
+
+/// A lane whose record is left out proposes one, and learns from the refusal which one holds.
+fn records(encoded: &[Vec<u8>]) -> BTreeMap<LaneId, LaneRecord> {
+    let log = |error: &Malformed| {
+        tracing::error!(error = %chain(error), "the coordinator stated a lane record that makes no sense");
+    };
+    let decoded = encoded.iter().filter_map(|bytes| record::decode(bytes).inspect_err(log).ok());
+    decoded.map(|record| (record.lane.clone(), record)).collect()
+}
+
 fn run(assignment: wire::Assignment) -> Result<Run, Malformed> {
     let spec = assignment.spec.ok_or(Malformed::Missing { message: "Assignment", field: "spec" })?;
     Ok(Run {
@@ -206,8 +240,9 @@ fn run(assignment: wire::Assignment) -> Result<Run, Malformed> {
         order: Order {
             revision: copyist_model::TaskRevision(assignment.revision),
             generation: copyist_model::ConnectorGeneration(assignment.generation),
-            spec: std::sync::Arc::new(spec.try_into()?),
+            spec: Arc::new(spec.try_into()?),
             lanes: convert::lanes_from_wire(assignment.lanes)?,
+            records: Arc::new(records(&assignment.lane_records)),
             paused: assignment.paused,
         },
         previous_right_wait_ms: u64::from(assignment.previous_right_wait_ms),
@@ -277,5 +312,106 @@ impl Backoff {
         let wait = self.0.mul_f64(rand::rng().random_range(0.5..1.5));
         self.0 = (self.0 * 2).min(Duration::from_secs(5));
         wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use copyist_model::{AssignmentEpoch, Engine, LaneEnd, StoreRevision, TopicId};
+
+    use super::*;
+    use crate::job::Proposal;
+
+    fn lane_record() -> LaneRecord {
+        let end = |cluster: &str, topic: &str| LaneEnd {
+            cluster: cluster.parse().unwrap(),
+            topic: topic.parse().unwrap(),
+            topic_id: TopicId(9),
+            partition: 2,
+        };
+        let (source, destination) = (end("s", "t"), end("d", "t.copy"));
+        LaneRecord {
+            lane: LaneId {
+                connector: "c".parse().unwrap(),
+                source_cluster: source.cluster.clone(),
+                topic: source.topic.clone(),
+                partition: 2,
+            },
+            generation: LaneGeneration(4),
+            engine: Engine::Raw,
+            source,
+            destination,
+            producer_id: 7,
+            base_n: 1,
+            base_offset: 2,
+            base_source_offset: 3,
+            shared: false,
+        }
+    }
+
+    fn id() -> AssignmentId {
+        AssignmentId::task(&"c".parse().unwrap(), 1)
+    }
+
+    #[test]
+    fn a_proposal_says_who_proposes_what_instead_of_what() {
+        let epoch = AssignmentEpoch { incarnation: 1, revision: StoreRevision(5) };
+        let proposal = Box::new(Proposal { replaces: LaneGeneration(3), record: lane_record() });
+        let expected = wire::LaneRecordProposal {
+            epoch: Some(wire::Epoch { incarnation: 1, revision: 5 }),
+            replaces_generation: 3,
+            record: record::encode(&lane_record()),
+            id: Some((&id()).into()),
+        };
+        let said = messages(Saying::Propose { id: id(), epoch, proposal });
+        assert_eq!(said, [Said::LaneRecord(expected)]);
+    }
+
+    #[test]
+    fn verdicts_are_understood() {
+        let verdict = |refused_because: &str, holds: Vec<u8>| wire::LaneRecordVerdict {
+            lane: Some((&lane_record().lane).into()),
+            generation: 4,
+            refused_because: refused_because.to_owned(),
+            holds,
+        };
+        let judged = |refused_because: Option<&str>, holds: Option<LaneRecord>| {
+            let refused_because = refused_because.map(str::to_owned);
+            let judgement = Judgement { refused_because, holds: holds.map(Box::new) };
+            Some(Event::Verdict { lane: lane_record().lane, generation: LaneGeneration(4), judgement })
+        };
+        let holds = record::encode(&lane_record());
+        let rows = [
+            (verdict("", Vec::new()), judged(None, None)),
+            (verdict("", holds.clone()), judged(None, Some(lane_record()))),
+            (verdict("old", Vec::new()), judged(Some("old"), None)),
+            (verdict("old", holds), judged(Some("old"), Some(lane_record()))),
+            (verdict("old", vec![0xff]), None),
+            (wire::LaneRecordVerdict { lane: None, ..verdict("", Vec::new()) }, None),
+        ];
+        for (stated, expected) in rows {
+            assert_eq!(understood(Stated::LaneRecord(stated.clone())), expected, "{stated:?}");
+        }
+    }
+
+    #[test]
+    fn an_assignment_brings_the_records_of_its_lanes_but_for_malformed_ones() {
+        let spec = wire::ConnectorSpec {
+            rename_format: "${topic}".into(),
+            offset_reset: wire::OffsetReset::Earliest.into(),
+            engine: "auto".into(),
+            loss_policy: "fail".into(),
+            ..Default::default()
+        };
+        let assignment = wire::Assignment {
+            id: Some((&id()).into()),
+            epoch: Some(wire::Epoch::default()),
+            spec: Some(spec),
+            lane_records: vec![vec![0xff], record::encode(&lane_record())],
+            ..Default::default()
+        };
+        let Some(Event::Run(run)) = understood(Stated::Assignment(assignment)) else { panic!("left out") };
+        let expected = BTreeMap::from([(lane_record().lane, lane_record())]);
+        assert_eq!(*run.order.records, expected);
     }
 }

@@ -4,7 +4,11 @@ use copyist_model::{ConnectorName, TopicName};
 use prometheus::core::Collector;
 use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+use crate::engine::raw::reader::PlanCounts;
+
 const LABELS: [&str; 3] = ["connector", "topic", "partition"];
+/// How batches went: `pass`, or `rewrite` or `skip` for a reason. One that is rewritten for several counts for each.
+const PLAN_LABELS: [&str; 5] = ["connector", "topic", "partition", "plan", "reason"];
 
 /// The agent's metrics, registered once. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -14,6 +18,8 @@ pub struct Metrics {
     lag_records: IntGaugeVec,
     lag_seconds: GaugeVec,
     stall_age: GaugeVec,
+    gaps: IntCounterVec,
+    batches: IntCounterVec,
 }
 
 impl Metrics {
@@ -28,19 +34,25 @@ impl Metrics {
             opts("lag_seconds", "Age of the newest record copied while there are more to copy, else 0.");
         let stall_age =
             opts("stall_age_seconds", "Time since the lane last moved while it has something to do, else 0.");
+        let gaps = opts("gaps_total", "Losses that loss.policy went past; the task's trace has the offsets.");
+        let batches = opts("batches_total", "Source batches by what was done with them, and why.");
         let metrics = Self {
             records: IntCounterVec::new(records, &LABELS)?,
             bytes: IntCounterVec::new(bytes, &LABELS)?,
             lag_records: IntGaugeVec::new(lag_records, &LABELS)?,
             lag_seconds: GaugeVec::new(lag_seconds, &LABELS)?,
             stall_age: GaugeVec::new(stall_age, &LABELS)?,
+            gaps: IntCounterVec::new(gaps, &LABELS)?,
+            batches: IntCounterVec::new(batches, &PLAN_LABELS)?,
         };
-        let collectors: [Box<dyn Collector>; 5] = [
+        let collectors: [Box<dyn Collector>; 7] = [
             Box::new(metrics.records.clone()),
             Box::new(metrics.bytes.clone()),
             Box::new(metrics.lag_records.clone()),
             Box::new(metrics.lag_seconds.clone()),
             Box::new(metrics.stall_age.clone()),
+            Box::new(metrics.gaps.clone()),
+            Box::new(metrics.batches.clone()),
         ];
         collectors.into_iter().try_for_each(|collector| registry.register(collector))?;
         Ok(metrics)
@@ -57,6 +69,7 @@ impl Metrics {
             lag_records: self.lag_records.with_label_values(&labels),
             lag_seconds: self.lag_seconds.with_label_values(&labels),
             stall_age: self.stall_age.with_label_values(&labels),
+            gaps: self.gaps.with_label_values(&labels),
             labels: labels.map(str::to_owned),
             all: self.clone(),
         }
@@ -71,8 +84,20 @@ pub struct LaneMetrics {
     pub lag_records: IntGauge,
     pub lag_seconds: Gauge,
     pub stall_age: Gauge,
+    pub gaps: IntCounter,
     labels: [String; 3],
     all: Metrics,
+}
+
+impl LaneMetrics {
+    /// Adds what became of batches since the last call.
+    pub fn count(&self, counts: &PlanCounts) {
+        for (plan, reason, batches) in counts.iter().filter(|(.., batches)| *batches > 0) {
+            let [connector, topic, partition] = self.labels.each_ref().map(String::as_str);
+            let labels = [connector, topic, partition, plan, reason];
+            self.all.batches.with_label_values(&labels).inc_by(batches);
+        }
+    }
 }
 
 impl Drop for LaneMetrics {
@@ -84,6 +109,11 @@ impl Drop for LaneMetrics {
         let _ = self.all.lag_records.remove_label_values(&labels);
         let _ = self.all.lag_seconds.remove_label_values(&labels);
         let _ = self.all.stall_age.remove_label_values(&labels);
+        let _ = self.all.gaps.remove_label_values(&labels);
+        for (plan, reason, _) in PlanCounts::default().iter() {
+            let [connector, topic, partition] = labels;
+            let _ = self.all.batches.remove_label_values(&[connector, topic, partition, plan, reason]);
+        }
     }
 }
 

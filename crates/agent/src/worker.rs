@@ -35,6 +35,8 @@ pub struct Worker {
     pub labels: BTreeMap<String, String>,
     /// The longest time from one storing of a moving lane's position to the next.
     pub flush_interval: Duration,
+    /// What the raw engine may hold of what it read, for all tasks together.
+    pub memory_bytes: usize,
     /// Longest time that a clean stop waits for acknowledgements (`task.shutdown.graceful.timeout.ms`).
     pub stop_timeout: Duration,
 }

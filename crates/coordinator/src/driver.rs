@@ -10,7 +10,10 @@ use rand::RngExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::core::{Answer, Commit, Core, Event, Failure, Holder, Now, Send, Ticket};
+use crate::core::{
+    Answer, Commit, Core, Event, Failure, Holder, LaneVerdict, Now, Proposal, Refusal, Send, Statement,
+    Ticket,
+};
 use crate::error::Error;
 use crate::grpc::agents;
 use crate::handle::{Handle, Hello, Known, Message, Opened, SessionNumber};
@@ -22,6 +25,9 @@ use crate::store::embedded::Embedded;
 
 /// Messages that wait for the driver; beyond that, who asks waits.
 const MAILBOX: usize = 1024;
+
+/// Proposals that the core is told at once: their verdicts must fit an agent's outbox.
+const PROPOSALS_MAX: usize = 1024;
 
 /// How often time goes by: statuses are stored, leases end.
 const TICK: Duration = Duration::from_secs(1);
@@ -179,6 +185,17 @@ impl Coordinator {
             }
             Message::Hello(hello) => self.hello(hello),
             Message::Said(event) => self.step(event),
+            Message::Proposed(first) => {
+                let (proposals, next) = self.gather(first);
+                self.step(Event::Proposed(proposals))?;
+                next.map_or(Ok(()), |next| self.take(next))
+            }
+            Message::Unreadable { holder, lane, generation, because } => {
+                let holds = self.term.core.view().lanes.get(&lane).cloned().map(Box::new);
+                let verdict = LaneVerdict { lane, generation, refusal: Some(Refusal { because, holds }) };
+                self.deliver(Send::Statement(holder, Statement::Verdict(Box::new(verdict))));
+                Ok(())
+            }
             Message::Heartbeat { holder, worker_cluster_id } => {
                 self.learn_cluster(&holder, worker_cluster_id);
                 Ok(())
@@ -203,6 +220,19 @@ impl Coordinator {
                 Ok(())
             }
         }
+    }
+
+    /// A proposal with those that came right behind it, while a commit kept this loop; and what came after them.
+    fn gather(&mut self, first: Proposal) -> (Vec<Proposal>, Option<Message>) {
+        let mut proposals = vec![first];
+        while proposals.len() < PROPOSALS_MAX {
+            match self.messages.try_recv() {
+                Ok(Message::Proposed(next)) => proposals.push(next),
+                Ok(other) => return (proposals, Some(other)),
+                Err(_) => break,
+            }
+        }
+        (proposals, None)
     }
 
     fn hello(&mut self, hello: Hello) -> Result<(), Error> {
@@ -362,4 +392,221 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 /// A duration for the wire.
 pub(crate) fn millis_u32(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use copyist_model::{
+        AssignmentEpoch, AssignmentId, ConnectorName, Engine, LaneEnd, LaneGeneration, LaneId, LaneRecord,
+        TargetState, TopicId,
+    };
+    use copyist_proto::control::coordinator_message::Message as Stated;
+    use copyist_proto::control::{Assignment, LaneRecordVerdict};
+    use copyist_proto::record;
+
+    use crate::core::{Command, Findings, FoundTopic};
+
+    const PARTITIONS: i32 = 150;
+
+    /// A coordinator over a store file, and one agent's end of its session.
+    struct Fleet {
+        coordinator: Coordinator,
+        holder: Holder,
+        inbox: mpsc::Receiver<CoordinatorMessage>,
+    }
+
+    impl Fleet {
+        fn open(path: &std::path::Path) -> Self {
+            let settings = Settings {
+                store_path: path.to_owned(),
+                lease_ttl: Duration::from_secs(10),
+                lease_margin: Duration::from_secs(7),
+                autonomy_max: Duration::from_secs(600),
+                heartbeat_interval: Duration::from_millis(500),
+            };
+            let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+            let coordinator = Coordinator::open(settings, metrics).unwrap();
+            let holder = Holder { agent: "a:1".parse().unwrap(), incarnation: "one".into() };
+            let (outbox, inbox) = mpsc::channel(4096);
+            let mut fleet = Self { coordinator, holder: holder.clone(), inbox };
+            let (opened, _kept) = oneshot::channel();
+            let hello = Hello {
+                holder,
+                rack: String::new(),
+                labels: BTreeMap::new(),
+                worker_cluster_id: String::new(),
+                outbox,
+                opened,
+            };
+            fleet.take(Message::Hello(hello));
+            fleet
+        }
+
+        fn take(&mut self, message: Message) {
+            self.coordinator.take(message).unwrap();
+        }
+
+        /// Connector `c` copies `t` of S into `t` of D, in one task.
+        fn create(&mut self) {
+            let config = [
+                ("connector.class", "EMRReplicatorSourceConnector"),
+                ("src.kafka.bootstrap.servers", "s:9092"),
+                ("topic.regex", ".*"),
+                ("tasks.max", "1"),
+            ];
+            let config = config.iter().map(|(key, value)| ((*key).into(), Some((*value).into()))).collect();
+            let (request, name, initial) = (String::new(), "c".to_owned(), TargetState::Running);
+            let (reply, _kept) = oneshot::channel();
+            self.take(Message::Command(Command::Create { request, name, config, initial }, reply));
+            let survey = AssignmentId::survey(&connector());
+            let topic = FoundTopic {
+                source: "t".parse().unwrap(),
+                destination: "t".parse().unwrap(),
+                partitions: PARTITIONS.unsigned_abs(),
+                literal: false,
+            };
+            let findings = Findings {
+                generation: copyist_model::ConnectorGeneration(1),
+                source: "S".parse().unwrap(),
+                destination: "D".parse().unwrap(),
+                topics: vec![topic],
+            };
+            let (holder, epoch) = (self.holder.clone(), self.epoch(&survey));
+            self.take(Message::Said(Event::Surveyed { holder, connector: connector(), epoch, findings }));
+        }
+
+        fn epoch(&self, id: &AssignmentId) -> AssignmentEpoch {
+            self.coordinator.term.core.view().assignments[id].epoch
+        }
+
+        fn proposal(&self, partition: i32) -> Proposal {
+            let id = AssignmentId::task(&connector(), 0);
+            let (holder, epoch) = (self.holder.clone(), self.epoch(&id));
+            Proposal {
+                holder,
+                id,
+                epoch,
+                replaces: LaneGeneration(0),
+                record: Box::new(lane_record(partition)),
+            }
+        }
+
+        fn heard(&mut self) -> Vec<Stated> {
+            std::iter::from_fn(|| self.inbox.try_recv().ok()).filter_map(|heard| heard.message).collect()
+        }
+
+        fn verdicts(&mut self) -> Vec<LaneRecordVerdict> {
+            let heard = self.heard().into_iter();
+            heard
+                .filter_map(
+                    |heard| if let Stated::LaneRecord(verdict) = heard { Some(verdict) } else { None },
+                )
+                .collect()
+        }
+
+        fn assignments(&mut self) -> Vec<Assignment> {
+            let heard = self.heard().into_iter();
+            heard
+                .filter_map(|heard| if let Stated::Assignment(run) = heard { Some(run) } else { None })
+                .collect()
+        }
+
+        fn revision(&self) -> u64 {
+            self.coordinator.term.core.view().revision.0
+        }
+    }
+
+    fn connector() -> ConnectorName {
+        "c".parse().unwrap()
+    }
+
+    fn lane_record(partition: i32) -> LaneRecord {
+        let end = |cluster: &str| LaneEnd {
+            cluster: cluster.parse().unwrap(),
+            topic: "t".parse().unwrap(),
+            topic_id: TopicId::NONE,
+            partition,
+        };
+        let source = end("S");
+        let lane = LaneId {
+            connector: connector(),
+            source_cluster: source.cluster.clone(),
+            topic: source.topic.clone(),
+            partition,
+        };
+        LaneRecord {
+            lane,
+            generation: LaneGeneration(1),
+            engine: Engine::Raw,
+            source,
+            destination: end("D"),
+            producer_id: i64::from(partition),
+            base_n: 0,
+            base_offset: 0,
+            base_source_offset: 0,
+            shared: false,
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn proposals_that_are_waiting_are_fixed_together_and_stated_by_the_next_term() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let mut fleet = Fleet::open(&path);
+        fleet.create();
+        fleet.heard();
+        let handle = fleet.coordinator.handle();
+        for partition in 1..PARTITIONS {
+            handle.tell(Message::Proposed(fleet.proposal(partition))).await.unwrap();
+        }
+        let heartbeat = Message::Heartbeat { holder: fleet.holder.clone(), worker_cluster_id: "W".into() };
+        handle.tell(heartbeat).await.unwrap();
+        handle.tell(Message::Proposed(fleet.proposal(0))).await.unwrap();
+        let before = fleet.revision();
+        let first = fleet.proposal(0);
+        fleet.take(Message::Proposed(first));
+        assert_eq!(fleet.revision() - before, 2, "150 records go into two commits");
+        assert_eq!(
+            fleet.coordinator.term.known.worker_cluster_id, "W",
+            "what came behind them is heard as well"
+        );
+        let verdicts = fleet.verdicts();
+        assert_eq!(verdicts.len(), 150);
+        assert!(verdicts.iter().all(|verdict| verdict.refused_because.is_empty()));
+        assert!(
+            fleet.coordinator.messages.try_recv().is_ok(),
+            "and what came behind that waits for its turn"
+        );
+
+        drop(fleet);
+        let mut fleet = Fleet::open(&path);
+        let runs = fleet.assignments();
+        let task = runs.iter().find(|run| !run.lanes.is_empty()).unwrap();
+        let records: Vec<LaneRecord> =
+            task.lane_records.iter().map(|bytes| record::decode(bytes).unwrap()).collect();
+        assert_eq!(records, (0..PARTITIONS).map(lane_record).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_cannot_be_read_is_refused_with_the_record_that_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fleet = Fleet::open(&folder.path().join("store"));
+        fleet.create();
+        let first = fleet.proposal(4);
+        fleet.take(Message::Proposed(first));
+        fleet.heard();
+        for (partition, holds) in [(4, record::encode(&lane_record(4))), (5, Vec::new())] {
+            let unreadable = Message::Unreadable {
+                holder: fleet.holder.clone(),
+                lane: lane_record(partition).lane,
+                generation: LaneGeneration(2),
+                because: "why".into(),
+            };
+            fleet.take(unreadable);
+            let verdict = fleet.verdicts().pop().unwrap();
+            assert_eq!((verdict.refused_because.as_str(), verdict.generation), ("why", 2));
+            assert_eq!(verdict.holds, holds);
+        }
+    }
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use copyist_model::{AssignmentEpoch, AssignmentId};
+use copyist_model::{AssignmentEpoch, AssignmentId, LaneGeneration, LaneId};
 use copyist_proto::control::CoordinatorMessage;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::core::{Answer, Command, Core, Event, Failure, Holder};
+use crate::core::{Answer, Command, Core, Event, Failure, Holder, Proposal};
 
 /// How long a management request may take: Connect's own limit.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(90);
@@ -33,7 +33,18 @@ pub(crate) enum Message {
     Read(Question),
     Hello(Hello),
     Said(Event),
-    Heartbeat { holder: Holder, worker_cluster_id: String },
+    Proposed(Proposal),
+    /// A proposal whose record cannot be read, though it says which lane's it is.
+    Unreadable {
+        holder: Holder,
+        lane: LaneId,
+        generation: LaneGeneration,
+        because: String,
+    },
+    Heartbeat {
+        holder: Holder,
+        worker_cluster_id: String,
+    },
     SessionEnded(Holder, SessionNumber),
     Renew(Holder, oneshot::Sender<Option<Vec<(AssignmentId, AssignmentEpoch)>>>),
 }

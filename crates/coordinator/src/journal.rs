@@ -32,6 +32,7 @@ fn line(view: &View, write: &Write) -> Option<Line> {
         Write::Meta(_)
         | Write::Request(..)
         | Write::Task(..)
+        | Write::Lane(..)
         | Write::Agent(..)
         | Write::Assignment(..)
         | Write::Status(_, None) => return None,

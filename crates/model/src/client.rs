@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// Kafka client properties by name, `${…}` references unresolved. `Debug` shows no secret.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct ClientProperties(pub BTreeMap<String, String>);
 
 impl ClientProperties {

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use copyist_model::{
-    AssignmentEpoch, AssignmentId, ClientProperties, ConnectorSpec, Destination, InvalidName, OffsetReset,
-    Part, PartitionSet, RenameFormat, StoreRevision, TaskLanes, TopicCreation, TopicLanes, TopicName,
-    TopicPattern, TopicSelection,
+    AssignmentEpoch, AssignmentId, ClientProperties, ConnectorSpec, Destination, EngineChoice, InvalidName,
+    LossPolicy, OffsetReset, Part, PartitionSet, RenameFormat, StoreRevision, TaskLanes, TopicCreation,
+    TopicLanes, TopicName, TopicPattern, TopicSelection,
 };
 
 use crate::{control, store};
@@ -27,7 +27,7 @@ pub enum Malformed {
 }
 
 impl Malformed {
-    fn name(message: &'static str) -> impl Fn(InvalidName) -> Self {
+    pub(crate) fn name(message: &'static str) -> impl Fn(InvalidName) -> Self {
         move |source| Self::Name { message, source }
     }
 }
@@ -106,6 +106,8 @@ impl From<&ConnectorSpec> for control::ConnectorSpec {
             timestamp_type: spec.creation.timestamp_type.clone(),
             topic_overrides: spec.creation.overrides.clone(),
             poll_interval_ms: u64::try_from(spec.poll_interval.as_millis()).unwrap_or(u64::MAX),
+            engine: spec.engine.as_str().to_owned(),
+            loss_policy: spec.loss_policy.as_str().to_owned(),
         }
     }
 }
@@ -139,6 +141,9 @@ impl TryFrom<control::ConnectorSpec> for ConnectorSpec {
                     .map_err(|error| invalid("replication_factor", factor.to_string(), why(error)))
             })
             .transpose()?;
+        let one_of = |field, value: String, why: &str| invalid(field, value, why.to_owned());
+        let engine = EngineChoice::ALL.into_iter().find(|engine| engine.as_str() == spec.engine);
+        let loss_policy = LossPolicy::ALL.into_iter().find(|policy| policy.as_str() == spec.loss_policy);
         let destination = ClientProperties(spec.destination);
         Ok(Self {
             selection: TopicSelection {
@@ -155,6 +160,9 @@ impl TryFrom<control::ConnectorSpec> for ConnectorSpec {
                 Destination::Cluster(destination)
             },
             offset_reset,
+            engine: engine.ok_or_else(|| one_of("engine", spec.engine, "auto, raw or librdkafka"))?,
+            loss_policy: loss_policy
+                .ok_or_else(|| one_of("loss_policy", spec.loss_policy, "fail, continue or restart"))?,
             creation: TopicCreation {
                 enabled: spec.create_topics,
                 replication_factor,
@@ -301,6 +309,8 @@ mod tests {
                     overrides: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
                 },
                 poll_interval: Duration::from_millis(poll_ms),
+                engine: EngineChoice::ALL[(poll_ms % 3) as usize],
+                loss_policy: LossPolicy::ALL[(poll_ms / 3 % 3) as usize],
             }
         })
     }

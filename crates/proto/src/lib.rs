@@ -6,6 +6,7 @@
 //! Start with the `.proto` files; then [`convert`].
 
 pub mod convert;
+pub mod record;
 
 pub use convert::Malformed;
 

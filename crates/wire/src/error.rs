@@ -71,4 +71,6 @@ pub enum Fault {
     Missing,
     #[error("its key is no control record's: 4 bytes or more, version and type, would be right")]
     ControlKey,
+    #[error("its CRC is not that of its bytes")]
+    Crc,
 }

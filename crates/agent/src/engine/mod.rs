@@ -1,5 +1,6 @@
-//! The compatibility engine: a plain librdkafka consumer → idempotent producer, at least once.
+//! How a task copies: the raw engine ([`raw`]) where it can, else the compatibility engine; [`choice`] decides.
 //!
+//! The compatibility engine is a plain librdkafka consumer → idempotent producer, at least once.
 //! A task has one of each, for all its lanes. A record goes from its lane's own queue straight to the producer,
 //! to the same partition number; its acknowledgement moves the lane's position, which is stored every second.
 //! Whatever breaks the producer ends the *session* (both clients); the next one reads again from the positions.
@@ -11,12 +12,15 @@
 //! (lanes made ready), `copy` (records).
 
 pub mod backoff;
+pub mod choice;
 pub mod lane;
+pub mod raw;
 pub mod refusal;
 pub mod settings;
 pub mod start;
 pub mod statistics;
 pub mod status;
+pub mod trace;
 
 mod copy;
 mod lanes;
@@ -27,6 +31,7 @@ mod task;
 
 use std::sync::Arc;
 
+use copyist_model::InstanceState;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +39,7 @@ use crate::job::{Order, Reporter};
 use crate::metrics::Metrics;
 use crate::positions::Positions;
 use crate::worker::Worker;
+use choice::Choice;
 
 /// What a task needs besides its order.
 #[derive(Debug, Clone)]
@@ -41,6 +47,7 @@ pub struct TaskContext {
     pub worker: Arc<Worker>,
     pub positions: Positions,
     pub metrics: Metrics,
+    pub plane: raw::Plane,
 }
 
 /// Copies the lanes of one task until `stop`, and reports that it ended.
@@ -50,5 +57,25 @@ pub async fn run(
     reporter: Reporter,
     stop: CancellationToken,
 ) {
-    task::run(context, orders, reporter, stop).await;
+    let (choice, why) = {
+        let order = orders.borrow();
+        let destination = settings::destination(&context.worker, &order.spec);
+        let client_id = format!("copyist-{}-{}", reporter.id().connector, reporter.id().part);
+        choice::choose(order.spec.engine, &order.spec.source, &destination, &client_id)
+    };
+    match choice {
+        Choice::Raw(options) => {
+            tracing::debug!(task = %reporter.id(), why, "copied by the raw engine");
+            raw::run(context, orders, reporter, stop, options).await;
+        }
+        Choice::Librdkafka => {
+            tracing::info!(task = %reporter.id(), why, "copied by the librdkafka engine, at least once");
+            task::run(context, orders, reporter, stop).await;
+        }
+        Choice::Impossible(why) => {
+            reporter.status(InstanceState::Failed, why).await;
+            stop.cancelled().await;
+            reporter.ended().await;
+        }
+    }
 }

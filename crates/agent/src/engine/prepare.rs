@@ -17,7 +17,7 @@ use super::lanes::{LaneNumber, Wanted};
 use super::session::{Clients, LaneQueue};
 use super::start::{LogRange, Start, fresh, resumed};
 use crate::error::chain;
-use crate::positions::Positions;
+use crate::positions::{Positions, Stored};
 
 /// Time for one question to a cluster.
 const CALL_DEADLINE: Duration = Duration::from_secs(5);
@@ -134,9 +134,9 @@ impl Preparer {
             if lane.next.is_none()
                 && let Some(id) = self.lane_id(&lane, done)
             {
-                let asked = self.cancelled.run_until_cancelled(self.positions.next_offset(&id)).await;
+                let asked = self.cancelled.run_until_cancelled(self.positions.stored(&id)).await;
                 match asked {
-                    Some(Ok(next)) => lane.next = next,
+                    Some(Ok(stored)) => lane.next = stored.map(|stored| stored.next_offset),
                     Some(Err(error)) => {
                         done.settle(&lane, Outcome::Wait(chain(&error)));
                         continue;
@@ -191,7 +191,7 @@ impl Preparer {
 
     /// Stores where lanes start before anything is read: a restart with `latest` skips nothing.
     async fn store_starts(&self, lanes: Vec<Wanted>, done: &mut Preparation) -> Vec<Wanted> {
-        let start = |lane: &Wanted| Some((self.lane_id(lane, done)?, lane.next?));
+        let start = |lane: &Wanted| Some((self.lane_id(lane, done)?, Stored::plain(lane.next?)));
         let starts: Vec<_> = lanes.iter().filter_map(start).collect();
         if starts.is_empty() {
             return lanes;

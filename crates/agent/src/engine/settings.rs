@@ -130,6 +130,7 @@ mod tests {
             rack: String::new(),
             labels: std::collections::BTreeMap::new(),
             flush_interval: Duration::from_secs(10),
+            memory_bytes: 64 << 20,
             stop_timeout: Duration::from_secs(5),
         }
     }

@@ -26,6 +26,7 @@ use crate::client::voice::Said;
 use crate::error::{Error, chain};
 use crate::job::{Order, Reporter};
 use crate::metrics::LaneMetrics;
+use crate::positions::Stored;
 
 /// Time between two sessions, the second made because the first broke.
 const SESSION_RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -74,6 +75,8 @@ pub(super) async fn run(
     reporter: Reporter,
     stop: CancellationToken,
 ) {
+    // Nothing but the right keeps two writers of this engine apart.
+    reporter.until_free(&stop).await;
     let order = orders.borrow_and_update().clone();
     let mut task = Task::new(context, reporter, order);
     let mut retry = Backoff::new(SESSION_RETRY.0, SESSION_RETRY.1);
@@ -345,7 +348,7 @@ impl Task {
             Some(LaneId { connector: connector.clone(), source_cluster, topic, partition: name.partition })
         };
         let positions: Vec<_> =
-            unstored.iter().filter_map(|(number, next)| Some((id(number)?, *next))).collect();
+            unstored.iter().filter_map(|(number, next)| Some((id(number)?, Stored::plain(*next)))).collect();
         if positions.is_empty() {
             return;
         }

@@ -1,10 +1,15 @@
-//! The positions known so far: of each lane the newest record of the log. Pure.
+//! The positions known so far: of each lane the record that counts. Pure.
+//!
+//! In the order of the log: a tombstone forgets all before it, a plain offset wins over all before it. An exact position
+//! does not win over a newer generation, nor over a greater `n` of its own: then it is the late word of a former owner.
+//! Ours are taken in when they are acknowledged and again when they are read, so records come in any order and more than
+//! once; what counts depends on their places alone.
 
 use std::collections::BTreeMap;
 
-use copyist_model::{ConnectorName, LaneId};
+use copyist_model::{ConnectorName, LaneGeneration, LaneId};
 
-use super::format::Entry;
+use super::format::{Entry, Stored};
 
 /// Where a record lies in the positions topic. A key stays in one partition, so its offsets order it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,34 +20,91 @@ pub struct Place {
 /// Positions by lane.
 #[derive(Debug, Default)]
 pub struct Known {
-    lanes: BTreeMap<LaneId, (Place, Option<i64>)>,
+    lanes: BTreeMap<LaneId, Log>,
 }
 
 impl Known {
-    /// Takes in a record; one that lies before what is known already changes nothing.
+    /// Takes in a record.
     pub fn apply(&mut self, place: Place, entry: Entry) {
-        let known = self.lanes.get(&entry.lane);
-        if known.is_none_or(|(newest, _)| *newest <= place) {
-            self.lanes.insert(entry.lane, (place, entry.next_offset));
-        }
+        self.lanes.entry(entry.lane).or_default().insert(place, entry.stored);
     }
 
-    /// The next source offset to copy.
+    /// What is stored of a lane.
     #[must_use]
-    pub fn next_offset(&self, lane: &LaneId) -> Option<i64> {
-        self.lanes.get(lane).and_then(|(_, next)| *next)
+    pub fn stored(&self, lane: &LaneId) -> Option<&Stored> {
+        self.lanes.get(lane).and_then(Log::counts)
     }
 
     /// Every lane of a connector that has a position.
     #[must_use]
-    pub fn all(&self, connector: &ConnectorName) -> Vec<(LaneId, i64)> {
+    pub fn all(&self, connector: &ConnectorName) -> Vec<(LaneId, Stored)> {
         let of_it = self.lanes.iter().filter(|(lane, _)| lane.connector == *connector);
-        of_it.filter_map(|(lane, (_, next))| Some((lane.clone(), (*next)?))).collect()
+        of_it.filter_map(|(lane, log)| Some((lane.clone(), log.counts()?.clone()))).collect()
     }
 }
 
+/// Of each lane the position that would count if all were written in this order.
+#[must_use]
+pub fn last_word(positions: Vec<(LaneId, Stored)>) -> Vec<(LaneId, Stored)> {
+    let mut logs: BTreeMap<LaneId, Log> = BTreeMap::new();
+    for (offset, (lane, stored)) in (0..).zip(positions) {
+        logs.entry(lane).or_default().insert(Place { offset }, Some(stored));
+    }
+    logs.into_iter().filter_map(|(lane, log)| Some((lane, log.counts()?.clone()))).collect()
+}
+
+/// A lane's records, without those that cannot count any more, whatever else is found between them.
+#[derive(Debug, Default)]
+struct Log(BTreeMap<Place, Option<Stored>>);
+
+impl Log {
+    fn insert(&mut self, place: Place, record: Option<Stored>) {
+        let outdone = self.0.range(place..).any(|(_, later)| outdoes(later.as_ref(), record.as_ref()));
+        if outdone {
+            return;
+        }
+        self.0.retain(|at, earlier| *at >= place || !outdoes(record.as_ref(), earlier.as_ref()));
+        self.0.insert(place, record);
+    }
+
+    fn counts(&self) -> Option<&Stored> {
+        let mut counts: Option<&Stored> = None;
+        let mut newest = LaneGeneration::default();
+        for record in self.0.values().flatten() {
+            let Some((generation, n)) = progress(record) else {
+                counts = Some(record);
+                continue;
+            };
+            let behind = counts.and_then(progress).is_some_and(|known| (generation, n) < known);
+            if generation >= newest && !behind {
+                counts = Some(record);
+            }
+            newest = newest.max(generation);
+        }
+        counts
+    }
+}
+
+/// Whether a record makes an earlier one meaningless. A plain offset does not make an exact position so: its generation
+/// says which later ones are too old.
+fn outdoes(later: Option<&Stored>, earlier: Option<&Stored>) -> bool {
+    let Some(later) = later else { return true };
+    let Some(earlier) = earlier else { return false };
+    match (progress(later), progress(earlier)) {
+        (Some(later), Some(earlier)) => later >= earlier,
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+fn progress(stored: &Stored) -> Option<(LaneGeneration, i64)> {
+    stored.exact.as_ref().map(|exact| (exact.position.generation, exact.position.n))
+}
 #[cfg(test)]
 mod tests {
+    use copyist_model::{Engine, LaneEnd, LaneRecord, Position, TopicId};
+    use proptest::prelude::*;
+
     use super::*;
 
     fn lane(connector: &str, partition: i32) -> LaneId {
@@ -50,32 +112,157 @@ mod tests {
         LaneId { connector: connector.parse().unwrap(), source_cluster, topic, partition }
     }
 
-    #[test]
-    fn the_newest_record_wins_in_whatever_order_they_are_seen() {
-        let mut known = Known::default();
-        let mut apply = |offset, next_offset| {
-            known.apply(Place { offset }, Entry { lane: lane("c", 0), next_offset });
-            known.next_offset(&lane("c", 0))
+    fn end(topic: &str) -> LaneEnd {
+        let (cluster, topic) = ("k".parse().unwrap(), topic.parse().unwrap());
+        LaneEnd { cluster, topic, topic_id: TopicId::NONE, partition: 0 }
+    }
+
+    /// Its next source offset tells it from others of the same progress.
+    fn exact(generation: u64, n: i64, next_offset: i64) -> Stored {
+        let generation = LaneGeneration(generation);
+        let record = LaneRecord {
+            lane: lane("c", 0),
+            generation,
+            engine: Engine::Raw,
+            source: end("t"),
+            destination: end("u"),
+            producer_id: 1,
+            base_n: 0,
+            base_offset: 0,
+            base_source_offset: 0,
+            shared: false,
         };
-        let rows = [
-            (5, Some(50), Some(50)),
-            (3, Some(30), Some(50)),
-            (5, Some(50), Some(50)),
-            (7, None, None),
-            (6, Some(60), None),
-            (8, Some(10), Some(10)),
-        ];
-        for (offset, next, expected) in rows {
-            assert_eq!(apply(offset, next), expected, "record at {offset}");
+        Stored::exact(
+            Position { generation, next_offset, leader_epoch: -1, n, destination_offset: n },
+            record,
+        )
+    }
+
+    /// What counts of these records, at the places 0, 1, …
+    fn counts(log: &[Option<Stored>]) -> Option<Stored> {
+        let mut known = Known::default();
+        for (offset, stored) in (0..).zip(log) {
+            known.apply(Place { offset }, Entry { lane: lane("c", 0), stored: stored.clone() });
         }
+        known.stored(&lane("c", 0)).cloned()
+    }
+
+    #[test]
+    fn which_record_of_a_log_counts() {
+        let plain = || Some(Stored::plain(7));
+        let exact = |generation, n| Some(exact(generation, n, n));
+        type Row<'r> = (&'r str, &'r [Option<Stored>], Option<Stored>);
+        let rows: [Row<'_>; 16] = [
+            ("nothing", &[], None),
+            ("the later plain one", &[Some(Stored::plain(9)), plain()], plain()),
+            ("greater n", &[exact(2, 50), exact(2, 60)], exact(2, 60)),
+            ("a former owner's late word", &[exact(2, 60), exact(2, 50)], exact(2, 60)),
+            ("a newer generation, whatever its n", &[exact(2, 60), exact(3, 5)], exact(3, 5)),
+            ("not an older generation", &[exact(3, 5), exact(2, 60)], exact(3, 5)),
+            ("nor after a late word", &[exact(3, 5), exact(2, 60), exact(2, 70)], exact(3, 5)),
+            ("a user's", &[exact(2, 60), plain()], plain()),
+            ("the same generation after a user's", &[exact(2, 60), plain(), exact(2, 50)], exact(2, 50)),
+            ("the next generation after a user's", &[exact(2, 60), plain(), exact(3, 1)], exact(3, 1)),
+            ("not an older one after a user's", &[exact(3, 5), plain(), exact(2, 60)], plain()),
+            ("a newer after an older one after a user's", &[plain(), exact(2, 9), exact(3, 5)], exact(3, 5)),
+            ("within a generation after a user's", &[plain(), exact(2, 9), exact(2, 5)], exact(2, 9)),
+            ("deleted", &[exact(2, 60), None], None),
+            ("all is forgotten: older", &[exact(3, 60), None, exact(2, 5)], exact(2, 5)),
+            ("all is forgotten: plain", &[exact(3, 60), None, plain(), exact(2, 5)], exact(2, 5)),
+        ];
+        for (label, log, expected) in rows {
+            assert_eq!(counts(log), expected, "{label}");
+        }
+    }
+
+    #[test]
+    fn of_the_same_progress_the_later_one_counts() {
+        // Offsets with nothing to copy move the source offset alone.
+        assert_eq!(counts(&[Some(exact(2, 60, 100)), Some(exact(2, 60, 104))]), Some(exact(2, 60, 104)));
+    }
+
+    #[test]
+    fn no_more_is_kept_than_can_count() {
+        let mut log = Log::default();
+        for offset in 0..1_000 {
+            log.insert(Place { offset }, Some(exact(2, offset / 2, offset)));
+        }
+        assert_eq!(log.0.len(), 1);
+        log.insert(Place { offset: 1_000 }, Some(Stored::plain(7)));
+        log.insert(Place { offset: 1_001 }, Some(Stored::plain(8)));
+        assert_eq!(log.0.len(), 2, "the newest generation, and the user's last word");
+        log.insert(Place { offset: 1_002 }, None);
+        assert_eq!(log.0.len(), 1);
+        log.insert(Place { offset: 1_001 }, Some(Stored::plain(8)));
+        assert_eq!(log.0.len(), 1, "it was forgotten");
+    }
+
+    #[test]
+    fn a_lane_named_twice_is_stored_once_by_the_same_rule() {
+        let named = |partition, stored: Stored| (lane("c", partition), stored);
+        let put = vec![
+            named(1, Stored::plain(5)),
+            named(0, exact(2, 60, 60)),
+            named(1, Stored::plain(4)),
+            named(0, exact(2, 50, 50)),
+        ];
+        assert_eq!(last_word(put), [named(0, exact(2, 60, 60)), named(1, Stored::plain(4))]);
     }
 
     #[test]
     fn a_connectors_positions_are_its_own_and_not_the_deleted_ones() {
         let mut known = Known::default();
         for (connector, partition, next) in [("c", 1, Some(5)), ("c", 0, None), ("d", 0, Some(9))] {
-            known.apply(Place { offset: 1 }, Entry { lane: lane(connector, partition), next_offset: next });
+            let entry = Entry { lane: lane(connector, partition), stored: next.map(Stored::plain) };
+            known.apply(Place { offset: 1 }, entry);
         }
-        assert_eq!(known.all(&"c".parse().unwrap()), [(lane("c", 1), 5)]);
+        assert_eq!(known.all(&"c".parse().unwrap()), [(lane("c", 1), Stored::plain(5))]);
+    }
+
+    fn record() -> impl Strategy<Value = Option<Stored>> {
+        prop_oneof![
+            1 => Just(None),
+            2 => (0..50_i64).prop_map(|next| Some(Stored::plain(next))),
+            6 => (1..5_u64, 0..6_i64, 0..50_i64).prop_map(|(of, n, next)| Some(exact(of, n, next))),
+        ]
+    }
+
+    /// The rule, one record after the other.
+    fn by_the_rule(log: &[Option<Stored>]) -> Option<Stored> {
+        let (mut counts, mut newest): (Option<Stored>, _) = (None, LaneGeneration::default());
+        for record in log {
+            let Some(stored) = record else {
+                (counts, newest) = (None, LaneGeneration::default());
+                continue;
+            };
+            let known = counts.as_ref().and_then(progress);
+            let wins = match (progress(stored), known) {
+                (None, _) => true,
+                (Some((generation, _)), None) => generation >= newest,
+                (Some(given), Some(known)) => given.0 >= newest && given >= known,
+            };
+            if wins {
+                counts = Some(stored.clone());
+            }
+            newest = newest.max(progress(stored).map_or(newest, |(generation, _)| generation));
+        }
+        counts
+    }
+
+    proptest! {
+        #[test]
+        fn records_count_the_same_in_whatever_order_and_however_often_they_are_seen(
+            (log, seen) in proptest::collection::vec(record(), 1..12).prop_flat_map(|log| {
+                let places: Vec<usize> = (0..log.len()).chain(0..log.len() / 2).collect();
+                (Just(log), Just(places).prop_shuffle())
+            }),
+        ) {
+            let mut known = Known::default();
+            for at in seen {
+                let place = Place { offset: i64::try_from(at).unwrap() };
+                known.apply(place, Entry { lane: lane("c", 0), stored: log[at].clone() });
+            }
+            prop_assert_eq!(known.stored(&lane("c", 0)).cloned(), by_the_rule(&log));
+        }
     }
 }

@@ -9,4 +9,5 @@ pub mod known;
 mod store;
 mod writer;
 
+pub use format::{Exact, Stored};
 pub use store::Positions;

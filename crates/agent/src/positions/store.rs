@@ -1,6 +1,5 @@
 //! The positions of one agent: reads the whole topic, then follows it, and writes to it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +14,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::format::{self, Entry};
-use super::known::{Known, Place};
+use super::format::{self, Entry, Stored};
+use super::known::{self, Known, Place};
 use super::writer::{self, PUTS_MAX, Put, Written};
 use crate::client::limit::Limiter;
 use crate::client::voice::Voice;
@@ -43,8 +42,8 @@ pub struct Positions {
 }
 
 enum Command {
-    Next { lane: LaneId, answer: oneshot::Sender<Option<i64>> },
-    All { connector: ConnectorName, answer: oneshot::Sender<Vec<(LaneId, i64)>> },
+    Stored { lane: LaneId, answer: oneshot::Sender<Option<Stored>> },
+    All { connector: ConnectorName, answer: oneshot::Sender<Vec<(LaneId, Stored)>> },
     Written { records: Vec<(Place, Entry)>, done: oneshot::Sender<()> },
 }
 
@@ -93,30 +92,29 @@ impl Positions {
         self.loading.borrow().clone()
     }
 
-    /// The next source offset to copy of a lane; waits until the topic has been read to its end.
+    /// What is stored of a lane; waits until the topic has been read to its end.
     ///
     /// # Errors
     /// [`Error::Retry`]: the store has stopped.
-    pub async fn next_offset(&self, lane: &LaneId) -> Result<Option<i64>, Error> {
-        self.ask(|answer| Command::Next { lane: lane.clone(), answer }).await
+    pub async fn stored(&self, lane: &LaneId) -> Result<Option<Stored>, Error> {
+        self.ask(|answer| Command::Stored { lane: lane.clone(), answer }).await
     }
 
-    /// Every position of a connector: lane and next source offset; waits as [`Positions::next_offset`] does.
+    /// Every position of a connector; waits as [`Positions::stored`] does.
     ///
     /// # Errors
     /// [`Error::Retry`]: the store has stopped.
-    pub async fn all(&self, connector: &ConnectorName) -> Result<Vec<(LaneId, i64)>, Error> {
+    pub async fn all(&self, connector: &ConnectorName) -> Result<Vec<(LaneId, Stored)>, Error> {
         self.ask(|answer| Command::All { connector: connector.clone(), answer }).await
     }
 
-    /// Stores next source offsets (of a lane named twice, the later one); done once all are acknowledged.
+    /// Stores positions (of a lane named twice, the one that counts); done once all are acknowledged.
     ///
     /// # Errors
     /// [`Error::Retry`]: at least one was not acknowledged in time; each may or may not be stored.
-    pub async fn put(&self, positions: Vec<(LaneId, i64)>) -> Result<(), Error> {
-        let newest: BTreeMap<LaneId, i64> = positions.into_iter().collect();
+    pub async fn put(&self, positions: Vec<(LaneId, Stored)>) -> Result<(), Error> {
         let (done, answer) = oneshot::channel();
-        let put = Put { positions: newest.into_iter().collect(), done };
+        let put = Put { positions: known::last_word(positions), done };
         self.puts.send(put).await.map_err(|_| gone())?;
         let Written { records, failed } = answer.await.map_err(|_| gone())?;
         self.ask(|done| Command::Written { records, done }).await?;
@@ -286,7 +284,7 @@ impl Store {
     fn answer(&mut self, command: Command) {
         // Who asked may have gone; then nobody misses the answer.
         match command {
-            Command::Next { lane, answer } => drop(answer.send(self.known.next_offset(&lane))),
+            Command::Stored { lane, answer } => drop(answer.send(self.known.stored(&lane).cloned())),
             Command::All { connector, answer } => drop(answer.send(self.known.all(&connector))),
             Command::Written { records, done } => {
                 records.into_iter().for_each(|(place, entry)| self.known.apply(place, entry));

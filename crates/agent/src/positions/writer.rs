@@ -16,7 +16,7 @@ use rdkafka::{ClientConfig, ClientContext};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::format::{self, Entry};
+use super::format::{self, Entry, Stored};
 use super::known::Place;
 use crate::client::poller::{Poller, Waker};
 use crate::client::voice::Voice;
@@ -29,7 +29,7 @@ const RENEW_WAIT: Duration = Duration::from_secs(1);
 
 /// Positions to store, and who waits for it.
 pub(super) struct Put {
-    pub positions: Vec<(LaneId, i64)>,
+    pub positions: Vec<(LaneId, Stored)>,
     pub done: oneshot::Sender<Written>,
 }
 
@@ -93,8 +93,8 @@ impl Connection {
     }
 
     /// Hands one position over; its fate comes later, unless it is refused at once.
-    fn send(&self, topic: &str, lane: &LaneId, next: i64) -> oneshot::Receiver<Fate> {
-        let (key, value) = (format::key(lane), format::value(next));
+    fn send(&self, topic: &str, lane: &LaneId, stored: &Stored) -> oneshot::Receiver<Fate> {
+        let (key, value) = (format::key(lane), format::value(stored));
         let (tell, fate) = oneshot::channel();
         let record = BaseRecord::with_opaque_to(topic, Box::new(tell)).key(&key).payload(&value);
         if let Err((error, refused)) = self.producer.send(record) {
@@ -146,15 +146,15 @@ pub(super) async fn run(
 /// Sends the positions of a put; what comes of it answers who waits.
 fn start(connection: &Connection, topic: &Arc<str>, put: Put) -> Writing {
     let Put { positions, done } = put;
-    let fates: Vec<_> = positions.iter().map(|(lane, next)| connection.send(topic, lane, *next)).collect();
+    let fates: Vec<_> = positions.iter().map(|(lane, stored)| connection.send(topic, lane, stored)).collect();
     connection.waker.wake();
     let topic = Arc::clone(topic);
     Box::pin(async move {
         let mut written = Written::default();
-        for ((lane, next), fate) in positions.into_iter().zip(future::join_all(fates).await) {
+        for ((lane, stored), fate) in positions.into_iter().zip(future::join_all(fates).await) {
             match fate.unwrap_or(Err(RDKafkaErrorCode::PurgeQueue)) {
                 Ok(offset) => {
-                    let entry = Entry { lane, next_offset: Some(next) };
+                    let entry = Entry { lane, stored: Some(stored) };
                     written.records.push((Place { offset }, entry));
                 }
                 Err(code) => {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use copyist_model::{
     AssignmentEpoch, AssignmentId, ClusterId, ConnectorGeneration, ConnectorName, ConnectorSpec,
-    InstanceState, StoreRevision, TargetState, TaskLanes, TaskRevision, TopicName,
+    InstanceState, LaneGeneration, LaneId, LaneRecord, StoreRevision, TargetState, TaskLanes, TaskRevision,
+    TopicName,
 };
 
 use super::view::{Holder, Write};
@@ -44,8 +45,22 @@ pub enum Event {
     Released { holder: Holder, id: AssignmentId, epoch: AssignmentEpoch },
     /// A survey is complete.
     Surveyed { holder: Holder, connector: ConnectorName, epoch: AssignmentEpoch, findings: Findings },
+    /// Agents want lane records fixed: as many as were heard by now, so that few commits fix them all.
+    Proposed(Vec<Proposal>),
     /// Time went by.
     Tick,
+}
+
+/// A lane record that an agent wants fixed before the lane's first batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    pub holder: Holder,
+    /// The task that has the lane.
+    pub id: AssignmentId,
+    pub epoch: AssignmentEpoch,
+    /// The generation that holds, as the agent knows it; 0: none.
+    pub replaces: LaneGeneration,
+    pub record: Box<LaneRecord>,
 }
 
 /// A management request. Names were parsed, configs were not.
@@ -105,6 +120,9 @@ impl Commit {
     /// Writes in one commit: etcd takes 128 operations, comparisons included.
     pub const WRITES_MAX: usize = 100;
 
+    /// Keys and values in one commit: etcd takes 1.5 MiB.
+    pub const BYTES_MAX: usize = 1024 * 1024;
+
     #[must_use]
     pub fn telling(send: Send) -> Self {
         Self { sends: vec![send], ..Self::default() }
@@ -136,8 +154,31 @@ pub enum Send {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Statement {
     Run(Box<Run>),
-    Release { id: AssignmentId, epoch: AssignmentEpoch },
+    Release {
+        id: AssignmentId,
+        epoch: AssignmentEpoch,
+    },
     SetComplete,
+    /// What became of a proposal.
+    Verdict(Box<LaneVerdict>),
+}
+
+/// What became of a proposed lane record: it holds, or it was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneVerdict {
+    pub lane: LaneId,
+    /// The generation that was proposed.
+    pub generation: LaneGeneration,
+    /// Nothing: the record holds.
+    pub refusal: Option<Refusal>,
+}
+
+/// Why a proposed lane record does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub because: String,
+    /// The record that holds instead, if there is one.
+    pub holds: Option<Box<LaneRecord>>,
 }
 
 /// What an agent should run.
@@ -149,6 +190,8 @@ pub struct Run {
     pub generation: ConnectorGeneration,
     pub spec: Arc<ConnectorSpec>,
     pub lanes: TaskLanes,
+    /// The records that hold for these lanes.
+    pub records: Vec<LaneRecord>,
     pub paused: bool,
     /// Whether former holders may still have a right.
     pub follows_unreleased: bool,

@@ -4,7 +4,7 @@
 //! and changes only when a commit is reported stored; all else here is soft: what sessions say, who waits.
 //!
 //! Read [`event`] first, then `requests` (what users ask), `reconcile` (what follows from what is stored),
-//! `statements` (what agents are told), `read` (what is shown). Invariants:
+//! `statements` (what agents are told), `lane_records` (what agents propose), `read` (what is shown). Invariants:
 //! - one commit is in flight; nothing is planned on top of what is not stored (`Core::decide`);
 //! - nobody is told what is not stored (`Commit`: sends follow writes);
 //! - tasks of another generation than the config's are released before new ones are made
@@ -14,6 +14,7 @@
 
 pub mod event;
 pub mod growth;
+mod lane_records;
 pub mod placement;
 pub mod read;
 mod reconcile;
@@ -24,11 +25,13 @@ pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use copyist_model::{AgentId, AssignmentEpoch, AssignmentId, ConnectorName, InstanceState, TopicName};
+use copyist_model::{
+    AgentId, AssignmentEpoch, AssignmentId, ConnectorName, InstanceState, LaneId, TopicName,
+};
 
 pub use event::{
-    Answer, Command, Commit, Decision, Event, Failure, Findings, FoundTopic, GivenConfig, Info, Now,
-    RequestId, Run, Send, Statement, StatusView, Ticket,
+    Answer, Command, Commit, Decision, Event, Failure, Findings, FoundTopic, GivenConfig, Info, LaneVerdict,
+    Now, Proposal, Refusal, RequestId, Run, Send, Statement, StatusView, Ticket,
 };
 use rules::Verdict;
 use statements::Session;
@@ -50,6 +53,10 @@ pub struct Core {
     leases_ended: BTreeMap<AgentId, Holder>,
     /// Confirmed releases that are still in the view.
     released: BTreeMap<AssignmentId, AssignmentEpoch>,
+    /// Lane records that wait for a commit: the latest of each process for each lane.
+    proposals: BTreeMap<(LaneId, Holder), Proposal>,
+    /// Those in the commit in flight; they wait again if it is refused.
+    fixing: Vec<Proposal>,
     /// Surveys not yet turned into tasks.
     findings: BTreeMap<ConnectorName, Findings>,
     /// Why a connector may not copy what its survey found.
@@ -95,11 +102,13 @@ impl Core {
                 }
                 if self.in_flight.is_empty() {
                     self.current = None;
+                    self.fixing.clear();
                 }
             }
             Event::Refused => {
                 self.in_flight.clear();
                 self.current.take().into_iter().for_each(|command| self.inbox.push_front(command));
+                self.propose_again();
             }
             Event::Command(ticket, command) => self.inbox.push_back((ticket, command)),
             Event::Hello { holder, rack, labels } => {
@@ -127,6 +136,9 @@ impl Core {
                     self.surveyed(connector, findings);
                 }
             }
+            Event::Proposed(proposals) => {
+                proposals.into_iter().for_each(|proposal| self.proposed(proposal));
+            }
             Event::Tick => return self.decide(now, true),
         }
         self.decide(now, false)
@@ -146,6 +158,11 @@ impl Core {
         if self.in_flight.is_empty() {
             let commit = self.reconcile(now, tick);
             self.begin(vec![commit], &mut decision);
+        }
+        // Last, so that none is judged before releases that are confirmed and leases that ended are stored.
+        if self.in_flight.is_empty() {
+            let commits = self.fix_lane_records();
+            self.begin(commits, &mut decision);
         }
         let mut sends = self.settle();
         sends.extend(self.statements());

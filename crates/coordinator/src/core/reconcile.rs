@@ -92,7 +92,10 @@ impl Core {
         let Some(connector) = self.view.connectors.get(name) else { return };
         let mut held = self.view.assignments_of(name).map(|(id, _)| id.part);
         if connector.deleting {
-            if held.next().is_none() && batch.extend(self.without_tasks(name)) {
+            if held.next().is_none()
+                && batch.extend(self.without_tasks(name))
+                && batch.extend(self.without_lanes(name))
+            {
                 batch.extend(self.deletion(now, name));
             }
         } else if connector.target == TargetState::Stopped {
@@ -121,6 +124,10 @@ impl Core {
             Write::Task(id, None)
         });
         statuses.chain(tasks).collect()
+    }
+
+    fn without_lanes(&self, name: &ConnectorName) -> impl Iterator<Item = Write> {
+        self.view.lanes_of(name).map(|lane| Write::Lane(lane.clone(), None))
     }
 
     /// The end of a connector, with the answers for whoever repeats the delete. Its positions stay, as in

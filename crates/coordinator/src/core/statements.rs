@@ -1,12 +1,16 @@
 //! What agents are told: always the difference between what should run and what was last stated to a session.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use copyist_model::{AssignmentEpoch, AssignmentId, Part, TargetState, TaskId, TaskRevision};
+use copyist_model::{
+    AssignmentEpoch, AssignmentId, ConnectorSpec, LaneId, LaneRecord, Part, TargetState, TaskId,
+    TaskRevision, TopicName,
+};
 
 use super::Core;
 use super::event::{Run, Send, Statement};
-use super::view::{Connector, Holder};
+use super::view::{Assignment, Connector, Holder, Task};
 
 /// An agent that is connected.
 #[derive(Debug)]
@@ -25,11 +29,32 @@ impl Session {
     }
 }
 
-/// What a statement was about, as far as a newer one can differ.
+/// What a statement was about, as far as a newer one can differ. Not in its lane records: whoever proposed one
+/// knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stated {
     Run { epoch: AssignmentEpoch, revision: TaskRevision, paused: bool },
     Release { epoch: AssignmentEpoch },
+}
+
+/// What a part's holder should run, where the view has it: cheap to look at, unlike the [`Run`] made of it.
+struct Due<'a> {
+    assignment: &'a Assignment,
+    connector: &'a Connector,
+    spec: &'a Arc<ConnectorSpec>,
+    revision: TaskRevision,
+    /// Nothing: it is a survey.
+    task: Option<&'a Task>,
+}
+
+impl Due<'_> {
+    fn stated(&self) -> Stated {
+        Stated::Run { epoch: self.assignment.epoch, revision: self.revision, paused: self.is_paused() }
+    }
+
+    fn is_paused(&self) -> bool {
+        self.connector.target == TargetState::Paused
+    }
 }
 
 impl Core {
@@ -43,17 +68,14 @@ impl Core {
                 if assignment.holder != session.holder {
                     continue;
                 }
-                let (now, statement) = match self.run(id) {
-                    Some(run) => (
-                        Stated::Run { epoch: run.epoch, revision: run.revision, paused: run.paused },
-                        Statement::Run(Box::new(run)),
-                    ),
-                    None => {
-                        let epoch = assignment.epoch;
-                        (Stated::Release { epoch }, Statement::Release { id: id.clone(), epoch })
-                    }
-                };
+                let epoch = assignment.epoch;
+                let due = self.due(id, assignment);
+                let now = due.as_ref().map_or(Stated::Release { epoch }, Due::stated);
                 if session.stated.get(id) != Some(&now) {
+                    let statement = match due {
+                        Some(due) => Statement::Run(Box::new(self.run(id, &due))),
+                        None => Statement::Release { id: id.clone(), epoch },
+                    };
                     sends.push(Send::Statement(session.holder.clone(), statement));
                 }
                 stated.insert(id.clone(), now);
@@ -74,31 +96,47 @@ impl Core {
         agent.is_some_and(|agent| agent.incarnation == holder.incarnation)
     }
 
-    /// What the holder of a part should run; nothing: it should release it.
-    fn run(&self, id: &AssignmentId) -> Option<Run> {
-        let assignment = self.view.assignments.get(id)?;
+    /// Nothing: the holder should release the part.
+    fn due<'a>(&'a self, id: &AssignmentId, assignment: &'a Assignment) -> Option<Due<'a>> {
         let connector = self.view.connectors.get(&id.connector)?;
         let spec = connector.spec.as_ref().ok()?;
         if !should_run(connector, id.part) {
             return None;
         }
-        let (revision, lanes) = match id.part {
-            Part::Survey => (connector.revision, Default::default()),
+        let (revision, task) = match id.part {
+            Part::Survey => (connector.revision, None),
             Part::Task(number) => {
                 let task = self.view.tasks.get(&TaskId { connector: id.connector.clone(), number })?;
-                (task.revision, task.lanes.clone())
+                (task.revision, Some(task))
             }
         };
-        Some(Run {
+        Some(Due { assignment, connector, spec, revision, task })
+    }
+
+    fn run(&self, id: &AssignmentId, due: &Due) -> Run {
+        Run {
             id: id.clone(),
-            epoch: assignment.epoch,
-            revision,
-            generation: connector.generation,
-            spec: spec.clone(),
-            lanes,
-            paused: connector.target == TargetState::Paused,
-            follows_unreleased: !assignment.former.is_empty(),
-        })
+            epoch: due.assignment.epoch,
+            revision: due.revision,
+            generation: due.connector.generation,
+            spec: due.spec.clone(),
+            lanes: due.task.map(|task| task.lanes.clone()).unwrap_or_default(),
+            records: self.records(id, due),
+            paused: due.is_paused(),
+            follows_unreleased: !due.assignment.former.is_empty(),
+        }
+    }
+
+    fn records(&self, id: &AssignmentId, due: &Due) -> Vec<LaneRecord> {
+        let (Some(task), Some((source, _))) = (due.task, &due.connector.clusters) else { return Vec::new() };
+        let lane = |topic: &TopicName, partition| LaneId {
+            connector: id.connector.clone(),
+            source_cluster: source.clone(),
+            topic: topic.clone(),
+            partition,
+        };
+        let lanes = task.lanes.iter().map(|(topic, partition, _, _)| lane(topic, partition));
+        lanes.filter_map(|lane| self.view.lanes.get(&lane).cloned()).collect()
     }
 }
 

@@ -110,7 +110,7 @@ impl World {
             .drain(..)
             .filter_map(|(_, statement)| match statement {
                 Statement::Release { id, epoch } => Some((id, epoch)),
-                Statement::Run(_) | Statement::SetComplete => None,
+                Statement::Run(_) | Statement::SetComplete | Statement::Verdict(_) => None,
             })
             .collect();
         for (id, epoch) in releases {
@@ -128,7 +128,7 @@ impl World {
         drained
             .filter_map(|(_, statement)| match statement {
                 Statement::Run(run) => Some(*run),
-                Statement::Release { .. } | Statement::SetComplete => None,
+                Statement::Release { .. } | Statement::SetComplete | Statement::Verdict(_) => None,
             })
             .collect()
     }
@@ -672,3 +672,5 @@ fn edges_between_clusters_are_told_apart_by_cluster() {
     let expected = ((cluster("A"), "t".parse().unwrap()), (cluster("B"), "t.copy".parse().unwrap()));
     assert_eq!(edges, rules::Edges::from([expected]));
 }
+
+mod lane_records;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use copyist_connector::parse;
 use copyist_model::{
     AgentId, AssignmentEpoch, AssignmentId, ClusterId, ConnectorGeneration, ConnectorName, ConnectorSpec,
-    InstanceState, StoreRevision, TargetState, TaskId, TaskLanes, TaskRevision,
+    InstanceState, LaneId, LaneRecord, StoreRevision, TargetState, TaskId, TaskLanes, TaskRevision,
 };
 
 /// Identity of the store, and how often it was restored from an older copy.
@@ -119,6 +119,7 @@ pub enum Write {
     Connector(ConnectorName, Option<Box<Connector>>),
     Request(String, Option<Box<RequestAnswer>>),
     Task(TaskId, Option<Task>),
+    Lane(LaneId, Option<Box<LaneRecord>>),
     Agent(AgentId, Option<Agent>),
     /// The epoch of an assignment is the revision of the commit that writes it: the one given here is ignored.
     Assignment(AssignmentId, Option<Assignment>),
@@ -141,6 +142,8 @@ pub struct View {
     pub connectors: BTreeMap<ConnectorName, Connector>,
     pub requests: BTreeMap<String, RequestAnswer>,
     pub tasks: BTreeMap<TaskId, Task>,
+    /// The lane records that hold. They outlive tasks, and go with their connector.
+    pub lanes: BTreeMap<LaneId, LaneRecord>,
     pub agents: BTreeMap<AgentId, Agent>,
     pub assignments: BTreeMap<AssignmentId, Assignment>,
     pub statuses: BTreeMap<AssignmentId, Status>,
@@ -155,6 +158,7 @@ impl View {
             Write::Connector(name, value) => set(&mut self.connectors, name, value.map(|value| *value)),
             Write::Request(id, value) => set(&mut self.requests, id, value.map(|value| *value)),
             Write::Task(id, value) => set(&mut self.tasks, id, value),
+            Write::Lane(id, value) => set(&mut self.lanes, id, value.map(|value| *value)),
             Write::Agent(id, value) => set(&mut self.agents, id, value),
             Write::Assignment(id, value) => {
                 let incarnation = self.meta.incarnation;
@@ -173,6 +177,11 @@ impl View {
         let first = TaskId { connector: connector.clone(), number: 0 };
         let last = TaskId { connector: connector.clone(), number: u32::MAX };
         self.tasks.range(first..=last).map(|(id, task)| (id.number, task))
+    }
+
+    /// The lanes of a connector that have a record.
+    pub fn lanes_of(&self, connector: &ConnectorName) -> impl Iterator<Item = &LaneId> {
+        self.lanes.keys().filter(move |lane| lane.connector == *connector)
     }
 
     /// The assignments of a connector: its survey's, then its tasks'.

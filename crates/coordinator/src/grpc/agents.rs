@@ -3,20 +3,21 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 
-use copyist_model::{AssignmentId, InstanceState};
+use copyist_model::{AssignmentId, InstanceState, LaneGeneration, LaneId};
 use copyist_proto::control as wire;
 use copyist_proto::control::agent_message::Message as Said;
 use copyist_proto::control::agent_service_server::AgentService;
 use copyist_proto::control::coordinator_message::Message as Stated;
-use copyist_proto::{CONTROL_PROTOCOL_VERSION, Malformed, convert};
+use copyist_proto::{CONTROL_PROTOCOL_VERSION, Malformed, convert, record, store};
 use futures::{Stream, StreamExt};
+use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::core::{Event, Findings, FoundTopic, Holder, Run, Statement};
-use crate::driver::{Settings, millis_u32};
+use crate::core::{Event, Findings, FoundTopic, Holder, LaneVerdict, Proposal, Refusal, Run, Statement};
+use crate::driver::{Settings, chain, millis_u32};
 use crate::handle::{Handle, Hello, Message, Opened, SessionNumber};
 
 /// Statements that wait for an agent; one that falls further behind starts a new session.
@@ -160,9 +161,11 @@ impl Listener {
                 Some(whole) => Message::Said(surveyed(&holder, whole).map_err(malformed)?),
                 None => return Ok(()),
             },
-            Said::Answer(_) | Said::LaneRecord(_) => {
-                return Err(Status::unimplemented("queries and lane records belong to the raw engine"));
-            }
+            Said::LaneRecord(proposal) => match heard(holder, proposal) {
+                Some(message) => message,
+                None => return Ok(()),
+            },
+            Said::Answer(_) => return Err(Status::unimplemented("this coordinator asks no queries")),
         };
         self.handle.tell(message).await.map_err(|failure| Status::unavailable(failure.to_string()))
     }
@@ -220,6 +223,43 @@ fn surveyed(holder: &Holder, findings: wire::SurveyFindings) -> Result<Event, Ma
     })
 }
 
+/// What a proposal means: one that cannot be read is refused here, as long as it can be said which lane's it is.
+fn heard(holder: Holder, proposal: wire::LaneRecordProposal) -> Option<Message> {
+    let lane = lane_of(&proposal.record);
+    match proposed(&holder, proposal) {
+        Ok(proposal) => Some(Message::Proposed(proposal)),
+        Err(error) => {
+            let because = chain(&error);
+            tracing::warn!(agent = %holder.agent, error = %because, "the agent proposed a lane record that makes no sense");
+            let (lane, generation) = lane?;
+            Some(Message::Unreadable { holder, lane, generation, because })
+        }
+    }
+}
+
+fn proposed(holder: &Holder, proposal: wire::LaneRecordProposal) -> Result<Proposal, Malformed> {
+    Ok(Proposal {
+        holder: holder.clone(),
+        id: convert::assignment_id(proposal.id)?,
+        epoch: convert::epoch(proposal.epoch)?,
+        replaces: LaneGeneration(proposal.replaces_generation),
+        record: Box::new(record::decode(&proposal.record)?),
+    })
+}
+
+/// Which lane's record it is meant to be, and of which generation.
+fn lane_of(record: &[u8]) -> Option<(LaneId, LaneGeneration)> {
+    let record = store::LaneRecord::decode(record).ok()?;
+    let source = record.source?;
+    let lane = wire::LaneId {
+        connector: record.connector,
+        source_cluster_id: source.cluster_id,
+        topic: source.topic,
+        partition: source.partition,
+    };
+    Some((lane.try_into().ok()?, LaneGeneration(record.generation)))
+}
+
 /// A statement of the core's, for the wire.
 #[must_use]
 pub(crate) fn statement(statement: Statement, settings: &Settings) -> wire::CoordinatorMessage {
@@ -229,8 +269,22 @@ pub(crate) fn statement(statement: Statement, settings: &Settings) -> wire::Coor
             Stated::Release(wire::Release { id: Some(wire_id(&id)), epoch: Some(epoch.into()) })
         }
         Statement::SetComplete => Stated::SetComplete(wire::SetComplete {}),
+        Statement::Verdict(verdict) => Stated::LaneRecord(wire_verdict(*verdict)),
     };
     wire::CoordinatorMessage { message: Some(message) }
+}
+
+fn wire_verdict(verdict: LaneVerdict) -> wire::LaneRecordVerdict {
+    let (refused_because, holds) = match verdict.refusal {
+        None => (String::new(), None),
+        Some(Refusal { because, holds }) => (because, holds),
+    };
+    wire::LaneRecordVerdict {
+        lane: Some((&verdict.lane).into()),
+        generation: verdict.generation.0,
+        refused_because,
+        holds: holds.as_deref().map(record::encode).unwrap_or_default(),
+    }
 }
 
 fn wire_id(id: &AssignmentId) -> wire::AssignmentId {
@@ -248,5 +302,122 @@ fn assignment(run: Run, settings: &Settings) -> wire::Assignment {
         lanes: convert::lanes_to_wire(&run.lanes),
         previous_right_wait_ms: millis_u32(wait),
         paused: run.paused,
+        lane_records: run.records.iter().map(record::encode).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use copyist_model::{AssignmentEpoch, Engine, LaneEnd, LaneRecord, StoreRevision, TopicId};
+
+    fn end(topic: &str) -> LaneEnd {
+        LaneEnd {
+            cluster: "k".parse().unwrap(),
+            topic: topic.parse().unwrap(),
+            topic_id: TopicId(1),
+            partition: 3,
+        }
+    }
+
+    fn lane_record() -> LaneRecord {
+        let source = end("t");
+        LaneRecord {
+            lane: LaneId {
+                connector: "c".parse().unwrap(),
+                source_cluster: source.cluster.clone(),
+                topic: source.topic.clone(),
+                partition: 3,
+            },
+            generation: LaneGeneration(7),
+            engine: Engine::Raw,
+            source,
+            destination: end("u"),
+            producer_id: 1,
+            base_n: 2,
+            base_offset: 3,
+            base_source_offset: 4,
+            shared: false,
+        }
+    }
+
+    fn by() -> Holder {
+        Holder { agent: "a:1".parse().unwrap(), incarnation: "i".into() }
+    }
+
+    fn epoch() -> AssignmentEpoch {
+        AssignmentEpoch { incarnation: 1, revision: StoreRevision(5) }
+    }
+
+    fn proposal(record: Vec<u8>) -> wire::LaneRecordProposal {
+        let id = AssignmentId::task(&"c".parse().unwrap(), 2);
+        wire::LaneRecordProposal {
+            epoch: Some(epoch().into()),
+            replaces_generation: 6,
+            record,
+            id: Some((&id).into()),
+        }
+    }
+
+    #[test]
+    fn a_proposal_reaches_the_driver_as_it_was_said() {
+        let record = lane_record();
+        let Some(Message::Proposed(heard)) = heard(by(), proposal(record::encode(&record))) else {
+            panic!("it was readable")
+        };
+        let expected = Proposal {
+            holder: by(),
+            id: AssignmentId::task(&"c".parse().unwrap(), 2),
+            epoch: epoch(),
+            replaces: LaneGeneration(6),
+            record: Box::new(record),
+        };
+        assert_eq!(heard, expected);
+    }
+
+    #[test]
+    fn an_unreadable_proposal_is_refused_where_its_lane_is_known_and_dropped_else() {
+        let good = store::LaneRecord::decode(&*record::encode(&lane_record())).unwrap();
+        let newer = store::LaneRecord { format_version: 99, ..good.clone() };
+        let engine = store::LaneRecord { engine: "steam".into(), ..good.clone() };
+        let bytes = |record: &store::LaneRecord| record.encode_to_vec();
+        let without_id = wire::LaneRecordProposal { id: None, ..proposal(bytes(&good)) };
+        let without_epoch = wire::LaneRecordProposal { epoch: None, ..proposal(bytes(&good)) };
+        let rows = [
+            (proposal(bytes(&newer)), "99"),
+            (proposal(bytes(&engine)), "steam"),
+            (without_id, "lacks"),
+            (without_epoch, "lacks"),
+        ];
+        for (proposal, text) in rows {
+            let Some(Message::Unreadable { holder, lane, generation, because }) = heard(by(), proposal)
+            else {
+                panic!("{text}: its lane is readable")
+            };
+            assert_eq!((holder, lane, generation), (by(), lane_record().lane, LaneGeneration(7)));
+            assert!(because.contains(text), "{because}");
+        }
+        let nowhere = store::LaneRecord { source: None, ..good.clone() };
+        let nameless = store::LaneRecord { connector: String::new(), ..good };
+        for record in [vec![0xff; 9], Vec::new(), bytes(&nowhere), bytes(&nameless)] {
+            assert!(heard(by(), proposal(record)).is_none());
+        }
+    }
+
+    #[test]
+    fn a_verdict_says_what_holds_and_why() {
+        let lane = lane_record().lane;
+        let said = |refusal| {
+            wire_verdict(LaneVerdict { lane: lane.clone(), generation: LaneGeneration(8), refusal })
+        };
+        let committed = said(None);
+        assert_eq!(LaneId::try_from(committed.lane.clone().unwrap()).unwrap(), lane);
+        assert_eq!((committed.generation, committed.refused_because.as_str()), (8, ""));
+        assert!(committed.holds.is_empty());
+        let holds = Some(Box::new(lane_record()));
+        let refused = said(Some(Refusal { because: "why".into(), holds }));
+        assert_eq!(refused.refused_because, "why");
+        assert_eq!(record::decode(&refused.holds).unwrap(), lane_record());
+        assert!(said(Some(Refusal { because: "why".into(), holds: None })).holds.is_empty());
     }
 }

@@ -187,7 +187,9 @@ fn refused_file(path: &Path, error: DatabaseError) -> Error {
 mod tests {
     use super::*;
     use crate::core::view::{Agent, Holder, Status};
-    use copyist_model::{AssignmentId, InstanceState};
+    use copyist_model::{
+        AssignmentId, Engine, InstanceState, LaneEnd, LaneGeneration, LaneId, LaneRecord, TopicId,
+    };
     use std::collections::BTreeMap;
 
     fn commit(writes: Vec<Write>) -> Commit {
@@ -223,6 +225,46 @@ mod tests {
         assert_eq!(view.revision, StoreRevision(2));
         assert_eq!(view.meta, empty.meta);
         assert!(!view.meta.store_id.is_empty());
+    }
+
+    fn lane(connector: &str, cluster: &str) -> LaneRecord {
+        let end = |cluster: &str| LaneEnd {
+            cluster: cluster.parse().unwrap(),
+            topic: "t".parse().unwrap(),
+            topic_id: TopicId::NONE,
+            partition: 0,
+        };
+        let (connector, source_cluster) = (connector.parse().unwrap(), cluster.parse().unwrap());
+        LaneRecord {
+            lane: LaneId { connector, source_cluster, topic: "t".parse().unwrap(), partition: 0 },
+            generation: LaneGeneration(1),
+            engine: Engine::Librdkafka,
+            source: end(cluster),
+            destination: end("d"),
+            producer_id: -1,
+            base_n: 0,
+            base_offset: 0,
+            base_source_offset: 0,
+            shared: false,
+        }
+    }
+
+    #[test]
+    fn lane_records_of_oddly_named_lanes_are_there_after_reopening_and_go_one_by_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let (store, _) = Embedded::open(&path).unwrap();
+        let records = [lane("a/b", "ñ"), lane("a", "b/ñ"), lane("a b%", "/")];
+        let write = |record: &LaneRecord| Write::Lane(record.lane.clone(), Some(Box::new(record.clone())));
+        store.commit(&commit(records.iter().map(write).collect()), 1).unwrap();
+        drop(store);
+        let (store, view) = Embedded::open(&path).unwrap();
+        assert_eq!(view.lanes, records.iter().map(|record| (record.lane.clone(), record.clone())).collect());
+        store.commit(&commit(vec![Write::Lane(records[0].lane.clone(), None)]), 1).unwrap();
+        drop(store);
+        let (_, view) = Embedded::open(&path).unwrap();
+        assert_eq!(view.lanes.len(), 2);
+        assert!(!view.lanes.contains_key(&records[0].lane));
     }
 
     #[test]

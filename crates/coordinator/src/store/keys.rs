@@ -1,10 +1,10 @@
 //! Keys and values: the only place that knows how the view's parts are spelled in the store.
 
 use copyist_model::{
-    AssignmentEpoch, AssignmentId, ConnectorGeneration, ConnectorName, InstanceState, Part, StoreRevision,
-    TargetState, TaskId, TaskRevision,
+    AssignmentEpoch, AssignmentId, ConnectorGeneration, ConnectorName, InstanceState, LaneId, LaneRecord,
+    Part, StoreRevision, TargetState, TaskId, TaskRevision,
 };
-use copyist_proto::{STORE_FORMAT_VERSION as FORMAT, connect, convert, store};
+use copyist_proto::{STORE_FORMAT_VERSION as FORMAT, connect, convert, record, store};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use prost::Message;
 
@@ -12,6 +12,7 @@ use crate::core::view::{
     Agent, Assignment, Connector, Holder, Meta, RequestAnswer, Status, Task, View, Write,
 };
 use crate::core::{Answer, Info};
+use crate::driver::chain;
 use crate::error::Error;
 
 /// What stays as it is in a key's part.
@@ -36,6 +37,7 @@ pub fn encode(write: &Write, incarnation: u64) -> (String, Option<Vec<u8>>) {
             let key = format!("tasks/{}/{}", escape(id.connector.as_str()), id.number);
             (key, value.as_ref().map(task_value))
         }
+        Write::Lane(id, value) => (lane_key(id), value.as_deref().map(record::encode)),
         Write::Agent(id, value) => {
             (format!("agents/{}", escape(id.as_str())), value.as_ref().map(agent_value))
         }
@@ -53,6 +55,11 @@ fn part_key(family: &str, id: &AssignmentId, survey: &str) -> String {
         Part::Survey => format!("{family}/{connector}/{survey}"),
         Part::Task(number) => format!("{family}/{connector}/{number}"),
     }
+}
+
+fn lane_key(lane: &LaneId) -> String {
+    let (connector, cluster) = (escape(lane.connector.as_str()), escape(lane.source_cluster.as_str()));
+    format!("lanes/{connector}/{cluster}/{}/{}", escape(lane.topic.as_str()), lane.partition)
 }
 
 fn meta_value(meta: &Meta) -> Vec<u8> {
@@ -173,6 +180,10 @@ pub fn decode(view: &mut View, key: &str, value: &[u8], revision: StoreRevision)
             let id = TaskId { connector: named(key, name)?, number: number_of(key, number)? };
             view.tasks.insert(id, task(key, value)?);
         }
+        ["lanes", _, _, _, _] => {
+            let record = lane_record(key, value)?;
+            view.lanes.insert(record.lane.clone(), record);
+        }
         ["agents", id] => {
             let value: store::Agent = message(key, value)?;
             check_format(key, value.format_version)?;
@@ -281,6 +292,21 @@ fn task(key: &str, value: &[u8]) -> Result<Task, Error> {
     })
 }
 
+/// A record names its lane as well: one under another lane's key would number that lane's records.
+fn lane_record(key: &str, value: &[u8]) -> Result<LaneRecord, Error> {
+    check_format(key, message::<store::LaneRecord>(key, value)?.format_version)?;
+    let record = record::decode(value).map_err(|error| damaged(key, &chain(&error)))?;
+    if lane_key(&record.lane) != key {
+        let LaneId { connector, source_cluster, .. } = &record.lane;
+        let of = format!(
+            "its value is of lane {} of connector {connector} and cluster {source_cluster}",
+            record.lane
+        );
+        return Err(damaged(key, &of));
+    }
+    Ok(record)
+}
+
 fn assignment(key: &str, value: &[u8], revision: StoreRevision) -> Result<Assignment, Error> {
     let value: store::Assignment = message(key, value)?;
     check_format(key, value.format_version)?;
@@ -315,8 +341,40 @@ fn status(key: &str, value: &[u8]) -> Result<Status, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use copyist_model::{LaneStart, TaskLanes};
+    use copyist_model::{Engine, LaneEnd, LaneGeneration, LaneStart, TaskLanes, TopicId};
     use std::collections::BTreeMap;
+
+    fn lane_record(connector: &str, cluster: &str, partition: i32) -> LaneRecord {
+        let end = |cluster: &str, topic: &str| LaneEnd {
+            cluster: cluster.parse().unwrap(),
+            topic: topic.parse().unwrap(),
+            topic_id: TopicId(9),
+            partition,
+        };
+        let source = end(cluster, "t.-_T");
+        let lane = LaneId {
+            connector: connector.parse().unwrap(),
+            source_cluster: source.cluster.clone(),
+            topic: source.topic.clone(),
+            partition,
+        };
+        LaneRecord {
+            lane,
+            generation: LaneGeneration(4),
+            engine: Engine::Raw,
+            source,
+            destination: end("d", "u"),
+            producer_id: 5,
+            base_n: 6,
+            base_offset: 7,
+            base_source_offset: 8,
+            shared: true,
+        }
+    }
+
+    fn lane_write(record: &LaneRecord) -> Write {
+        Write::Lane(record.lane.clone(), Some(Box::new(record.clone())))
+    }
 
     /// One write of each family, with names that need escaping.
     fn writes() -> Vec<Write> {
@@ -351,6 +409,7 @@ mod tests {
             Write::Connector(name.clone(), Some(Box::new(connector))),
             Write::Request("r/1".into(), Some(Box::new(kept))),
             Write::Task(TaskId { connector: name.clone(), number: 7 }, Some(task)),
+            lane_write(&lane_record(name.as_str(), "s/ñ", 11)),
             Write::Agent("h:1".parse().unwrap(), Some(agent)),
             Write::Assignment(AssignmentId::survey(&name), Some(assignment.clone())),
             Write::Assignment(AssignmentId::task(&name, 7), Some(assignment)),
@@ -382,6 +441,7 @@ mod tests {
                 format!("connectors/{name}"),
                 "requests/r%2F1".to_owned(),
                 format!("tasks/{name}/7"),
+                format!("lanes/{name}/s%2F%C3%B1/t.-_T/11"),
                 "agents/h%3A1".to_owned(),
                 format!("assignments/{name}/survey"),
                 format!("assignments/{name}/7"),
@@ -403,7 +463,43 @@ mod tests {
     }
 
     #[test]
+    fn lanes_whose_names_look_alike_have_keys_of_their_own() {
+        let names =
+            [("a/b", "c"), ("a", "b/c"), ("a", "b"), ("a%2Fb", "c"), ("ñ", "c"), ("n~", "c"), ("A", "b")];
+        let mut view = View::default();
+        for (connector, cluster) in names {
+            for partition in [0, 1, 11] {
+                let (key, value) = encode(&lane_write(&lane_record(connector, cluster, partition)), 1);
+                decode(&mut view, &key, &value.unwrap(), StoreRevision(1)).unwrap();
+            }
+        }
+        assert_eq!(view.lanes.len(), 3 * names.len());
+        assert!(view.lanes.iter().all(|(lane, record)| *lane == record.lane));
+    }
+
+    #[test]
+    fn a_record_under_another_lanes_key_is_refused() {
+        let of = |connector, cluster, partition| {
+            encode(&lane_write(&lane_record(connector, cluster, partition)), 1)
+        };
+        let (_, value) = of("c", "s", 1);
+        let value = value.unwrap();
+        let topic = of("c", "s", 1).0.replace("t.-_T", "other");
+        for key in [of("d", "s", 1).0, of("c", "r", 1).0, of("c", "s", 2).0, topic] {
+            let error = decode(&mut View::default(), &key, &value, StoreRevision(1)).unwrap_err().to_string();
+            assert!(
+                error.contains(&key) && error.contains("t.-_T-1 of connector c and cluster s"),
+                "{error}"
+            );
+        }
+        let (key, _) = of("c", "s", 1);
+        let lacks = store::LaneRecord { format_version: FORMAT, ..Default::default() }.encode_to_vec();
+        let error = decode(&mut View::default(), &key, &lacks, StoreRevision(1)).unwrap_err().to_string();
+        assert!(error.contains(&key) && error.contains("raw or librdkafka"), "{error}");
+    }
+
+    #[test]
     fn families_of_later_versions_are_left_alone() {
-        decode(&mut View::default(), "lanes/x", &[8, 1], StoreRevision(1)).unwrap();
+        decode(&mut View::default(), "later/x", &[8, 1], StoreRevision(1)).unwrap();
     }
 }

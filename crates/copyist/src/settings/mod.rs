@@ -154,6 +154,7 @@ fn worker(given: &Given, agent_id: AgentId) -> Option<Worker> {
         rack: given.text("agent.rack").unwrap_or_default().to_owned(),
         labels: given.labels("agent.labels").unwrap_or_default(),
         flush_interval: given.millis("offset.flush.interval.ms")?,
+        memory_bytes: given.number("agent.memory.bytes")?,
         stop_timeout: given.millis("task.shutdown.graceful.timeout.ms")?,
     })
 }

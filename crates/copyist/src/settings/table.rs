@@ -58,8 +58,6 @@ const HEADERS: Without = unmet(&[""], "the REST API adds no such headers");
 const ADMIN: Without = unmet(&[], "administration is on the same listeners as everything else");
 const PROVIDERS: Without = unmet(&[""], "references of the form ${provider:path:key} are not resolved");
 const FLEET: Without = unmet(&[""], "a standalone process is its own coordinator, with its own store");
-const BUDGET: Without =
-    unmet(&["268435456"], "the librdkafka engine bounds the queues of each task by itself");
 const EXACTLY_ONCE: Without = unmet(&["disabled"], "records are copied at least once");
 const OVERRIDES: Without = unmet(&["All"], "connectors may set any client key");
 const CREATION: Without =
@@ -96,10 +94,7 @@ pub static KEYS: &[WorkerKey] = &[
     optional("agent.id", Kind::AgentId, "Connect's worker_id; by default the advertised host:port of the REST API."),
     optional("agent.rack", Kind::Text, "The rack that the agent is in."),
     optional("agent.labels", Kind::Labels, "What else is to be known about the agent, as name=value, separated by commas."),
-    WorkerKey {
-        name: "agent.memory.bytes", kind: BYTES, default: Default::Value("268435456"), effect: Effect::Without(BUDGET),
-        documentation: "How many bytes of records an agent holds at most.",
-    },
+    key("agent.memory.bytes", BYTES, "268435456", "How many bytes of records an agent holds at most, besides what one answer brings."),
     key("agent.lease.ttl.ms", Kind::millis(1_000), "10000", "How long an agent may write after its right was last renewed."),
     key("agent.suspect.ms", Kind::millis(100), "1500", "After which silence of an agent its tasks go to others."),
     key("agent.autonomy.max.ms", Kind::millis(0), "600000", "How long an agent copies on without a coordinator, after its right has ended."),

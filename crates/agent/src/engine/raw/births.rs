@@ -1,0 +1,409 @@
+//! Lanes are born: what their machines must know is asked for, then they begin. Orders, stops.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use copyist_kafka::{Error, PartitionKey, Topic};
+use copyist_lane::{Birth, Event, Lane, Right, Start};
+use copyist_model::{LaneEnd, LaneId, LaneRecord, LaneStart, OffsetReset, TopicName};
+
+use super::facts::{self, Facts};
+use super::lane::{Alive, Ends, LaneCell, LaneName, LaneNumber, Life};
+use super::reader::LaneReader;
+use super::route::{Happening, Route};
+use super::sides::{End, Side};
+use super::task::{TaskCell, TaskNumber};
+use crate::driver::boot;
+use crate::error::chain;
+use crate::job::Order;
+use crate::positions::Stored;
+
+/// What two topics say of themselves is asked for again after this time, when it could not be had.
+const FACTS_RETRY: Duration = Duration::from_secs(2);
+/// What was learned is good for lanes that begin within this time.
+const FACTS_MAX_AGE: Duration = Duration::from_secs(30);
+
+/// Between a lane that was superseded and the one in its place.
+const SUPERSEDED_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is known of a pair of topics.
+#[derive(Debug)]
+pub enum FactsCell {
+    Asked,
+    Known { facts: Facts, at: Duration },
+    Failed { why: String, at: Duration },
+}
+
+impl Route {
+    /// A task is to copy these lanes, and no others.
+    pub(super) fn order(&mut self, task: TaskNumber, order: Arc<Order>) {
+        let Some(cell) = self.tasks.get_mut(&task) else { return };
+        let before = std::mem::replace(&mut cell.order, Arc::clone(&order));
+        cell.changed = true;
+        let retried = order.revision > before.revision;
+        let policy_changed = order.spec.loss_policy != before.spec.loss_policy;
+        let wanted = if order.paused || cell.stopping { BTreeSet::new() } else { names(&order) };
+        for number in self.lanes_of(task) {
+            let Some(lane) = self.lanes.get_mut(&number) else { continue };
+            let is_wanted = wanted.iter().any(|(name, _)| *name == lane.name);
+            if !is_wanted || policy_changed {
+                lane.again = is_wanted;
+                self.leave(number);
+            } else if lane.leaving {
+                lane.again = true;
+            } else if retried {
+                self.events.push_back((number, Event::Restarted));
+            }
+        }
+        let here: BTreeSet<LaneName> =
+            self.lanes.values().filter(|lane| lane.task == task).map(|lane| lane.name.clone()).collect();
+        for (name, start) in wanted {
+            if !here.contains(&name) {
+                self.conceive(task, name, start);
+            }
+        }
+        if retried {
+            self.facts.retain(|_, cell| matches!(cell, FactsCell::Asked));
+        }
+        self.refresh(End::Source);
+        self.refresh(End::Destination);
+        self.give_birth(boot());
+    }
+
+    fn conceive(&mut self, task: TaskNumber, name: LaneName, start: LaneStart) -> Option<&mut LaneCell> {
+        let cell = self.tasks.get(&task)?;
+        let connector = &cell.reporter.id().connector;
+        let metrics = self.shared.metrics.lane(connector, &name.source, name.partition);
+        self.next_number += 1;
+        let lane = LaneCell {
+            task,
+            name,
+            start,
+            told_record: None,
+            store_is_empty: false,
+            not_before: Duration::ZERO,
+            life: Life::Unborn { waits_for: "the clusters' answers".to_owned(), asked: false },
+            again: false,
+            leaving: false,
+            metrics,
+            reached: false,
+            idle_since: Some(boot()),
+            gaps: Vec::new(),
+        };
+        Some(self.lanes.entry(LaneNumber(self.next_number)).or_insert(lane))
+    }
+
+    pub(super) fn stop(&mut self, task: TaskNumber) {
+        if let Some(cell) = self.tasks.get_mut(&task) {
+            cell.stopping = true;
+            cell.changed = true;
+        }
+        for number in self.lanes_of(task) {
+            self.leave(number);
+        }
+        self.end_if_empty(task);
+    }
+
+    pub(super) fn abandon(&mut self, task: TaskNumber) {
+        for number in self.lanes_of(task) {
+            self.forget(number);
+        }
+        self.end_if_empty(task);
+    }
+
+    fn leave(&mut self, number: LaneNumber) {
+        let Some(lane) = self.lanes.get_mut(&number) else { return };
+        lane.leaving = true;
+        match lane.life {
+            Life::Alive(_) => self.events.push_back((number, Event::Stop)),
+            Life::Unborn { .. } => self.released(number),
+        }
+    }
+
+    /// A lane writes nothing more under this epoch.
+    pub(super) fn released(&mut self, number: LaneNumber) {
+        let Some(lane) = self.lanes.get(&number) else { return };
+        let (task, name, start, again) = (lane.task, lane.name.clone(), lane.start, lane.again);
+        self.forget(number);
+        if again {
+            self.conceive(task, name, start);
+        }
+        self.end_if_empty(task);
+    }
+
+    /// Another record holds: a lane made from that one takes its place, in a while.
+    pub(super) fn superseded(&mut self, number: LaneNumber) {
+        let Some(lane) = self.lanes.get(&number) else { return };
+        if lane.leaving {
+            return self.released(number);
+        }
+        let (task, name, start) = (lane.task, lane.name.clone(), lane.start);
+        let (told_record, reached) = (lane.told_record.clone(), lane.reached);
+        self.forget(number);
+        if let Some(lane) = self.conceive(task, name, start) {
+            (lane.told_record, lane.reached) = (told_record, reached);
+            lane.not_before = boot() + SUPERSEDED_PAUSE;
+        }
+    }
+
+    fn forget(&mut self, number: LaneNumber) {
+        self.unfetch(number);
+        if let Some(lane) = self.lanes.remove(&number)
+            && let Life::Alive(alive) = lane.life
+        {
+            if let Some(at) = alive.wake_at {
+                self.timers.remove(&(at, number));
+            }
+            self.close_own(alive.own);
+        }
+        self.busy.remove(&number);
+    }
+
+    fn end_if_empty(&mut self, task: TaskNumber) {
+        let has_lanes = self.lanes.values().any(|lane| lane.task == task);
+        if let Some(cell) = self.tasks.get_mut(&task).filter(|cell| cell.stopping && !has_lanes) {
+            cell.told.send_modify(|told| told.ended = true);
+            self.tasks.remove(&task);
+        }
+    }
+
+    /// Begins lanes for which everything is known, and asks for what is missing.
+    pub(super) fn give_birth(&mut self, now: Duration) {
+        let unborn: Vec<LaneNumber> = self
+            .lanes
+            .iter()
+            .filter(|(_, lane)| matches!(lane.life, Life::Unborn { asked: false, .. }))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in unborn {
+            let waits = self.approach(number, now).err().unwrap_or_default();
+            let Some(lane) = self.lanes.get_mut(&number) else { continue };
+            if let Life::Unborn { waits_for, .. } = &mut lane.life
+                && *waits_for != waits
+            {
+                *waits_for = waits;
+                if let Some(task) = self.tasks.get_mut(&lane.task) {
+                    task.changed = true;
+                }
+            }
+        }
+    }
+
+    /// One lane's next step towards its birth; `Err` says what it waits for.
+    fn approach(&mut self, number: LaneNumber, now: Duration) -> Result<(), String> {
+        let Some(lane) = self.lanes.get(&number) else { return Ok(()) };
+        if now < lane.not_before {
+            return Err("its lane record, which is another now".to_owned());
+        }
+        let name = lane.name.clone();
+        self.source_key(&name)?;
+        self.destination_key(&name)?;
+        self.facts_of(&name, now)?;
+        let Some(id) = self.lane_id(number) else {
+            return Err("the source cluster does not tell its id".to_owned());
+        };
+        if let Some(LaneCell { life: Life::Unborn { asked, .. }, .. }) = self.lanes.get_mut(&number) {
+            *asked = true;
+        }
+        let positions = self.shared.positions.clone();
+        self.do_later(async move {
+            let stored = positions.stored(&id).await.map_err(|error| chain(&error));
+            Happening::Looked(number, stored)
+        });
+        Err("its position".to_owned())
+    }
+
+    fn source_key(&self, name: &LaneName) -> Result<PartitionKey, String> {
+        let Some(cluster) = &self.source.cluster else { return Err(self.source.describe()) };
+        let view = cluster.view();
+        let found = view.topic(&name.source);
+        key_of(
+            found.map(|found| (&found.topic, found.partitions.contains_key(&name.partition))),
+            name.partition,
+        )
+        .ok_or_else(|| format!("the source has no partition {}-{}", name.source, name.partition))
+    }
+
+    fn destination_key(&self, name: &LaneName) -> Result<PartitionKey, String> {
+        let Some(cluster) = &self.destination.cluster else { return Err(self.destination.describe()) };
+        let view = cluster.view();
+        let found = view.topic(&name.destination);
+        key_of(
+            found.map(|found| (&found.topic, found.partitions.contains_key(&name.partition))),
+            name.partition,
+        )
+        .ok_or_else(|| {
+            format!("the destination has no partition {}-{} yet", name.destination, name.partition)
+        })
+    }
+
+    pub(super) fn lane_id(&self, number: LaneNumber) -> Option<LaneId> {
+        let lane = self.lanes.get(&number)?;
+        Some(LaneId {
+            connector: self.tasks.get(&lane.task)?.reporter.id().connector.clone(),
+            source_cluster: self.source.cluster.as_ref()?.id().ok()?,
+            topic: lane.name.source.clone(),
+            partition: lane.name.partition,
+        })
+    }
+
+    fn facts_of(&mut self, name: &LaneName, now: Duration) -> Result<Facts, String> {
+        let key = (name.source.clone(), name.destination.clone());
+        match self.facts.get(&key) {
+            Some(FactsCell::Known { facts, at }) if now.saturating_sub(*at) < FACTS_MAX_AGE => {
+                return Ok(*facts);
+            }
+            Some(FactsCell::Asked) => return Err("the configs of both topics".to_owned()),
+            Some(FactsCell::Failed { why, at }) if now.saturating_sub(*at) < FACTS_RETRY => {
+                return Err(why.clone());
+            }
+            Some(FactsCell::Known { .. } | FactsCell::Failed { .. }) | None => {}
+        }
+        let (Some(source), Some(destination)) = (&self.source.cluster, &self.destination.cluster) else {
+            return Err("both clusters".to_owned());
+        };
+        let (source, destination) = (source.clone(), destination.clone());
+        let (of, to) = key.clone();
+        self.facts.insert(key, FactsCell::Asked);
+        self.do_later(async move {
+            let facts = facts::ask(&source, &of, &destination, &to).await;
+            Happening::Facts(of, to, facts)
+        });
+        Err("the configs of both topics".to_owned())
+    }
+
+    pub(super) fn facts_known(
+        &mut self,
+        source: TopicName,
+        destination: TopicName,
+        result: Result<Facts, Error>,
+    ) {
+        let at = boot();
+        let cell = match result {
+            Ok(facts) => FactsCell::Known { facts, at },
+            Err(error) => FactsCell::Failed { why: chain(&error), at },
+        };
+        self.facts.insert((source, destination), cell);
+        self.give_birth(at);
+    }
+
+    pub(super) fn looked_up(&mut self, number: LaneNumber, result: Result<Option<Stored>, String>) {
+        let now = boot();
+        let born = match result {
+            Ok(stored) => self.birth(number, stored, now),
+            Err(why) => Err(why),
+        };
+        let Some(lane) = self.lanes.get_mut(&number) else { return };
+        match born {
+            Ok(alive) => {
+                let [source, destination] =
+                    [alive.source_leader, alive.destination_leader].map(|leader| leader.is_some());
+                lane.life = Life::Alive(Box::new(alive));
+                self.events.push_back((number, Event::Leaders { source, destination }));
+            }
+            Err(waits_for) => lane.life = Life::Unborn { waits_for, asked: false },
+        }
+    }
+
+    fn birth(&mut self, number: LaneNumber, stored: Option<Stored>, now: Duration) -> Result<Alive, String> {
+        let id = self.lane_id(number).ok_or("the source cluster's id")?;
+        let Some(name) = self.lanes.get(&number).map(|lane| lane.name.clone()) else {
+            return Err(String::new());
+        };
+        let (source, destination) = (self.source_key(&name)?, self.destination_key(&name)?);
+        let facts = self.facts_of(&name, now)?;
+        let Some(lane) = self.lanes.get(&number) else { return Err(String::new()) };
+        let task = self.tasks.get(&lane.task).ok_or("its task")?;
+        let told = [lane.told_record.as_ref(), task.order.records.get(&id), record_of(stored.as_ref())];
+        let right = *task.reporter.right().borrow();
+        let birth = Birth {
+            source: lane_end(&source, &self.source)?,
+            destination: lane_end(&destination, &self.destination)?,
+            record: newest(told).cloned(),
+            stored: stored_of(stored.as_ref()),
+            start: start_of(lane.start, task),
+            loss_policy: task.order.spec.loss_policy,
+            shared: is_shared(task),
+            source_compacted: facts.source_compacted,
+            facts: facts.destination,
+            right: Right { epoch: task.reporter.epoch(), ends_at: right.ends_at, free_at: right.free_at },
+            flush_interval: self.shared.flush_interval,
+            lane: id,
+        };
+        let source_leader = self.source.view().leader(&source);
+        let destination_leader = self.destination.view().leader(&destination);
+        let slot = self.free_slot(&source);
+        let ends = Ends { source, destination, source_leader, destination_leader };
+        Ok(Alive::new(Lane::new(birth), LaneReader::new(facts.policy()), ends, right, slot))
+    }
+
+    /// Lanes of one source partition are fetched for by as many fetchers.
+    fn free_slot(&self, source: &PartitionKey) -> u32 {
+        let used: BTreeSet<u32> = self
+            .lanes
+            .values()
+            .filter_map(LaneCell::seen)
+            .filter(|alive| alive.source == *source)
+            .map(|alive| alive.slot)
+            .collect();
+        (0..).find(|slot| !used.contains(slot)).unwrap_or(0)
+    }
+}
+
+fn names(order: &Order) -> BTreeSet<(LaneName, LaneStart)> {
+    let mut names = BTreeSet::new();
+    for (source, lanes) in &order.lanes.0 {
+        for (partition, start) in lanes.iter() {
+            let destination = lanes.destination.clone();
+            names.insert((LaneName { source: source.clone(), partition, destination }, start));
+        }
+    }
+    names
+}
+
+fn key_of(found: Option<(&Topic, bool)>, partition: i32) -> Option<PartitionKey> {
+    let (topic, has_partition) = found?;
+    has_partition.then(|| PartitionKey { topic: topic.clone(), partition })
+}
+
+fn lane_end(key: &PartitionKey, side: &Side) -> Result<LaneEnd, String> {
+    let cluster = side.cluster.as_ref().and_then(|cluster| cluster.id().ok());
+    Ok(LaneEnd {
+        cluster: cluster.ok_or("a cluster does not tell its id")?,
+        topic: key.topic.name().clone(),
+        topic_id: key.topic.id(),
+        partition: key.partition,
+    })
+}
+
+/// A lost store costs nothing: positions carry their record as well.
+fn newest<'r>(records: [Option<&'r LaneRecord>; 3]) -> Option<&'r LaneRecord> {
+    records.into_iter().flatten().max_by_key(|record| record.generation)
+}
+
+fn record_of(stored: Option<&Stored>) -> Option<&LaneRecord> {
+    Some(&stored?.exact.as_ref()?.record)
+}
+
+fn stored_of(stored: Option<&Stored>) -> copyist_lane::Stored {
+    match stored {
+        None => copyist_lane::Stored::Nothing,
+        Some(Stored { next_offset, exact: None }) => {
+            copyist_lane::Stored::Start { next_offset: *next_offset }
+        }
+        Some(Stored { exact: Some(exact), .. }) => copyist_lane::Stored::Position(exact.position),
+    }
+}
+
+fn start_of(start: LaneStart, task: &TaskCell) -> Start {
+    match (start, task.order.spec.offset_reset) {
+        (LaneStart::Earliest, _) | (LaneStart::Reset, OffsetReset::Earliest) => Start::Earliest,
+        (LaneStart::Reset, OffsetReset::Latest) => Start::Latest,
+    }
+}
+
+/// A name without the source topic in it: all topics go into one.
+fn is_shared(task: &TaskCell) -> bool {
+    !task.order.spec.rename.as_str().contains("${topic}")
+}

@@ -1,0 +1,77 @@
+//! The two clusters of a route: reached, watched, asked again when something changed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use copyist_kafka::{ClientOptions, Cluster, Error, Metadata};
+
+use crate::error::chain;
+
+/// One of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    Source,
+    Destination,
+}
+
+impl End {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Destination => "destination",
+        }
+    }
+}
+
+/// What a route knows of one cluster.
+#[derive(Debug)]
+pub struct Side {
+    pub end: End,
+    pub options: ClientOptions,
+    pub cluster: Option<Cluster>,
+    /// A question about how it is now is out; another is wanted after it.
+    pub refreshing: bool,
+    pub refresh_again: bool,
+    /// What was wrong when it was last asked.
+    pub trouble: Option<String>,
+    pub down_since: Option<Duration>,
+}
+
+impl Side {
+    #[must_use]
+    pub fn new(end: End, options: ClientOptions) -> Self {
+        Self {
+            end,
+            options,
+            cluster: None,
+            refreshing: false,
+            refresh_again: false,
+            trouble: None,
+            down_since: None,
+        }
+    }
+
+    #[must_use]
+    pub fn view(&self) -> Arc<Metadata> {
+        self.cluster.as_ref().map(Cluster::view).unwrap_or_default()
+    }
+
+    pub fn hear(&mut self, error: Option<&Error>, now: Duration) {
+        match error {
+            None => (self.trouble, self.down_since) = (None, None),
+            Some(error) => {
+                self.trouble = Some(chain(error));
+                self.down_since.get_or_insert(now);
+            }
+        }
+    }
+
+    /// As traces call it.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let servers: Vec<String> = self.options.bootstrap.iter().map(ToString::to_string).collect();
+        let trouble = self.trouble.as_ref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
+        format!("the {} cluster at {}{trouble}", self.end.name(), servers.join(","))
+    }
+}

@@ -1,0 +1,322 @@
+//! Machines are stepped, and what they want is performed.
+
+use std::time::Duration;
+
+use copyist_kafka::OutgoingBatch;
+use copyist_lane::{
+    Action, Event, Gap, Now, Outcome, Parking, Question, Refusal, Right, Send, SourceTrouble, Status, Waiting,
+};
+use copyist_model::{LaneGeneration, LaneRecord, Position};
+use copyist_wire::{Batch, Stamp, patch};
+use tokio::time::timeout;
+
+use super::answers::{self, Ends};
+use super::lane::{Alive, Flying, LaneCell, LaneNumber, Life};
+use super::reader::{Next, payload};
+use super::route::{Happening, Route};
+use super::sides::End;
+use crate::driver::boot;
+use crate::job::{Unanswered, Verdict};
+use crate::positions::Stored;
+
+/// How long the coordinator may take to fix a lane record before the lane asks again.
+const PROPOSAL_DEADLINE: Duration = Duration::from_secs(30);
+/// Losses that a lane's trace names.
+const GAPS_KEPT: usize = 10;
+
+impl Route {
+    /// One event for one lane.
+    pub(super) fn step(&mut self, number: LaneNumber, event: Event) {
+        let mut actions = std::mem::take(&mut self.actions);
+        let Some(lane) = self.lanes.get_mut(&number) else {
+            self.actions = actions;
+            return;
+        };
+        let Life::Alive(alive) = &mut lane.life else {
+            self.actions = actions;
+            return;
+        };
+        let task = self.tasks.get(&lane.task).map(|task| &task.reporter);
+        let right = task.map(|reporter| *reporter.right().borrow()).unwrap_or_default();
+        let now = now();
+        if let Some(reporter) = task.filter(|_| right != alive.right) {
+            alive.right = right;
+            let right = Right { epoch: reporter.epoch(), ends_at: right.ends_at, free_at: right.free_at };
+            alive.machine.step(now, Event::Right(right), &mut actions);
+        }
+        alive.machine.step(now, event, &mut actions);
+        for action in actions.drain(..) {
+            self.perform(number, action);
+        }
+        self.actions = actions;
+        self.busy.insert(number);
+    }
+
+    /// Offers a lane's next batches until it takes no more, and says what to fetch for it.
+    pub(super) fn pump(&mut self, number: LaneNumber) {
+        loop {
+            let Some(alive) = self.lanes.get_mut(&number).and_then(LaneCell::alive) else { return };
+            if alive.offered.is_some() {
+                break;
+            }
+            let event = match alive.reader.next() {
+                Next::Offer(ready) => {
+                    let offer = ready.offer;
+                    alive.offered = Some(ready);
+                    Event::Offered(offer)
+                }
+                Next::NothingUntil { reading, next_offset, leader_epoch } => {
+                    Event::NothingUntil { reading, next_offset, leader_epoch }
+                }
+                Next::SkippedTo { reading, next_offset, leader_epoch } => {
+                    Event::SkippedTo { reading, next_offset, leader_epoch }
+                }
+                Next::Unreadable(text) => Event::Source(SourceTrouble::Unreadable(text)),
+                Next::Empty => break,
+            };
+            self.step(number, event);
+        }
+        self.busy.remove(&number);
+        self.want(number);
+    }
+
+    fn perform(&mut self, number: LaneNumber, action: Action) {
+        match action {
+            Action::Ask { question, what } => self.ask(number, question, what),
+            Action::Propose { replaces, record, .. } => {
+                self.propose(number, LaneGeneration(replaces), *record)
+            }
+            Action::StorePosition(position) => self.store_position(number, position),
+            Action::Read(read) => self.with(number, |alive| {
+                alive.offered = None;
+                alive.asking_range = false;
+                alive.reader.begin(&read);
+            }),
+            Action::Send(send) => self.send(number, send),
+            Action::LimitBatches { bytes } => self.with(number, |alive| alive.reader.limit_batches(bytes)),
+            Action::VerifySource => self.with(number, |alive| alive.reader.verify_source()),
+            Action::Abort => self.abort_own(number),
+            Action::RefreshMetadata => {
+                self.refresh(End::Source);
+                self.refresh(End::Destination);
+            }
+            Action::WakeAt(at) => self.wake_at(number, at),
+            Action::Report(status) => self.report(number, status),
+            Action::RecordGap(gap) => self.record_gap(number, gap),
+            Action::Idle => self.with(number, |alive| {
+                alive.offered = None;
+                alive.reader.stop();
+            }),
+            Action::Released { unstored, .. } => {
+                if unstored {
+                    tracing::warn!(lane = %self.name(number), "released before its last position was stored");
+                }
+                self.released(number);
+            }
+        }
+    }
+
+    pub(super) fn with(&mut self, number: LaneNumber, change: impl FnOnce(&mut Alive)) {
+        if let Some(alive) = self.lanes.get_mut(&number).and_then(LaneCell::alive) {
+            change(alive);
+        }
+    }
+
+    pub(super) fn name(&self, number: LaneNumber) -> String {
+        let Some(lane) = self.lanes.get(&number) else { return "a lane".to_owned() };
+        let task = self.tasks.get(&lane.task).map(|task| task.reporter.id().to_string());
+        format!("{} {}", task.unwrap_or_default(), lane.name)
+    }
+
+    fn wake_at(&mut self, number: LaneNumber, at: Duration) {
+        let Some(alive) = self.lanes.get_mut(&number).and_then(LaneCell::alive) else { return };
+        if let Some(before) = alive.wake_at.replace(at) {
+            self.timers.remove(&(before, number));
+        }
+        self.timers.insert((at, number));
+    }
+
+    fn ask(&mut self, number: LaneNumber, question: u32, what: Question) {
+        let (Some(source_cluster), Some(destination_cluster)) =
+            (self.source.cluster.clone(), self.destination.cluster.clone())
+        else {
+            return;
+        };
+        let Some(lane) = self.lanes.get(&number) else { return };
+        let (Some(alive), Some(task)) = (lane.seen(), self.tasks.get(&lane.task)) else { return };
+        let ends = Ends {
+            source_cluster,
+            destination_cluster,
+            source: alive.source.clone(),
+            destination: alive.destination.clone(),
+            epoch: task.reporter.epoch(),
+            right: task.reporter.right(),
+        };
+        self.do_later(async move { Happening::Answered(number, question, answers::ask(ends, what).await) });
+    }
+
+    fn propose(&mut self, number: LaneNumber, replaces: LaneGeneration, record: LaneRecord) {
+        let Some(task) = self.lanes.get(&number).and_then(|lane| self.tasks.get(&lane.task)) else { return };
+        let reporter = task.reporter.clone();
+        self.do_later(async move {
+            let asked = timeout(PROPOSAL_DEADLINE, reporter.propose(replaces, record.clone())).await;
+            Happening::Proposed(number, Box::new(record), asked.ok())
+        });
+    }
+
+    pub(super) fn proposed(
+        &mut self,
+        number: LaneNumber,
+        record: LaneRecord,
+        verdict: Option<Result<Verdict, Unanswered>>,
+    ) {
+        match verdict {
+            Some(Ok(Verdict::Committed)) => {
+                if let Some(lane) = self.lanes.get_mut(&number) {
+                    lane.told_record = Some(record);
+                }
+                self.events.push_back((number, Event::RecordCommitted));
+            }
+            // The store was lost, or the connector was deleted and is here again: the record came with the position.
+            Some(Ok(Verdict::Refused { holds: None, .. })) if self.outlived_its_store(number) => {
+                self.propose(number, LaneGeneration(0), record);
+                if let Some(lane) = self.lanes.get_mut(&number) {
+                    lane.store_is_empty = true;
+                }
+            }
+            Some(Ok(Verdict::Refused { because, holds })) => {
+                tracing::info!(lane = %self.name(number), because, "a lane record was refused");
+                if let (Some(lane), Some(holds)) = (self.lanes.get_mut(&number), holds) {
+                    lane.told_record = Some(*holds);
+                }
+                self.events.push_back((number, Event::RecordRefused(Refusal::Outdated)));
+            }
+            Some(Err(Unanswered)) | None => {
+                self.events.push_back((number, Event::RecordRefused(Refusal::Unanswered)));
+            }
+        }
+    }
+
+    fn outlived_its_store(&self, number: LaneNumber) -> bool {
+        let Some(lane) = self.lanes.get(&number) else { return false };
+        !lane.store_is_empty && lane.seen().is_some_and(|alive| alive.machine.record().is_some())
+    }
+
+    fn store_position(&mut self, number: LaneNumber, position: Position) {
+        let id = self.lane_id(number);
+        let record = self.lanes.get(&number).and_then(LaneCell::seen).and_then(|it| it.machine.record());
+        let (Some(id), Some(record)) = (id, record.cloned()) else {
+            self.events.push_back((number, Event::PositionFailed));
+            return;
+        };
+        let positions = self.shared.positions.clone();
+        self.do_later(async move {
+            let stored = positions.put(vec![(id, Stored::exact(position, record))]).await;
+            Happening::PositionPut(number, position, stored.is_ok())
+        });
+    }
+
+    fn send(&mut self, number: LaneNumber, send: Send) {
+        let Some(alive) = self.lanes.get_mut(&number).and_then(LaneCell::alive) else { return };
+        let lost = Event::Answered { token: send.token, outcome: Outcome::Lost };
+        let Some(ready) = alive.offered.take() else { return self.events.push_back((number, lost)) };
+        let stamp = Stamp {
+            producer_id: send.producer_id,
+            producer_epoch: send.producer_epoch,
+            base_sequence: send.sequence,
+        };
+        // It was walked or made as a whole batch.
+        let Ok(batch) = Batch::new(&ready.bytes) else { return self.events.push_back((number, lost)) };
+        let header = patch(&batch, stamp);
+        let flying = Flying {
+            records: u64::from(send.count),
+            bytes: ready.bytes.len() as u64,
+            max_timestamp: ready.offer.max_timestamp,
+            lease: ready.lease,
+        };
+        alive.flying.insert(send.token, flying);
+        let batch = OutgoingBatch { header, payload: payload(&ready.bytes) };
+        if send.own_connection {
+            self.send_on_own(number, send.token, batch);
+        } else {
+            self.send_with_others(number, send.token, batch);
+        }
+    }
+
+    /// What became of a batch that was sent.
+    pub(super) fn answered(&mut self, number: LaneNumber, token: u64, outcome: Outcome) {
+        if let Some(lane) = self.lanes.get_mut(&number)
+            && let Life::Alive(alive) = &mut lane.life
+            && let Some(flying) = alive.flying.remove(&token)
+            && matches!(outcome, Outcome::Stored { .. })
+        {
+            lane.metrics.records.inc_by(flying.records);
+            lane.metrics.bytes.inc_by(flying.bytes);
+            alive.newest_timestamp = flying.max_timestamp;
+            drop(flying.lease);
+        }
+        self.events.push_back((number, Event::Answered { token, outcome }));
+    }
+
+    fn report(&mut self, number: LaneNumber, status: Status) {
+        let now = boot();
+        let Some(lane) = self.lanes.get_mut(&number) else { return };
+        let copies = match &status {
+            Status::Copying(_) | Status::Waiting(Waiting::Right | Waiting::FormerHolder) => true,
+            Status::Waiting(Waiting::Leaders | Waiting::Store | Waiting::Answers | Waiting::Backoff(_))
+            | Status::Parked(_)
+            | Status::Stopped(_)
+            | Status::Released => false,
+        };
+        lane.reached |= copies;
+        if matches!(status, Status::Copying(_)) {
+            lane.idle_since = None;
+        } else {
+            lane.idle_since.get_or_insert(now);
+        }
+        let superseded = status == Status::Parked(Parking::Superseded);
+        if let Life::Alive(alive) = &mut lane.life {
+            if !copies {
+                // What is kept for later would be kept from others.
+                alive.offered = None;
+                alive.reader.stop();
+            }
+            alive.status = Some(status.clone());
+        }
+        if let Some(task) = self.tasks.get_mut(&lane.task) {
+            task.changed = true;
+        }
+        if superseded {
+            self.superseded(number);
+        } else {
+            tracing::debug!(lane = %self.name(number), ?status, "lane");
+        }
+    }
+
+    fn record_gap(&mut self, number: LaneNumber, gap: Gap) {
+        let text = match gap.continues_at {
+            Some(offset) => format!("{}; copying went on at source offset {offset}", gap.loss),
+            None => format!("{}; copying began again at the source's first offset", gap.loss),
+        };
+        tracing::warn!(lane = %self.name(number), gap = text, "records are lost by loss.policy");
+        let Some(lane) = self.lanes.get_mut(&number) else { return };
+        lane.metrics.gaps.inc();
+        if lane.gaps.len() < GAPS_KEPT {
+            lane.gaps.push(text);
+        }
+        if let Some(task) = self.tasks.get_mut(&lane.task) {
+            task.changed = true;
+        }
+    }
+}
+
+/// Read immediately before each step.
+fn now() -> Now {
+    Now { boot: boot(), wall_ms: wall_ms(), dice: rand::random() }
+}
+
+/// Milliseconds since 1970.
+pub(super) fn wall_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,33 @@
+//! A task as its route has it.
+
+use std::sync::Arc;
+
+use copyist_model::InstanceState;
+use tokio::sync::watch;
+
+use crate::job::{Order, Reporter};
+
+/// Names a task within a plane, once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TaskNumber(pub u64);
+
+/// What a route tells of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Told {
+    /// Nothing before the first look.
+    pub status: Option<(InstanceState, String)>,
+    /// All lanes are released, after a stop.
+    pub ended: bool,
+}
+
+/// What a route knows of a task.
+#[derive(Debug)]
+pub struct TaskCell {
+    pub reporter: Reporter,
+    pub order: Arc<Order>,
+    pub told: watch::Sender<Told>,
+    pub was_running: bool,
+    pub stopping: bool,
+    /// The state or its trace may have changed.
+    pub changed: bool,
+}

@@ -1,0 +1,114 @@
+//! How it goes: states and traces for the user, numbers for the dashboard.
+
+use std::time::Duration;
+
+use copyist_lane::{Parking, Status, Waiting};
+use copyist_model::InstanceState;
+
+use super::lane::{LaneCell, Life};
+use super::route::Route;
+use super::stepping::wall_ms;
+use super::task::TaskNumber;
+use crate::driver::boot;
+use crate::engine::trace::{self, LaneState, View};
+
+/// Time from one setting of the gauges to the next.
+pub const MEASURE: Duration = Duration::from_secs(2);
+
+impl Route {
+    /// Tells the tasks whose state or trace may have changed.
+    pub(super) fn tell(&mut self, now: Duration) {
+        let due: Vec<TaskNumber> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| task.changed || task.was_running)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in due {
+            self.tell_one(number, now);
+        }
+    }
+
+    fn tell_one(&mut self, number: TaskNumber, now: Duration) {
+        let positions = self.shared.positions.waits_for();
+        let Some(task) = self.tasks.get(&number) else { return };
+        let down = |side: &super::sides::Side| side.down_since.map(|since| (since, side.describe()));
+        let view = View {
+            paused: task.order.paused,
+            was_running: task.was_running,
+            clusters: [down(&self.source), down(&self.destination)],
+            positions,
+            now,
+        };
+        let states: Vec<LaneState> =
+            self.lanes.values().filter(|lane| lane.task == number).map(lane_state).collect();
+        let status = trace::status(&view, &states);
+        let Some(task) = self.tasks.get_mut(&number) else { return };
+        task.changed = false;
+        task.was_running |= status.0 == InstanceState::Running;
+        task.told.send_if_modified(|told| {
+            let changed = told.status.as_ref() != Some(&status);
+            told.status = Some(status);
+            changed
+        });
+    }
+
+    /// Sets the gauges.
+    pub(super) fn measure(&mut self) {
+        let (now, wall_ms) = (boot(), wall_ms());
+        for lane in self.lanes.values_mut() {
+            let Life::Alive(alive) = &mut lane.life else { continue };
+            let metrics = &lane.metrics;
+            let lag = alive.lag_records();
+            let newest = Some(alive.newest_timestamp).filter(|timestamp| lag > 0 && *timestamp > 0);
+            let age_ms = newest.map_or(0, |timestamp| wall_ms.saturating_sub(timestamp).max(0));
+            metrics.lag_records.set(lag);
+            metrics.lag_seconds.set(age_ms as f64 / 1e3);
+            let position = alive.machine.position().next_offset;
+            if lag == 0 || position != alive.measured_offset {
+                alive.measured_offset = position;
+                alive.moved_at = now;
+            }
+            metrics.stall_age.set(now.saturating_sub(alive.moved_at).as_secs_f64());
+            metrics.count(&alive.reader.take_counts());
+        }
+    }
+}
+
+fn lane_state(lane: &LaneCell) -> LaneState {
+    let (stopped, why) = match &lane.life {
+        Life::Unborn { waits_for, .. } => (None, Some(waits_for.clone())),
+        Life::Alive(alive) => match &alive.status {
+            Some(Status::Stopped(stop)) => (Some(stop.to_string()), None),
+            Some(Status::Waiting(waiting)) => (None, waits_for(waiting)),
+            Some(Status::Parked(Parking::Overtaken)) => {
+                (None, Some("somebody else copies it under a newer assignment".to_owned()))
+            }
+            Some(Status::Parked(Parking::Superseded)) => {
+                (None, Some("its lane record is another now".to_owned()))
+            }
+            Some(Status::Copying(_) | Status::Released) | None => (None, None),
+        },
+    };
+    LaneState {
+        name: lane.name.to_string(),
+        reached: lane.reached,
+        stopped,
+        why,
+        idle_since: lane.idle_since,
+        gaps: lane.gaps.clone(),
+    }
+}
+
+fn waits_for(waiting: &Waiting) -> Option<String> {
+    Some(match waiting {
+        Waiting::Leaders => "nobody leads one of its partitions".to_owned(),
+        Waiting::FormerHolder => "a former holder may still write".to_owned(),
+        Waiting::Right => {
+            "its right to write has ended, and the destination may have forgotten it".to_owned()
+        }
+        Waiting::Store => "its lane record and first position are being stored".to_owned(),
+        Waiting::Answers => "the destination is asked what it holds".to_owned(),
+        Waiting::Backoff(why) => why.clone(),
+    })
+}

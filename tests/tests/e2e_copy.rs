@@ -120,17 +120,30 @@ fn records_larger_than_the_default_limits_are_copied() {
 }
 
 #[test]
-fn a_record_that_fits_only_compressed_needs_a_producer_that_compresses() {
+fn a_record_that_fits_only_compressed_stays_compressed() {
+    let from = source();
+    from.create_topic("zipped", 1).expect("created");
+    let records = [numbered("zipped", 1, "x", 10), vec![Rec::new("zipped", 0).value(vec![0; 3_000_000])]];
+    from.produce_with(&[("compression.type", "gzip")], &records.concat()).expect("produced");
+    let scenario = Scenario::start("zipped");
+    scenario.create("zipped", &config(&[("topic.whitelist", "zipped")]));
+    scenario.wait_copied("zipped", "zipped", 11);
+}
+
+#[test]
+fn librdkafka_needs_a_producer_that_compresses_for_a_record_that_fits_only_compressed() {
     let from = source();
     from.create_topic("zeros", 1).expect("created");
     let records = [numbered("zeros", 1, "x", 10), vec![Rec::new("zeros", 0).value(vec![0; 3_000_000])]];
     from.produce_with(&[("compression.type", "gzip")], &records.concat()).expect("produced");
     let scenario = Scenario::start("zeros");
-    scenario.create("zeros", &config(&[("topic.whitelist", "zeros")]));
+    let engine = ("engine", "librdkafka");
+    scenario.create("zeros", &config(&[("topic.whitelist", "zeros"), engine]));
     let status = scenario.wait_status("zeros", "the refusal", |status| task_states(status) == ["FAILED"]);
     let trace = status["tasks"][0]["trace"].as_str().unwrap_or_default();
     assert!(trace.contains("zeros-0") && trace.contains("offset 10 (3000000 bytes"), "{trace}");
-    let compressing = config(&[("topic.whitelist", "zeros"), ("dest.kafka.compression.type", "gzip")]);
+    let gzip = ("dest.kafka.compression.type", "gzip");
+    let compressing = config(&[("topic.whitelist", "zeros"), gzip, engine]);
     scenario.expect(200, scenario.copyist.rest().put("/connectors/zeros/config", &compressing));
     scenario.wait_copied("zeros", "zeros", 11);
     scenario.wait_running("zeros", 1);
@@ -251,14 +264,28 @@ fn topics_are_selected_and_renamed_as_written() {
 }
 
 #[test]
-fn a_record_stamped_0_stops_its_lane_alone() {
+fn records_from_1970_and_without_a_time_are_copied() {
+    let from = source();
+    from.create_topic("epoch", 2).expect("created");
+    let old = |timestamp| Rec::new("epoch", 1).timestamp(timestamp).value("1970");
+    let records =
+        [numbered("epoch", 2, "before", 30), vec![old(0), old(1)], numbered("epoch", 2, "after", 60)];
+    from.produce(&records.concat()).expect("produced");
+    let scenario = Scenario::start("epoch");
+    scenario.create("epoch", &config(&[("topic.whitelist", "epoch")]));
+    scenario.wait_copied("epoch", "epoch", 92);
+}
+
+#[test]
+fn a_record_stamped_0_stops_its_lane_alone_in_librdkafka() {
     let (from, to) = (source(), destination());
     from.create_topic("stamped", 3).expect("created");
     let zero = Rec::new("stamped", 1).timestamp(0).value("1970");
     let records = [numbered("stamped", 3, "before", 30), vec![zero], numbered("stamped", 3, "after", 60)];
     from.produce(&records.concat()).expect("produced");
     let scenario = Scenario::start("stamped");
-    scenario.create("stamped", &config(&[("topic.whitelist", "stamped"), ("tasks.max", "1")]));
+    let engine = ("engine", "librdkafka");
+    scenario.create("stamped", &config(&[("topic.whitelist", "stamped"), ("tasks.max", "1"), engine]));
     let failed = |status: &Value| task_states(status) == ["FAILED"];
     let stopped = |status: &Value| {
         assert_eq!(connector_state(status), "RUNNING", "{status}");
@@ -291,7 +318,7 @@ fn a_refused_record_stops_its_lane_until_a_restart() {
     scenario.create("refusal", &config(&[("topic.whitelist", "refusal"), ("tasks.max", "1")]));
     let status = scenario.wait_status("refusal", "the refusal", |status| task_states(status) == ["FAILED"]);
     let trace = status["tasks"][0]["trace"].as_str().unwrap_or_default();
-    assert!(trace.contains("refusal-0") && trace.contains("the record at offset 50 (30000 bytes"), "{trace}");
+    assert!(trace.contains("refusal-0: the record at offset 50 makes a batch of 30072 bytes"), "{trace}");
     assert!(!trace.contains("refusal-1"), "{trace}");
     scenario.wait_records(&to, "refusal", 150);
     to.alter_topic_configs("refusal", &[("max.message.bytes", "1000000")], &[]).expect("altered");

@@ -52,8 +52,9 @@ impl Route {
                 self.leave(number);
             } else if lane.leaving {
                 lane.again = true;
-            } else if retried {
-                self.events.push_back((number, Event::Restarted));
+            } else if retried && lane.is_stopped() {
+                // Made anew: what stopped it may be otherwise now, in the topics' configs also.
+                self.replace(number, Duration::ZERO);
             }
         }
         let here: BTreeSet<LaneName> =
@@ -134,16 +135,22 @@ impl Route {
 
     /// Another record holds: a lane made from that one takes its place, in a while.
     pub(super) fn superseded(&mut self, number: LaneNumber) {
-        let Some(lane) = self.lanes.get(&number) else { return };
-        if lane.leaving {
-            return self.released(number);
+        match self.lanes.get(&number) {
+            Some(lane) if lane.leaving => self.released(number),
+            Some(_) | None => self.replace(number, boot() + SUPERSEDED_PAUSE),
         }
+    }
+
+    /// A lane that has nothing on its way begins anew.
+    fn replace(&mut self, number: LaneNumber, not_before: Duration) {
+        let Some(lane) = self.lanes.get_mut(&number) else { return };
         let (task, name, start) = (lane.task, lane.name.clone(), lane.start);
-        let (told_record, reached) = (lane.told_record.clone(), lane.reached);
+        let (told_record, reached, gaps) =
+            (lane.told_record.take(), lane.reached, std::mem::take(&mut lane.gaps));
         self.forget(number);
         if let Some(lane) = self.conceive(task, name, start) {
-            (lane.told_record, lane.reached) = (told_record, reached);
-            lane.not_before = boot() + SUPERSEDED_PAUSE;
+            (lane.told_record, lane.reached, lane.gaps) = (told_record, reached, gaps);
+            lane.not_before = not_before;
         }
     }
 

@@ -141,6 +141,12 @@ impl LaneCell {
         }
     }
 
+    /// A human was asked for.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.seen().is_some_and(|alive| matches!(alive.status, Some(Status::Stopped(_))))
+    }
+
     #[must_use]
     pub fn seen(&self) -> Option<&Alive> {
         match &self.life {

@@ -22,6 +22,7 @@ mod answers;
 mod births;
 mod contents;
 mod fetching;
+mod kill;
 mod meeting;
 mod producing;
 mod stepping;

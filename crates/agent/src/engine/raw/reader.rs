@@ -235,6 +235,8 @@ impl LaneReader {
             return Next::Offer(ready);
         }
         if let Some(error) = self.failed.take() {
+            // Nothing behind it may go on, and it is told once.
+            self.stop();
             return Next::Unreadable(error.to_string());
         }
         if self.planned_to > self.told_to {

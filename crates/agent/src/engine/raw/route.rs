@@ -23,6 +23,7 @@ use super::births::FactsCell;
 use super::budget::Budget;
 use super::facts::Facts;
 use super::fetching::{FetcherCell, FetcherId};
+use super::kill::KillSwitch;
 use super::lane::{LaneCell, LaneNumber};
 use super::producing::{FrameNumber, Frames, ProducerCell};
 use super::sides::{End, Side};
@@ -67,6 +68,7 @@ pub enum Command {
 }
 
 /// What came of something that took time.
+#[derive(Debug)]
 pub enum Happening {
     Connected(End, Result<Cluster, Error>),
     Refreshed(End, Result<Arc<Metadata>, Error>),
@@ -122,6 +124,8 @@ pub struct Route {
     /// When the metadata was last asked for by itself.
     refreshed_at: Duration,
     measured_at: Duration,
+    pub(super) looked_at: Duration,
+    pub(super) kill_switch: Option<KillSwitch>,
 }
 
 impl Route {
@@ -145,6 +149,8 @@ impl Route {
             next_number: 0,
             refreshed_at: boot(),
             measured_at: Duration::ZERO,
+            looked_at: Duration::ZERO,
+            kill_switch: KillSwitch::armed(),
         }
     }
 
@@ -241,6 +247,9 @@ impl Route {
     }
 
     fn happened(&mut self, happening: Happening) {
+        if let Some(switch) = &mut self.kill_switch {
+            switch.pass(&happening);
+        }
         match happening {
             Happening::Connected(end, result) => self.connected(end, result),
             Happening::Refreshed(end, result) => self.refreshed(end, result),
@@ -258,6 +267,9 @@ impl Route {
             Happening::OwnOpened(number, result) => self.own_opened(number, result),
             Happening::OwnProduced(number, token, result) => self.own_produced(number, token, result),
             Happening::Answered(number, question, answer) => {
+                if !matches!(answer, Answer::Contents { .. }) {
+                    tracing::debug!(lane = %self.name(number), ?answer, "was answered");
+                }
                 self.events.push_back((number, Event::Answer { question, answer }));
             }
             Happening::Proposed(number, record, verdict) => self.proposed(number, *record, verdict),

@@ -81,6 +81,9 @@ impl Route {
     }
 
     fn perform(&mut self, number: LaneNumber, action: Action) {
+        if let Some(switch) = &mut self.kill_switch {
+            switch.pass(&action);
+        }
         match action {
             Action::Ask { question, what } => self.ask(number, question, what),
             Action::Propose { replaces, record, .. } => {
@@ -137,6 +140,7 @@ impl Route {
     }
 
     fn ask(&mut self, number: LaneNumber, question: u32, what: Question) {
+        tracing::debug!(lane = %self.name(number), ?what, "asks");
         let (Some(source_cluster), Some(destination_cluster)) =
             (self.source.cluster.clone(), self.destination.cluster.clone())
         else {
@@ -245,6 +249,9 @@ impl Route {
 
     /// What became of a batch that was sent.
     pub(super) fn answered(&mut self, number: LaneNumber, token: u64, outcome: Outcome) {
+        if !matches!(outcome, Outcome::Stored { .. }) {
+            tracing::debug!(lane = %self.name(number), ?outcome, "a batch was not acknowledged");
+        }
         if let Some(lane) = self.lanes.get_mut(&number)
             && let Life::Alive(alive) = &mut lane.life
             && let Some(flying) = alive.flying.remove(&token)

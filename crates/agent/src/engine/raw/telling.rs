@@ -1,5 +1,6 @@
 //! How it goes: states and traces for the user, numbers for the dashboard.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use copyist_lane::{Parking, Status, Waiting};
@@ -8,20 +9,35 @@ use copyist_model::InstanceState;
 use super::lane::{LaneCell, Life};
 use super::route::Route;
 use super::stepping::wall_ms;
-use super::task::TaskNumber;
+use super::task::{TaskCell, TaskNumber};
 use crate::driver::boot;
 use crate::engine::trace::{self, LaneState, View};
 
 /// Time from one setting of the gauges to the next.
 pub const MEASURE: Duration = Duration::from_secs(2);
 
+/// Outages are told by the second.
+const LOOK: Duration = Duration::from_secs(1);
+
 impl Route {
-    /// Tells the tasks whose state or trace may have changed.
+    /// Tells the tasks whose state or trace may have changed; once a second also those whose time alone may change it.
     pub(super) fn tell(&mut self, now: Duration) {
+        let look = now.saturating_sub(self.looked_at) >= LOOK;
+        if look {
+            self.looked_at = now;
+        }
+        let down = self.source.down_since.is_some() || self.destination.down_since.is_some();
+        let idle: BTreeSet<TaskNumber> = match look {
+            true => self.lanes.values().filter(|it| it.idle_since.is_some()).map(|it| it.task).collect(),
+            false => BTreeSet::new(),
+        };
+        let is_due = |number: &TaskNumber, task: &TaskCell| {
+            task.changed || (look && (down || !task.was_running || idle.contains(number)))
+        };
         let due: Vec<TaskNumber> = self
             .tasks
             .iter()
-            .filter(|(_, task)| task.changed || task.was_running)
+            .filter(|(number, task)| is_due(number, task))
             .map(|(number, _)| *number)
             .collect();
         for number in due {

@@ -7,10 +7,22 @@ use copyist_model::{ClientProperties, EngineChoice};
 #[derive(Debug, Clone)]
 pub enum Choice {
     /// With how to connect to source and destination.
-    Raw([ClientOptions; 2]),
+    Raw(Box<[ClientOptions; 2]>),
     Librdkafka,
     /// The user asked for what cannot be.
     Impossible(String),
+}
+
+impl Choice {
+    /// As the status says it.
+    #[must_use]
+    pub fn sentence(&self, why: &str) -> String {
+        match self {
+            Self::Raw(_) => format!("copied exactly once by the raw engine ({why})"),
+            Self::Librdkafka => format!("copied at least once by the librdkafka engine ({why})"),
+            Self::Impossible(what) => format!("not copied: {what}"),
+        }
+    }
 }
 
 /// Chooses, and says why in words for the user.
@@ -30,7 +42,7 @@ pub fn choose(
         Ok::<_, String>(options)
     };
     let both = match (options("source", source), options("destination", destination)) {
-        (Ok(source), Ok(destination)) => Ok([source, destination]),
+        (Ok(source), Ok(destination)) => Ok(Box::new([source, destination])),
         (Err(one), Err(other)) => Err(format!("{one}; {other}")),
         (Err(why), Ok(_)) | (Ok(_), Err(why)) => Err(why),
     };
@@ -80,6 +92,13 @@ mod tests {
             };
             assert_eq!(chosen, expected, "{asked:?}: {why}");
             assert!(why.contains(reason), "{why}");
+            let sentence = choice.sentence(&why);
+            let once = sentence.contains("exactly once by the raw");
+            assert_eq!(
+                (once, sentence.contains("not copied")),
+                (expected == "raw", expected == "impossible")
+            );
+            assert!(sentence.contains(reason), "{sentence}");
         }
     }
 
@@ -88,7 +107,8 @@ mod tests {
         let plain = properties(&[("bootstrap.servers", "a:1")]);
         let named = properties(&[("bootstrap.servers", "a:1"), ("client.id", "mine")]);
         let (choice, _) = choose(EngineChoice::Auto, &plain, &named, "ours");
-        let Choice::Raw([source, destination]) = choice else { panic!("{choice:?}") };
+        let Choice::Raw(options) = choice else { panic!("{choice:?}") };
+        let [source, destination] = *options;
         assert_eq!(
             (source.connection.client_id.as_str(), destination.connection.client_id.as_str()),
             ("ours", "mine")

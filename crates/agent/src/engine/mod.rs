@@ -66,7 +66,7 @@ pub async fn run(
     match choice {
         Choice::Raw(options) => {
             tracing::debug!(task = %reporter.id(), why, "copied by the raw engine");
-            raw::run(context, orders, reporter, stop, options).await;
+            raw::run(context, orders, reporter, stop, *options).await;
         }
         Choice::Librdkafka => {
             tracing::info!(task = %reporter.id(), why, "copied by the librdkafka engine, at least once");

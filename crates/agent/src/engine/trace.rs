@@ -83,7 +83,7 @@ fn running(view: &View, lanes: &[LaneState]) -> String {
         .map(|(_, name)| name.as_str())
         .collect();
     if !silent.is_empty() {
-        parts.push(format!("no answer for more than {} s from {}", OUTAGE.as_secs(), silent.join(" and ")));
+        parts.push(format!("no connection for more than {} s to {}", OUTAGE.as_secs(), silent.join(" and ")));
     }
     let idle: Vec<String> = lanes
         .iter()
@@ -169,13 +169,13 @@ mod tests {
         let mut world = View { was_running: true, clusters: [None, silent], ..view() };
         let idle = LaneState { idle_since: Some(Duration::ZERO), ..unready(1, "no answer") };
         world.now = Duration::from_secs(29);
-        assert_eq!(status(&world, &[idle.clone()]), (InstanceState::Running, String::new()));
+        assert_eq!(status(&world, std::slice::from_ref(&idle)), (InstanceState::Running, String::new()));
         world.now = Duration::from_secs(30);
         let (state, trace) = status(&world, &[idle, lane(0)]);
         assert_eq!(state, InstanceState::Running);
         assert_eq!(
             trace,
-            "no answer for more than 30 s from the destination cluster at d:2; 1 lane has not moved for more than 30 s:\n  \
+            "no connection for more than 30 s to the destination cluster at d:2; 1 lane has not moved for more than 30 s:\n  \
              t-1: no answer"
         );
     }

@@ -13,6 +13,7 @@ use super::attempt::{self, Survey, destination_properties};
 use super::cluster::Place;
 use super::course::{Course, Line, Outcome};
 use super::remark::{Remark, Remarks};
+use crate::engine::choice;
 use crate::error::{Error, chain};
 use crate::job::{Findings, Order, Reporter};
 use crate::worker::Worker;
@@ -84,7 +85,7 @@ impl Job {
             self.tell(InstanceState::Unassigned, self.places(order)).await;
         }
         loop {
-            let (outcome, findings) = self.outcome(attempt::survey(&self.worker, order).await);
+            let (outcome, findings) = self.outcome(attempt::survey(&self.worker, order).await, order);
             let now = self.started.elapsed();
             let turn = self.course.turn(outcome, order.spec.poll_interval, now, chance());
             let connector = &self.reporter.id().connector;
@@ -103,7 +104,7 @@ impl Job {
         }
     }
 
-    fn outcome(&mut self, result: Result<Survey, Error>) -> (Outcome, Option<Findings>) {
+    fn outcome(&mut self, result: Result<Survey, Error>, order: &Order) -> (Outcome, Option<Findings>) {
         match result {
             Ok(Survey { findings, mut remarks, compromises }) => {
                 self.compromises.extend(compromises);
@@ -111,7 +112,7 @@ impl Job {
                 self.log(&remarks);
                 let nothing_else = findings.topics.is_empty() && !remarks.has_wait();
                 let outcome = Outcome::Surveyed {
-                    trace: remarks.trace(),
+                    trace: with_engine(remarks.trace(), &self.engine(order)),
                     stuck: remarks.has_problem() && nothing_else,
                     unfinished: remarks.unfinished(),
                 };
@@ -146,11 +147,23 @@ impl Job {
         }
     }
 
+    /// Which engine copies, and why.
+    fn engine(&self, order: &Order) -> String {
+        let destination = destination_properties(&self.worker, &order.spec.destination);
+        let (choice, why) = choice::choose(order.spec.engine, &order.spec.source, &destination, "");
+        choice.sentence(&why)
+    }
+
     fn places(&self, order: &Order) -> String {
         let source = Place::new("source", &order.spec.source);
         let to = destination_properties(&self.worker, &order.spec.destination);
         format!("waits for {source} and {}", Place::new("destination", &to))
     }
+}
+
+/// Remarks first: they may want something of somebody.
+fn with_engine(remarks: String, engine: &str) -> String {
+    if remarks.is_empty() { engine.to_owned() } else { format!("{remarks}\n{engine}") }
 }
 
 fn chance() -> f64 {

@@ -11,7 +11,7 @@ use copyist_model::{LaneEnd, LaneId, LaneRecord, LaneStart, OffsetReset, TopicNa
 use super::facts::{self, Facts};
 use super::lane::{Alive, Ends, LaneCell, LaneName, LaneNumber, Life};
 use super::reader::LaneReader;
-use super::route::{Happening, Route};
+use super::route::{Check, Happening, Route};
 use super::sides::{End, Side};
 use super::task::{TaskCell, TaskNumber};
 use crate::driver::boot;
@@ -66,6 +66,7 @@ impl Route {
         }
         if retried {
             self.facts.retain(|_, cell| matches!(cell, FactsCell::Asked));
+            self.checks.retain(|_, check| !matches!(check, Check::Different(_)));
         }
         self.refresh(End::Source);
         self.refresh(End::Destination);
@@ -385,7 +386,7 @@ fn lane_end(key: &PartitionKey, side: &Side) -> Result<LaneEnd, String> {
 }
 
 /// A lost store costs nothing: positions carry their record as well.
-fn newest<'r>(records: [Option<&'r LaneRecord>; 3]) -> Option<&'r LaneRecord> {
+fn newest(records: [Option<&LaneRecord>; 3]) -> Option<&LaneRecord> {
     records.into_iter().flatten().max_by_key(|record| record.generation)
 }
 

@@ -92,7 +92,7 @@ fn take(
         why: format!("{}: {error}", partition.key),
     };
     let mut aborted = Aborted::new(partition.aborted.iter().copied());
-    let mut next = range.start.min(i64::MAX);
+    let mut next = range.start;
     let mut plain = Vec::new();
     for found in Walk::new(&partition.records) {
         let batch = found.map_err(unreadable)?.batch;

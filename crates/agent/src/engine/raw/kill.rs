@@ -18,6 +18,7 @@ pub struct KillSwitch {
 impl KillSwitch {
     /// `None` unless a test has set the variable.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "no setting: it is for tests alone")]
     pub fn armed() -> Option<Self> {
         if !cfg!(debug_assertions) {
             return None;

@@ -111,6 +111,8 @@ pub struct Flying {
     pub records: u64,
     pub bytes: u64,
     pub max_timestamp: i64,
+    /// Kept where it is to be read back.
+    pub to_check: Option<OutgoingBatch>,
     /// Holds the batch's bytes in the budget.
     pub lease: Arc<Lease>,
 }

@@ -20,6 +20,7 @@ pub mod task;
 
 mod answers;
 mod births;
+mod check;
 mod contents;
 mod fetching;
 mod kill;

@@ -217,7 +217,7 @@ impl LaneReader {
     }
 
     /// The next batch to send, or what else the lane must know.
-    pub fn next(&mut self) -> Next {
+    pub fn advance(&mut self) -> Next {
         let Some(reading) = self.reading else { return Next::Empty };
         let mut skipped_to = None;
         while self.ready.is_empty() && self.failed.is_none() && skipped_to.is_none() && self.has_chunk() {
@@ -388,4 +388,4 @@ pub fn payload(batch: &Bytes) -> Bytes {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -87,7 +87,16 @@ pub enum Happening {
     Answered(LaneNumber, u32, Answer),
     Proposed(LaneNumber, Box<LaneRecord>, Option<Result<Verdict, Unanswered>>),
     PositionPut(LaneNumber, Position, bool),
+    ReadBack(TopicName, Result<Option<String>, Error>),
     Closed,
+}
+
+/// Whether a destination topic stores batches as they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    Running,
+    Same,
+    Different(String),
 }
 
 /// Something that takes time.
@@ -125,7 +134,10 @@ pub struct Route {
     refreshed_at: Duration,
     measured_at: Duration,
     pub(super) looked_at: Duration,
+    pub(super) told_at: Duration,
     pub(super) kill_switch: Option<KillSwitch>,
+    /// Destination topics whose first batch is read back, or was.
+    pub(super) checks: BTreeMap<TopicName, Check>,
 }
 
 impl Route {
@@ -150,7 +162,9 @@ impl Route {
             refreshed_at: boot(),
             measured_at: Duration::ZERO,
             looked_at: Duration::ZERO,
+            told_at: Duration::ZERO,
             kill_switch: KillSwitch::armed(),
+            checks: BTreeMap::new(),
         }
     }
 
@@ -178,6 +192,7 @@ impl Route {
                 self.happened(happening);
             }
             self.settle();
+            self.tell_what_changed();
         }
     }
 
@@ -279,6 +294,7 @@ impl Route {
             Happening::PositionPut(number, _, false) => {
                 self.events.push_back((number, Event::PositionFailed));
             }
+            Happening::ReadBack(topic, result) => self.read_back(topic, result),
             Happening::Closed => {}
         }
     }

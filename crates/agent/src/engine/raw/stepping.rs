@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
-use copyist_kafka::OutgoingBatch;
+use copyist_kafka::{Error, OutgoingBatch, PartitionKey};
 use copyist_lane::{
     Action, Event, Gap, Now, Outcome, Parking, Question, Refusal, Right, Send, SourceTrouble, Status, Waiting,
 };
-use copyist_model::{LaneGeneration, LaneRecord, Position};
+use copyist_model::{LaneGeneration, LaneRecord, Position, TopicName};
 use copyist_wire::{Batch, Stamp, patch};
 use tokio::time::timeout;
 
 use super::answers::{self, Ends};
+use super::check;
 use super::lane::{Alive, Flying, LaneCell, LaneNumber, Life};
 use super::reader::{Next, payload};
-use super::route::{Happening, Route};
+use super::route::{Check, Happening, Route};
 use super::sides::End;
 use crate::driver::boot;
 use crate::job::{Unanswered, Verdict};
@@ -59,7 +60,7 @@ impl Route {
             if alive.offered.is_some() {
                 break;
             }
-            let event = match alive.reader.next() {
+            let event = match alive.reader.advance() {
                 Next::Offer(ready) => {
                     let offer = ready.offer;
                     alive.offered = Some(ready);
@@ -231,15 +232,16 @@ impl Route {
         };
         // It was walked or made as a whole batch.
         let Ok(batch) = Batch::new(&ready.bytes) else { return self.events.push_back((number, lost)) };
-        let header = patch(&batch, stamp);
+        let batch = OutgoingBatch { header: patch(&batch, stamp), payload: payload(&ready.bytes) };
+        let unchecked = !self.checks.contains_key(alive.destination.topic.name());
         let flying = Flying {
             records: u64::from(send.count),
             bytes: ready.bytes.len() as u64,
             max_timestamp: ready.offer.max_timestamp,
+            to_check: unchecked.then(|| batch.clone()),
             lease: ready.lease,
         };
         alive.flying.insert(send.token, flying);
-        let batch = OutgoingBatch { header, payload: payload(&ready.bytes) };
         if send.own_connection {
             self.send_on_own(number, send.token, batch);
         } else {
@@ -255,14 +257,57 @@ impl Route {
         if let Some(lane) = self.lanes.get_mut(&number)
             && let Life::Alive(alive) = &mut lane.life
             && let Some(flying) = alive.flying.remove(&token)
-            && matches!(outcome, Outcome::Stored { .. })
+            && let Outcome::Stored { base_offset } = outcome
         {
             lane.metrics.records.inc_by(flying.records);
             lane.metrics.bytes.inc_by(flying.bytes);
             alive.newest_timestamp = flying.max_timestamp;
-            drop(flying.lease);
+            let key = alive.destination.clone();
+            if let Some(sent) = flying.to_check {
+                self.check(key, base_offset, sent);
+            }
         }
         self.events.push_back((number, Event::Answered { token, outcome }));
+    }
+
+    /// Reads back what a topic stored, once for each topic.
+    fn check(&mut self, key: PartitionKey, base_offset: i64, sent: OutgoingBatch) {
+        let topic = key.topic.name().clone();
+        let Some(cluster) = self.destination.cluster.clone() else { return };
+        if self.checks.contains_key(&topic) || base_offset < 0 {
+            return;
+        }
+        self.checks.insert(topic.clone(), Check::Running);
+        self.do_later(async move {
+            let found = check::read_back(&cluster, &key, base_offset, &sent).await;
+            Happening::ReadBack(topic, found)
+        });
+    }
+
+    pub(super) fn read_back(&mut self, topic: TopicName, result: Result<Option<String>, Error>) {
+        let what = match result {
+            Ok(None) => {
+                self.checks.insert(topic, Check::Same);
+                return;
+            }
+            // Not replicated yet, gone by retention, or nobody answers: with the next batch.
+            Err(error) => {
+                tracing::debug!(%topic, %error, "the first batch could not be read back");
+                self.checks.remove(&topic);
+                return;
+            }
+            Ok(Some(what)) => what,
+        };
+        tracing::error!(%topic, what, "the destination stores batches otherwise than they are sent");
+        self.checks.insert(topic.clone(), Check::Different(what.clone()));
+        let lanes: Vec<LaneNumber> =
+            self.lanes.iter().filter(|(_, it)| it.name.destination == topic).map(|(it, _)| *it).collect();
+        for number in lanes {
+            let text = format!(
+                "topic {topic} stores batches otherwise than they are sent ({what}); engine=librdkafka can copy to it"
+            );
+            self.events.push_back((number, Event::Source(SourceTrouble::Unreadable(text))));
+        }
     }
 
     fn report(&mut self, number: LaneNumber, status: Status) {
@@ -323,6 +368,7 @@ fn now() -> Now {
 }
 
 /// Milliseconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "a driver reads the clock")]
 pub(super) fn wall_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))

@@ -16,12 +16,23 @@ use crate::engine::trace::{self, LaneState, View};
 /// Time from one setting of the gauges to the next.
 pub const MEASURE: Duration = Duration::from_secs(2);
 
+/// Between two looks at what changed.
+const MOMENT: Duration = Duration::from_millis(50);
 /// Outages are told by the second.
 const LOOK: Duration = Duration::from_secs(1);
 
 impl Route {
+    /// At once, unless that was a moment ago: then the next tick does it.
+    pub(super) fn tell_what_changed(&mut self) {
+        let now = boot();
+        if now.saturating_sub(self.told_at) >= MOMENT && self.tasks.values().any(|task| task.changed) {
+            self.tell(now);
+        }
+    }
+
     /// Tells the tasks whose state or trace may have changed; once a second also those whose time alone may change it.
     pub(super) fn tell(&mut self, now: Duration) {
+        self.told_at = now;
         let look = now.saturating_sub(self.looked_at) >= LOOK;
         if look {
             self.looked_at = now;

@@ -12,7 +12,7 @@ const POLICY: Policy = Policy {
 
 /// What a batch is like; as the source's broker stores it.
 #[derive(Clone, Copy)]
-struct Like {
+pub(crate) struct Like {
     base_offset: i64,
     count: i32,
     /// Offsets that compaction took behind the last record.
@@ -22,7 +22,7 @@ struct Like {
     producer_id: i64,
 }
 
-fn like(base_offset: i64, count: i32, bytes: usize) -> Like {
+pub(crate) fn like(base_offset: i64, count: i32, bytes: usize) -> Like {
     Like { base_offset, count, gap: 0, bytes, attributes: 0, producer_id: -1 }
 }
 
@@ -36,7 +36,7 @@ fn varint(value: i64, out: &mut Vec<u8>) {
 }
 
 /// Records of `bytes` each, values counting from their offsets; leader epoch 3, stamped 1,000.
-fn batch(like: Like) -> Vec<u8> {
+pub(crate) fn batch(like: Like) -> Vec<u8> {
     let mut records = Vec::new();
     for delta in 0..like.count {
         let mut body = vec![0];
@@ -103,11 +103,14 @@ fn push(reader: &mut LaneReader, batches: &[Like]) {
     reader.push(bytes.into(), Vec::new(), &lease()).unwrap();
 }
 
-/// Each next thing, as (what, first offset, next offset, records).
-fn all(reader: &mut LaneReader) -> Vec<(&'static str, i64, i64, u32)> {
+/// What, first offset, next offset, records.
+type Seen = (&'static str, i64, i64, u32);
+
+/// Each next thing.
+fn all(reader: &mut LaneReader) -> Vec<Seen> {
     let mut seen = Vec::new();
     loop {
-        seen.push(match reader.next() {
+        seen.push(match reader.advance() {
             Next::Offer(ready) => {
                 let offer = ready.offer;
                 assert_eq!(Batch::new(&ready.bytes).unwrap().count().unsigned_abs(), offer.count);
@@ -131,12 +134,12 @@ fn large_batches_pass_as_they_are() {
     push(&mut reader, &likes);
     assert_eq!(reader.fetch_from(), (50, 3));
     for like in likes {
-        let Next::Offer(ready) = reader.next() else { panic!("an offer") };
+        let Next::Offer(ready) = reader.advance() else { panic!("an offer") };
         assert_eq!(ready.bytes, batch(like));
         assert_eq!((ready.offer.reading, ready.offer.leader_epoch, ready.offer.max_timestamp), (7, 3, 1_000));
         assert_eq!(payload(&ready.bytes), ready.bytes[61..]);
     }
-    assert!(matches!(reader.next(), Next::Empty));
+    assert!(matches!(reader.advance(), Next::Empty));
     assert_eq!((reader.queued_bytes(), reader.take_counts().passed), (0, 2));
 }
 
@@ -180,7 +183,7 @@ fn a_start_within_a_batch_leaves_what_is_before() {
 
 #[test]
 fn records_at_the_destination_go_by_first() {
-    let rows: [(u64, Vec<(&str, i64, i64, u32)>); 3] = [
+    let rows: [(u64, Vec<Seen>); 3] = [
         (20, vec![("skipped", -1, 20, 0), ("offer", 20, 40, 20)]),
         (25, vec![("skipped", -1, 25, 0), ("offer", 25, 40, 15)]),
         (40, vec![("skipped", -1, 40, 0)]),
@@ -278,8 +281,8 @@ fn the_budget_is_free_once_a_batch_is_gone() {
     let lease = Arc::new(budget.take(records.len()));
     reader.push(records.into(), Vec::new(), &lease).unwrap();
     drop(lease);
-    let Next::Offer(ready) = reader.next() else { panic!("an offer") };
-    assert!(matches!(reader.next(), Next::Empty));
+    let Next::Offer(ready) = reader.advance() else { panic!("an offer") };
+    assert!(matches!(reader.advance(), Next::Empty));
     assert!(budget.used_bytes() > 0);
     drop(ready);
     assert_eq!(budget.used_bytes(), 0);

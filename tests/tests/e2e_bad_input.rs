@@ -165,7 +165,7 @@ fn a_record_too_large_for_the_destination_stops_its_lane_alone() {
     let failed = |status: &Value| status["tasks"][0]["state"] == "FAILED";
     let status = scenario.wait_status("c", "a FAILED task", failed);
     let trace = status["tasks"][0]["trace"].as_str().unwrap_or_default();
-    assert_parts(trace, &["too-large-0", "offset 2", "2000000 bytes", "destination"]);
+    assert_parts(trace, &["too-large-0", "offset 2", "batch of 2000074 bytes", "destination"]);
     assert_eq!(connector_state(&status), "RUNNING", "{status}");
     scenario.wait_logged(&["WARN", "FAILED", "offset 2"]);
     // The other lane goes on, and what came before the record is there.

@@ -83,6 +83,9 @@ impl Job {
         }
         if self.course.is_new() {
             self.tell(InstanceState::Unassigned, self.places(order)).await;
+        } else if self.is_told_paused() {
+            // It has surveyed before: a cluster that is away now is an outage like any other.
+            self.tell(InstanceState::Running, self.engine(order)).await;
         }
         loop {
             let (outcome, findings) = self.outcome(attempt::survey(&self.worker, order).await, order);
@@ -152,6 +155,10 @@ impl Job {
         let destination = destination_properties(&self.worker, &order.spec.destination);
         let (choice, why) = choice::choose(order.spec.engine, &order.spec.source, &destination, "");
         choice.sentence(&why)
+    }
+
+    fn is_told_paused(&self) -> bool {
+        self.told.as_ref().is_some_and(|(state, _)| *state == InstanceState::Paused)
     }
 
     fn places(&self, order: &Order) -> String {

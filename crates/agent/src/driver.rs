@@ -70,7 +70,8 @@ impl Agent {
             budget: Budget::new(self.worker.memory_bytes),
             flush_interval: self.worker.flush_interval,
         });
-        let plane = plane.map_err(|error| Error::Stuck(format!("the data plane cannot start: {error}")))?;
+        let (plane, copying) =
+            plane.map_err(|error| Error::Stuck(format!("the data plane cannot start: {error}")))?;
         let identity = Identity {
             worker: self.worker.clone(),
             incarnation: uuid::Uuid::new_v4().to_string(),
@@ -106,6 +107,11 @@ impl Agent {
         let result = driver.run(mailbox, job_mailbox, prepared, stop).await;
         serving.cancel();
         while links.join_next().await.is_some() {}
+        // Its last handle went with the driver.
+        let joined = tokio::task::spawn_blocking(move || copying.join());
+        if !matches!(tokio::time::timeout(STOP_MARGIN, joined).await, Ok(Ok(Ok(())))) {
+            tracing::warn!("the data plane did not end by itself");
+        }
         if positions_task.await.is_err() {
             tracing::error!("the keeper of positions panicked");
         }

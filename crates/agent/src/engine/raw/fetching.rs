@@ -48,6 +48,13 @@ pub struct FetcherCell {
     failures: u32,
 }
 
+/// For whom a partition was asked for, and from where.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    lane: LaneNumber,
+    offset: i64,
+}
+
 #[derive(Debug, Default)]
 enum State {
     #[default]
@@ -65,23 +72,22 @@ impl Route {
         let wanted = alive.wanted(boot(), share_bytes);
         let key = alive.source.clone();
         let id = alive.source_leader.map(|leader| FetcherId { broker: leader.broker, slot: alive.slot });
-        if alive.fetched_by != id.zip(wanted).map(|(id, _)| id) {
+        let fetched_by = id.zip(wanted).map(|(id, _)| (id, key));
+        if alive.fetched_by != fetched_by {
             self.unfetch(number);
         }
-        let (Some(id), Some(wanted)) = (id, wanted) else { return };
-        let cell = self.fetchers.entry(id).or_default();
+        let (Some((id, key)), Some(wanted)) = (&fetched_by, wanted) else { return };
+        let cell = self.fetchers.entry(*id).or_default();
         cell.wanted.insert(key.clone(), wanted);
-        cell.lanes.insert(key, number);
-        self.with(number, |alive| alive.fetched_by = Some(id));
+        cell.lanes.insert(key.clone(), number);
+        self.with(number, |alive| alive.fetched_by = fetched_by);
     }
 
     /// Nothing is to be fetched for it any more.
     pub(super) fn unfetch(&mut self, number: LaneNumber) {
         let Some(alive) = self.lanes.get_mut(&number).and_then(LaneCell::alive) else { return };
-        let Some(cell) = alive.fetched_by.take().and_then(|id| self.fetchers.get_mut(&id)) else { return };
-        let keys: Vec<PartitionKey> =
-            cell.lanes.iter().filter(|(_, lane)| **lane == number).map(|(key, _)| key.clone()).collect();
-        for key in keys {
+        let Some((id, key)) = alive.fetched_by.take() else { return };
+        if let Some(cell) = self.fetchers.get_mut(&id).filter(|cell| cell.lanes.get(&key) == Some(&number)) {
             cell.lanes.remove(&key);
             cell.wanted.remove(&key);
         }
@@ -166,36 +172,31 @@ impl Route {
             Err(error) => return self.fetcher_failed(id, &error),
         };
         cell.failures = 0;
-        let asked = fetcher.session().held().clone();
-        let lanes = cell.lanes.clone();
+        let held = fetcher.session().held();
+        let of = |partition: &FetchedPartition| {
+            let asked = held.get(&partition.key)?;
+            Some(Asked { lane: *cell.lanes.get(&partition.key)?, offset: asked.offset })
+        };
+        let asked: Vec<Option<Asked>> = answer.partitions.iter().map(of).collect();
         cell.state = State::Idle(fetcher);
         self.source.hear(None, boot());
-        self.take_answer(id, answer, bytes, &asked, &lanes);
+        self.take_answer(id, answer, bytes, &asked);
     }
 
-    fn take_answer(
-        &mut self,
-        id: FetcherId,
-        answer: FetchAnswer,
-        bytes: usize,
-        asked: &BTreeMap<PartitionKey, Wanted>,
-        lanes: &BTreeMap<PartitionKey, LaneNumber>,
-    ) {
+    fn take_answer(&mut self, id: FetcherId, answer: FetchAnswer, bytes: usize, asked: &[Option<Asked>]) {
         if !answer.code.is_none() && answer.code != Code::FETCH_SESSION_ID_NOT_FOUND {
             let (what, text) = ("a fetch".to_owned(), None);
             return self.fetcher_failed(id, &Error::Refused { what, code: answer.code, text });
         }
         let lease = Arc::new(self.shared.budget.take(bytes));
         let endpoints = answer.endpoints;
-        for partition in answer.partitions {
-            let (Some(asked), Some(number)) = (asked.get(&partition.key), lanes.get(&partition.key)) else {
-                continue;
-            };
+        for (partition, asked) in answer.partitions.into_iter().zip(asked) {
+            let Some(Asked { lane, offset }) = *asked else { continue };
             if let (Some(leader), Some(cluster)) = (partition.current_leader, &self.source.cluster) {
                 cluster.learn(&partition.key, leader, &endpoints);
             }
-            self.take_partition(*number, asked.offset, partition, &lease);
-            self.want(*number);
+            self.take_partition(lane, offset, partition, &lease);
+            self.want(lane);
         }
         // The broker reads on while what came is sent.
         self.send_fetch(id);

@@ -85,8 +85,8 @@ pub struct Alive {
     pub own: Own,
     /// Something was written over it since the last look.
     pub own_used_lately: bool,
-    /// Who fetches for it.
-    pub fetched_by: Option<FetcherId>,
+    /// Who fetches for it, and under which name.
+    pub fetched_by: Option<(FetcherId, PartitionKey)>,
     /// The right that the machine was told of last.
     pub right: Right,
     pub status: Option<Status>,

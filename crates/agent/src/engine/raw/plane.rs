@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use copyist_kafka::ClientOptions;
 use copyist_model::ClientProperties;
@@ -42,17 +43,17 @@ pub struct Plane {
 }
 
 impl Plane {
-    /// Starts the thread.
+    /// Starts the thread. The caller joins it, once every handle is gone.
     ///
     /// # Errors
     /// The system gives no thread, or no event queue.
-    pub fn start(shared: Shared) -> io::Result<Self> {
+    pub fn start(shared: Shared) -> io::Result<(Self, JoinHandle<()>)> {
         let (wanted, inbox) = mpsc::channel(MAILBOX);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("copy".to_owned())
             .spawn(move || runtime.block_on(serve(shared, inbox)))?;
-        Ok(Self { wanted })
+        Ok((Self { wanted }, thread))
     }
 
     /// Gives a task its route. `None`: the thread has ended.

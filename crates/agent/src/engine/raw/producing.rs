@@ -236,7 +236,9 @@ impl Route {
             tcp_user_timeout: Some(OWN_TCP_USER_TIMEOUT),
             ..self.destination.options.connection.clone()
         };
-        let Some(cluster) = self.destination.cluster.clone() else { return };
+        let Some(cluster) = self.destination.cluster.clone() else {
+            return self.answered(number, token, Outcome::Lost);
+        };
         let Some(alive) = self.lanes.get_mut(&number).and_then(LaneCell::alive) else { return };
         let key = alive.destination.clone();
         alive.own_used_lately = true;

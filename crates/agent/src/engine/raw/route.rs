@@ -168,19 +168,18 @@ impl Route {
         }
     }
 
-    /// Serves its tasks until there is none, and nobody can bring one.
+    /// Serves its tasks until nobody is left to give orders: each of them has ended, or was given up.
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         self.connect(End::Source, Duration::ZERO);
         self.connect(End::Destination, Duration::ZERO);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut open = true;
-        while open || !self.tasks.is_empty() {
+        loop {
             let wake_at = self.next_wake();
             tokio::select! {
-                command = commands.recv(), if open => match command {
+                command = commands.recv() => match command {
                     Some(command) => self.command(command),
-                    None => open = false,
+                    None => return,
                 },
                 Some(happening) = self.doings.next() => self.happened(happening),
                 () = sleep_until(wake_at) => self.wake(),

@@ -39,7 +39,8 @@ use resuming::Resuming;
 
 /// The first pause after a failure; doubled with each further one.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// Not much longer than an outage lasts: as with Kafka's own clients, what is back is used at once.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
 /// What keeps lanes exact, each of which can be left out to show that it is needed. Production code knows the default
 /// alone: all of them.

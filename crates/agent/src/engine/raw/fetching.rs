@@ -254,7 +254,7 @@ impl Route {
         }
     }
 
-    fn pause_fetching(&mut self, number: LaneNumber) {
+    pub(super) fn pause_fetching(&mut self, number: LaneNumber) {
         let now = boot();
         let mut until = now;
         self.with(number, |alive| {

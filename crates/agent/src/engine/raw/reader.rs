@@ -37,6 +37,8 @@ pub struct LaneReader {
     rewriter: Rewriter,
     /// What could not be planned; told once all that comes before it is offered.
     failed: Option<Error>,
+    /// Where what was damaged is read once more. Damaged there again, it stays so.
+    read_again_at: Option<i64>,
     largest_batch_bytes: usize,
     counts: PlanCounts,
 }
@@ -76,6 +78,8 @@ pub enum Next {
     },
     /// What cannot be copied, in words.
     Unreadable(String),
+    /// What is read once more, as it may have been damaged on its way: in words.
+    ReadAgain(String),
     /// More must be fetched.
     Empty,
 }
@@ -118,6 +122,7 @@ impl LaneReader {
             ready: VecDeque::new(),
             rewriter: Rewriter::new(),
             failed: None,
+            read_again_at: None,
             largest_batch_bytes: 0,
             counts: PlanCounts::default(),
         }
@@ -223,7 +228,7 @@ impl LaneReader {
         while self.ready.is_empty() && self.failed.is_none() && skipped_to.is_none() && self.has_chunk() {
             match self.plan_front(reading) {
                 Ok(skipped) => skipped_to = skipped,
-                Err(error) => self.failed = Some(error),
+                Err(error) => self.fail(error),
             }
         }
         let leader_epoch = self.planned_epoch;
@@ -235,15 +240,44 @@ impl LaneReader {
             return Next::Offer(ready);
         }
         if let Some(error) = self.failed.take() {
-            // Nothing behind it may go on, and it is told once.
-            self.stop();
-            return Next::Unreadable(error.to_string());
+            return self.give_up(&error);
         }
         if self.planned_to > self.told_to {
             self.told_to = self.planned_to;
             return Next::NothingUntil { reading, next_offset: self.planned_to, leader_epoch };
         }
         Next::Empty
+    }
+
+    /// What comes before it is good, and goes first.
+    fn fail(&mut self, error: Error) {
+        let lease = self.chunks.front().map(|chunk| Arc::clone(&chunk.lease));
+        self.failed = Some(error);
+        if let Some(lease) = lease {
+            // Another error would be of what lies before: it is what counts.
+            if let Err(before) = self.finish(&lease) {
+                self.failed = Some(before);
+            }
+        }
+        self.chunks.clear();
+        self.queued_bytes = 0;
+    }
+
+    /// Nothing behind it may go on. What may be the network's fault is read once more.
+    fn give_up(&mut self, error: &Error) -> Next {
+        let from_offset = self.planned_to.max(self.told_to);
+        let repeated = self.read_again_at == Some(from_offset) || self.skip_records > 0;
+        let reading = self.reading;
+        let leader_epoch = self.planned_epoch;
+        self.stop();
+        if repeated || !is_damage(error) {
+            return Next::Unreadable(error.to_string());
+        }
+        self.reading = reading;
+        self.read_again_at = Some(from_offset);
+        self.policy.start_offset = self.policy.start_offset.max(from_offset);
+        (self.fetch_offset, self.last_fetched_epoch) = (from_offset, leader_epoch);
+        Next::ReadAgain(error.to_string())
     }
 
     fn has_chunk(&self) -> bool {
@@ -284,7 +318,11 @@ impl LaneReader {
                 self.ready.push_back(passed(reading, &batch, records.slice(range.clone()), lease));
                 None
             }
-            Plan::Skip(reason) => self.skip(reason, &batch),
+            Plan::Skip(reason) => {
+                // Nobody else will look at it again: damage must not make records disappear.
+                self.check(&batch, true)?;
+                self.skip(reason, &batch)
+            }
             Plan::Rewrite(reasons) => {
                 // A new CRC would hide that the old one was wrong.
                 self.check(&batch, true)?;
@@ -374,6 +412,17 @@ fn passed(reading: u32, batch: &Batch<'_>, bytes: Bytes, lease: Arc<Lease>) -> R
         bytes: size(bytes.len()),
     };
     Ready { offer, bytes, lease }
+}
+
+/// Whether the bytes may be otherwise when they come again.
+fn is_damage(error: &Error) -> bool {
+    match error {
+        Error::Batch { .. } | Error::Record { .. } | Error::Decompress { .. } => true,
+        Error::OldMagic { .. }
+        | Error::Bomb { .. }
+        | Error::Compress { .. }
+        | Error::RecordTooLarge { .. } => false,
+    }
 }
 
 /// Batches are below 2^31 bytes.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use copyist_kafka::{ClientOptions, Cluster, Error, Metadata};
 
+use crate::client::limit::Limiter;
 use crate::error::chain;
 
 /// One of the two.
@@ -36,6 +37,7 @@ pub struct Side {
     /// What was wrong when it was last asked.
     pub trouble: Option<String>,
     pub down_since: Option<Duration>,
+    limiter: Limiter,
 }
 
 impl Side {
@@ -49,6 +51,7 @@ impl Side {
             refresh_again: false,
             trouble: None,
             down_since: None,
+            limiter: Limiter::default(),
         }
     }
 
@@ -57,14 +60,18 @@ impl Side {
         self.cluster.as_ref().map(Cluster::view).unwrap_or_default()
     }
 
+    /// What an exchange came to. A repeated failure is a line in the log now and then.
     pub fn hear(&mut self, error: Option<&Error>, now: Duration) {
-        match error {
-            None => (self.trouble, self.down_since) = (None, None),
-            Some(error) => {
-                self.trouble = Some(chain(error));
-                self.down_since.get_or_insert(now);
-            }
+        let Some(error) = error else {
+            (self.trouble, self.down_since) = (None, None);
+            return;
+        };
+        let error = chain(error);
+        if let Some(left_out) = self.limiter.admit(now, "exchange") {
+            tracing::warn!(cluster = self.end.name(), error, left_out, "an exchange failed");
         }
+        self.trouble = Some(error);
+        self.down_since.get_or_insert(now);
     }
 
     /// As traces call it.

@@ -72,6 +72,11 @@ impl Route {
                 Next::SkippedTo { reading, next_offset, leader_epoch } => {
                     Event::SkippedTo { reading, next_offset, leader_epoch }
                 }
+                Next::ReadAgain(text) => {
+                    tracing::warn!(lane = %self.name(number), damage = text, "read again");
+                    self.pause_fetching(number);
+                    break;
+                }
                 Next::Unreadable(text) => Event::Source(SourceTrouble::Unreadable(text)),
                 Next::Empty => break,
             };

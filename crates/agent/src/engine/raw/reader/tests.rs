@@ -122,6 +122,10 @@ fn all(reader: &mut LaneReader) -> Vec<Seen> {
                 assert!(text.contains("offset"), "{text}");
                 ("unreadable", -1, -1, 0)
             }
+            Next::ReadAgain(text) => {
+                assert!(text.contains("offset"), "{text}");
+                ("again", -1, reader.fetch_from().0, 0)
+            }
             Next::Empty => return seen,
         });
     }
@@ -231,21 +235,47 @@ fn a_batch_too_large_is_split_and_a_record_too_large_stops() {
     assert_eq!((reader.reading(), all(&mut reader)), (None, vec![]), "and nothing behind it");
 }
 
+/// The middle one of three is damaged at a byte.
+fn damaged_at(byte: usize, flip: u8) -> Bytes {
+    let mut middle = batch(like(20, 20, 1_000));
+    middle[byte] ^= flip;
+    [batch(like(0, 20, 1_000)), middle, batch(like(40, 20, 1_000))].concat().into()
+}
+
 #[test]
-fn damage_is_not_hidden_by_a_new_crc() {
-    let mut damaged = batch(like(0, 20, 1_000));
-    *damaged.last_mut().unwrap() ^= 1;
+fn damage_is_read_again_once_and_never_hidden() {
     // As it is it passes: the destination refuses it.
     let mut passing = reader(from(0, 0));
-    passing.push(damaged.clone().into(), Vec::new(), &lease()).unwrap();
-    assert_eq!(all(&mut passing), [("offer", 0, 20, 20)]);
-    let mut verified = reader(from(0, 0));
+    passing.push(damaged_at(500, 1), Vec::new(), &lease()).unwrap();
+    assert_eq!(all(&mut passing).len(), 3);
+    // The control bit: it would be skipped, and its records gone.
+    let mut skipped = reader(from(0, 0));
+    skipped.push(damaged_at(22, 0x20), Vec::new(), &lease()).unwrap();
+    assert_eq!(all(&mut skipped), [("offer", 0, 20, 20), ("again", -1, 20, 0)]);
+    skipped.push(damaged_at(22, 0), Vec::new(), &lease()).unwrap();
+    assert_eq!(all(&mut skipped), [("offer", 20, 40, 20), ("offer", 40, 60, 20)]);
+    // Rewritten, or verified at the destination's word: damaged twice, it stays so.
+    let mut rewritten = reader(from(25, 0));
+    let mut verified = reader(from(20, 0));
     verified.verify_source();
-    verified.push(damaged.clone().into(), Vec::new(), &lease()).unwrap();
-    assert_eq!(all(&mut verified), [("unreadable", -1, -1, 0)]);
-    let mut rewritten = reader(from(5, 0));
-    rewritten.push(damaged.into(), Vec::new(), &lease()).unwrap();
-    assert_eq!(all(&mut rewritten), [("unreadable", -1, -1, 0)]);
+    for (reader, at) in [(&mut rewritten, 25), (&mut verified, 20)] {
+        for expected in [("again", -1, at, 0), ("unreadable", -1, -1, 0)] {
+            reader.push(damaged_at(500, 1), Vec::new(), &lease()).unwrap();
+            let seen: Vec<Seen> = all(reader).into_iter().filter(|it| it.0 != "nothing").collect();
+            assert_eq!(seen, [expected]);
+        }
+        assert_eq!(reader.reading(), None);
+    }
+}
+
+#[test]
+fn what_waits_to_be_merged_goes_before_damage() {
+    let mut reader = reader(from(0, 0));
+    let mut damaged = batch(like(2, 1, 10));
+    damaged[22] ^= 0x20;
+    let bytes = [batch(like(0, 1, 10)), batch(like(1, 1, 10)), damaged].concat();
+    reader.push(bytes.into(), Vec::new(), &lease()).unwrap();
+    assert_eq!(all(&mut reader), [("offer", 0, 2, 2), ("again", -1, 2, 0)]);
 }
 
 #[test]

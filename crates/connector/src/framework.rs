@@ -63,7 +63,7 @@ const CREATION: &[Key] = &[
 
 #[rustfmt::skip]
 const EXACTLY_ONCE: &[Key] = &[
-    key("exactly.once.support", Kind::OneOfAnyCase(&["REQUIRED", "REQUESTED"]), Value("requested"), Medium, Always(&["requested"]), "Whether to insist on exactly-once copies; records are copied at least once."),
+    key("exactly.once.support", Kind::OneOfAnyCase(&["REQUIRED", "REQUESTED"]), Value("requested"), Medium, Honoured, "Whether to insist on exactly-once copies, which engine=raw makes; required refuses another engine."),
     key("transaction.boundary", Kind::OneOfAnyCase(&["INTERVAL", "POLL", "CONNECTOR"]), Value("poll"), Medium, NO_TRANSACTIONS, "Where a producer's transactions end."),
     key("transaction.boundary.interval.ms", Kind::number(Width::Long, 0), Absent, Low, NO_TRANSACTIONS, "How long a producer's transactions last."),
 ];

@@ -128,9 +128,10 @@ pub fn rules(given: &Given<'_>) -> Vec<Problem> {
                     regular expression over names), or both";
         problems.push(Problem::new("topic.whitelist", text));
     }
-    if given.text("exactly.once.support").is_some_and(|text| text.eq_ignore_ascii_case("required")) {
-        // Connect's words for a worker that cannot.
-        let text = "This worker does not have exactly-once source support enabled.";
+    let required = given.text("exactly.once.support").is_some_and(|it| it.eq_ignore_ascii_case("required"));
+    if required && given.text("engine") != Some("raw") {
+        let text =
+            "required needs engine=raw: the engine that is taken where raw cannot copy copies at least once";
         problems.push(Problem::new("exactly.once.support", text));
     }
     problems.extend(sasl_rules(given, &SOURCE_PREFIXES, Side::Source));

@@ -260,10 +260,13 @@ fn connects_own_keys_are_judged_in_connects_words() {
 }
 
 #[test]
-fn exactly_once_is_not_promised() {
-    let expected = ["This worker does not have exactly-once source support enabled."];
+fn exactly_once_is_promised_for_the_raw_engine_alone() {
+    let expected =
+        ["required needs engine=raw: the engine that is taken where raw cannot copy copies at least once"];
     for value in ["required", "Required"] {
         assert_eq!(messages(&with(&[("exactly.once.support", value)])), expected);
+        assert_eq!(messages(&with(&[("exactly.once.support", value), ("engine", "librdkafka")])), expected);
+        assert!(parse("c", &with(&[("exactly.once.support", value), ("engine", "raw")])).is_ok());
     }
 }
 

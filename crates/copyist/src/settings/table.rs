@@ -58,7 +58,7 @@ const HEADERS: Without = unmet(&[""], "the REST API adds no such headers");
 const ADMIN: Without = unmet(&[], "administration is on the same listeners as everything else");
 const PROVIDERS: Without = unmet(&[""], "references of the form ${provider:path:key} are not resolved");
 const FLEET: Without = unmet(&[""], "a standalone process is its own coordinator, with its own store");
-const EXACTLY_ONCE: Without = unmet(&["disabled"], "records are copied at least once");
+const EXACTLY_ONCE: Without = unneeded("the raw engine copies exactly once without transactions");
 const OVERRIDES: Without = unmet(&["All"], "connectors may set any client key");
 const CREATION: Without =
     unmet(&["true"], "each connector says by topic.auto.create whether topics are created");

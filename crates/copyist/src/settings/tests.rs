@@ -285,11 +285,12 @@ const WITHOUT_EFFECT: &[(&str, Level, &[&str])] = &[
             "w: without effect (REST extensions are not loaded: whoever reaches the listeners may use the REST API): rest.extension.classes",
         ],
     ),
-    ("exactly.once.source.support=Disabled", Level::Warning, &[]),
     (
         "exactly.once.source.support=enabled",
-        Level::Warning,
-        &["w: without effect (records are copied at least once): exactly.once.source.support"],
+        Level::Info,
+        &[
+            "w: without effect (the raw engine copies exactly once without transactions): exactly.once.source.support",
+        ],
     ),
     (
         "config.providers=file\nconfig.providers.file.class=a.B",

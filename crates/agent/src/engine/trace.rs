@@ -21,6 +21,8 @@ pub struct LaneState {
     pub why: Option<String>,
     /// Since when it has not been copying.
     pub idle_since: Option<Duration>,
+    /// Somebody else was found to write into its destination partition.
+    pub found_shared: bool,
     /// What was lost by the user's policy.
     pub gaps: Vec<String>,
 }
@@ -98,6 +100,11 @@ fn running(view: &View, lanes: &[LaneState]) -> String {
         lanes.iter().flat_map(|lane| lane.gaps.iter().map(|gap| format!("{}: {gap}", lane.name))).collect();
     if !gaps.is_empty() {
         parts.push(listed(&gaps, "went past a loss", "went past losses"));
+    }
+    let shared: Vec<String> = lanes.iter().filter(|it| it.found_shared).map(|it| it.name.clone()).collect();
+    if !shared.is_empty() {
+        let what = "the destination partition with another writer";
+        parts.push(listed(&shared, &format!("shares {what}"), &format!("share {what}")));
     }
     parts.join("; ")
 }
@@ -195,6 +202,14 @@ mod tests {
         let (state, trace) = status(&view(), &[lost]);
         assert_eq!(state, InstanceState::Running);
         assert_eq!(trace, "1 lane went past a loss:\n  t-4: offsets 3 to 5 are lost");
+    }
+
+    #[test]
+    fn another_writer_is_told() {
+        let shared = LaneState { found_shared: true, ..lane(4) };
+        let (state, trace) = status(&view(), &[shared, lane(5)]);
+        assert_eq!(state, InstanceState::Running);
+        assert_eq!(trace, "1 lane shares the destination partition with another writer:\n  t-4");
     }
 
     #[test]

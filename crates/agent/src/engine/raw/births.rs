@@ -412,6 +412,6 @@ fn start_of(start: LaneStart, task: &TaskCell) -> Start {
 }
 
 /// A name without the source topic in it: all topics go into one.
-fn is_shared(task: &TaskCell) -> bool {
+pub(super) fn is_shared(task: &TaskCell) -> bool {
     !task.order.spec.rename.as_str().contains("${topic}")
 }

@@ -182,6 +182,7 @@ impl Route {
     ) {
         match verdict {
             Some(Ok(Verdict::Committed)) => {
+                self.tell_if_shared(number, &record);
                 if let Some(lane) = self.lanes.get_mut(&number) {
                     lane.told_record = Some(record);
                 }
@@ -204,6 +205,19 @@ impl Route {
             Some(Err(Unanswered)) | None => {
                 self.events.push_back((number, Event::RecordRefused(Refusal::Unanswered)));
             }
+        }
+    }
+
+    /// Found out, not configured: the user should know.
+    fn tell_if_shared(&self, number: LaneNumber, record: &LaneRecord) {
+        let before = self.lanes.get(&number).and_then(LaneCell::seen).and_then(|it| it.machine.record());
+        if record.shared && before.is_some_and(|before| !before.shared) {
+            let destination = &record.destination.topic;
+            tracing::warn!(
+                lane = %self.name(number),
+                %destination,
+                "somebody else writes into the destination partition; where its records lie is checked no more"
+            );
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use copyist_lane::{Parking, Status, Waiting};
 use copyist_model::InstanceState;
 
+use super::births::is_shared;
 use super::lane::{LaneCell, Life};
 use super::route::Route;
 use super::stepping::wall_ms;
@@ -67,8 +68,9 @@ impl Route {
             positions,
             now,
         };
-        let states: Vec<LaneState> =
-            self.lanes.values().filter(|lane| lane.task == number).map(lane_state).collect();
+        let by_config = is_shared(task);
+        let of_task = self.lanes.values().filter(|lane| lane.task == number);
+        let states: Vec<LaneState> = of_task.map(|lane| lane_state(lane, by_config)).collect();
         let status = trace::status(&view, &states);
         let Some(task) = self.tasks.get_mut(&number) else { return };
         task.changed = false;
@@ -102,7 +104,8 @@ impl Route {
     }
 }
 
-fn lane_state(lane: &LaneCell) -> LaneState {
+fn lane_state(lane: &LaneCell, shared_by_config: bool) -> LaneState {
+    let record = lane.seen().and_then(|alive| alive.machine.record());
     let (stopped, why) = match &lane.life {
         Life::Unborn { waits_for, .. } => (None, Some(waits_for.clone())),
         Life::Alive(alive) => match &alive.status {
@@ -123,6 +126,7 @@ fn lane_state(lane: &LaneCell) -> LaneState {
         stopped,
         why,
         idle_since: lane.idle_since,
+        found_shared: !shared_by_config && record.is_some_and(|record| record.shared),
         gaps: lane.gaps.clone(),
     }
 }

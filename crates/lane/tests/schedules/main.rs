@@ -1,7 +1,7 @@
 //! The lane against a model of brokers: random schedules of faults, each healed in the end and checked for exactness;
 //! and the proof that no rule can be left out.
 //!
-//! `COPYIST_LANE_SCHEDULES` and `COPYIST_LANE_SEED` set how many schedules run and with which seed they begin.
+//! `COPYIST_TEST_SEEDS` and `COPYIST_TEST_SEED` set how many schedules run and with which seed they begin.
 
 #![expect(clippy::print_stdout, reason = "a run tells what really happened, and how to replay it")]
 #![expect(clippy::expect_used, reason = "the numbers of a short test fit, and its names parse")]
@@ -68,7 +68,7 @@ fn number(name: &str) -> Option<u64> {
 
 fn replay(seed: u64) -> String {
     format!(
-        "COPYIST_LANE_SEED={seed} COPYIST_LANE_SCHEDULES=1 cargo test -p copyist-lane --test schedules schedules_"
+        "COPYIST_TEST_SEED={seed} COPYIST_TEST_SEEDS=1 cargo test -p copyist-lane --test schedules schedules_"
     )
 }
 
@@ -89,8 +89,8 @@ fn run_all(first: u64, count: u64, thread: u64) -> (Counts, Option<u64>) {
 
 #[test]
 fn schedules_end_with_each_record_once_and_in_order() {
-    let count = number("COPYIST_LANE_SCHEDULES").unwrap_or(SCHEDULES);
-    let first = number("COPYIST_LANE_SEED").unwrap_or(0);
+    let count = number("COPYIST_TEST_SEEDS").unwrap_or(SCHEDULES);
+    let first = number("COPYIST_TEST_SEED").unwrap_or(0);
     let results: Vec<(Counts, Option<u64>)> = std::thread::scope(|scope| {
         let threads: Vec<_> =
             (0..THREADS).map(|thread| scope.spawn(move || run_all(first, count, thread))).collect();

@@ -2,7 +2,7 @@
 //! what it is doing. It ends when its stop token says so, with everything it acknowledged stored, or when the
 //! deadline of a stop passes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub struct Order {
     /// The records that held when this was stated, of those lanes that have one. A record that the job proposed itself
     /// since then is not among them.
     pub records: Arc<BTreeMap<LaneId, LaneRecord>>,
+    /// Destination topics that others write into too.
+    pub shared: BTreeSet<TopicName>,
     /// Hold what there is and copy nothing.
     pub paused: bool,
 }

@@ -1,10 +1,10 @@
 //! The link to the coordinator: the session, again after each loss, and the renewal of rights.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use copyist_model::{AssignmentId, ClusterId, LaneGeneration, LaneId, LaneRecord};
+use copyist_model::{AssignmentId, ClusterId, LaneGeneration, LaneId, LaneRecord, TopicName};
 use copyist_proto::control as wire;
 use copyist_proto::control::agent_message::Message as Said;
 use copyist_proto::control::agent_service_client::AgentServiceClient;
@@ -232,6 +232,12 @@ fn records(encoded: &[Vec<u8>]) -> BTreeMap<LaneId, LaneRecord> {
     decoded.map(|record| (record.lane.clone(), record)).collect()
 }
 
+fn shared(destinations: &[String]) -> Result<BTreeSet<TopicName>, Malformed> {
+    let name =
+        |text: &String| text.parse().map_err(|source| Malformed::Name { message: "Assignment", source });
+    destinations.iter().map(name).collect()
+}
+
 fn run(assignment: wire::Assignment) -> Result<Run, Malformed> {
     let spec = assignment.spec.ok_or(Malformed::Missing { message: "Assignment", field: "spec" })?;
     Ok(Run {
@@ -243,6 +249,7 @@ fn run(assignment: wire::Assignment) -> Result<Run, Malformed> {
             spec: Arc::new(spec.try_into()?),
             lanes: convert::lanes_from_wire(assignment.lanes)?,
             records: Arc::new(records(&assignment.lane_records)),
+            shared: shared(&assignment.shared_destinations)?,
             paused: assignment.paused,
         },
         previous_right_wait_ms: u64::from(assignment.previous_right_wait_ms),
@@ -408,10 +415,12 @@ mod tests {
             epoch: Some(wire::Epoch::default()),
             spec: Some(spec),
             lane_records: vec![vec![0xff], record::encode(&lane_record())],
+            shared_destinations: vec!["t.replica".into()],
             ..Default::default()
         };
         let Some(Event::Run(run)) = understood(Stated::Assignment(assignment)) else { panic!("left out") };
         let expected = BTreeMap::from([(lane_record().lane, lane_record())]);
         assert_eq!(*run.order.records, expected);
+        assert_eq!(run.order.shared, BTreeSet::from(["t.replica".parse().unwrap()]));
     }
 }

@@ -29,6 +29,7 @@ fn run(epoch_revision: u64, revision: u64) -> Run {
             spec: std::sync::Arc::new(spec.try_into().unwrap()),
             lanes: Default::default(),
             records: Default::default(),
+            shared: Default::default(),
             paused: false,
         },
         previous_right_wait_ms: 0,

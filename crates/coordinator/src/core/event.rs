@@ -1,6 +1,6 @@
 //! What can happen to the coordinator, and what it decides. Read these two enums first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use copyist_model::{
@@ -192,6 +192,8 @@ pub struct Run {
     pub lanes: TaskLanes,
     /// The records that hold for these lanes.
     pub records: Vec<LaneRecord>,
+    /// Destination topics of these lanes that another source topic goes into as well.
+    pub shared: BTreeSet<TopicName>,
     pub paused: bool,
     /// Whether former holders may still have a right.
     pub follows_unreleased: bool,

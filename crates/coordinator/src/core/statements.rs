@@ -1,10 +1,10 @@
 //! What agents are told: always the difference between what should run and what was last stated to a session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use copyist_model::{
-    AssignmentEpoch, AssignmentId, ConnectorSpec, LaneId, LaneRecord, Part, TargetState, TaskId,
+    AssignmentEpoch, AssignmentId, ClusterId, ConnectorSpec, LaneId, LaneRecord, Part, TargetState, TaskId,
     TaskRevision, TopicName,
 };
 
@@ -122,9 +122,32 @@ impl Core {
             spec: due.spec.clone(),
             lanes: due.task.map(|task| task.lanes.clone()).unwrap_or_default(),
             records: self.records(id, due),
+            shared: self.shared(due),
             paused: due.is_paused(),
             follows_unreleased: !due.assignment.former.is_empty(),
         }
+    }
+
+    /// Where lanes of different source topics meet, whichever connectors they belong to.
+    fn shared(&self, due: &Due) -> BTreeSet<TopicName> {
+        let (Some(task), Some((source, destination))) = (due.task, &due.connector.clusters) else {
+            return BTreeSet::new();
+        };
+        let mut sources: BTreeMap<&TopicName, BTreeSet<(&ClusterId, &TopicName)>> = BTreeMap::new();
+        for (topic, lanes) in &task.lanes.0 {
+            sources.entry(&lanes.destination).or_default().insert((source, topic));
+        }
+        for (id, other) in &self.view.tasks {
+            let clusters = self.view.connectors.get(&id.connector).and_then(|it| it.clusters.as_ref());
+            let Some((from, _)) = clusters.filter(|(_, to)| to == destination) else { continue };
+            for (topic, lanes) in &other.lanes.0 {
+                if let Some(sources) = sources.get_mut(&lanes.destination) {
+                    sources.insert((from, topic));
+                }
+            }
+        }
+        let shared = sources.into_iter().filter(|(_, sources)| sources.len() > 1);
+        shared.map(|(destination, _)| destination.clone()).collect()
     }
 
     fn records(&self, id: &AssignmentId, due: &Due) -> Vec<LaneRecord> {

@@ -598,6 +598,10 @@ fn the_later_of_two_connectors_in_each_others_way_fails_and_copies_nothing() {
     let (state, trace) = world.connector_state("d");
     assert_eq!(state, InstanceState::Running);
     assert!(trace.contains("topic t.copy is shared with connector c"), "{trace}");
+    let shared = BTreeSet::from(["t.copy".parse().unwrap()]);
+    let runs = world.runs();
+    let of = |name: &str| runs.iter().rfind(|run| run.id == AssignmentId::task(&connector(name), 0));
+    assert_eq!(of("d").map(|run| &run.shared), Some(&shared), "its lanes know from the first batch on");
 }
 
 #[test]

@@ -303,6 +303,7 @@ fn assignment(run: Run, settings: &Settings) -> wire::Assignment {
         previous_right_wait_ms: millis_u32(wait),
         paused: run.paused,
         lane_records: run.records.iter().map(record::encode).collect(),
+        shared_destinations: run.shared.iter().map(ToString::to_string).collect(),
     }
 }
 

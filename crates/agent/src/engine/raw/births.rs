@@ -332,7 +332,7 @@ impl Route {
             stored: stored_of(stored.as_ref()),
             start: start_of(lane.start, task),
             loss_policy: task.order.spec.loss_policy,
-            shared: is_shared(task),
+            shared: is_shared(task) || task.order.shared.contains(&name.destination),
             source_compacted: facts.source_compacted,
             facts: facts.destination,
             right: Right { epoch: task.reporter.epoch(), ends_at: right.ends_at, free_at: right.free_at },

@@ -68,9 +68,10 @@ impl Route {
             positions,
             now,
         };
-        let by_config = is_shared(task);
+        let by_config =
+            |lane: &LaneCell| is_shared(task) || task.order.shared.contains(&lane.name.destination);
         let of_task = self.lanes.values().filter(|lane| lane.task == number);
-        let states: Vec<LaneState> = of_task.map(|lane| lane_state(lane, by_config)).collect();
+        let states: Vec<LaneState> = of_task.map(|lane| lane_state(lane, by_config(lane))).collect();
         let status = trace::status(&view, &states);
         let Some(task) = self.tasks.get_mut(&number) else { return };
         task.changed = false;

@@ -11,6 +11,8 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("coordinator", &["connector", "proto", "model"]),
     ("agent", &["kafka", "lane", "wire", "proto", "model"]),
     ("gateway", &["proto", "model"]),
+    // A part of `tests` with a workspace of its own: its compiler flags are not for the rest.
+    ("fuzz", &["kafka", "model", "wire"]),
     ("kafka", &["wire", "model"]),
     ("lane", &["wire", "model"]),
     ("connector", &["model"]),
@@ -19,8 +21,6 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("model", &[]),
     // Drives Copyist from outside; its tests alone may look inside.
     ("tests", &[]),
-    // A part of `tests` with a workspace of its own: its compiler flags are not for the rest.
-    ("fuzz", &["kafka", "model", "wire"]),
 ];
 
 /// Who must not know which of others' crates, beyond what the arrows say.

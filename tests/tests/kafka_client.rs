@@ -1,5 +1,7 @@
 //! The product's Kafka client on real brokers: what it asks for is there, what it sends arrives, what breaks is told.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;

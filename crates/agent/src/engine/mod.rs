@@ -60,8 +60,8 @@ pub async fn run(
     let (choice, why) = {
         let order = orders.borrow();
         let destination = settings::destination(&context.worker, &order.spec);
-        let client_id = format!("copyist-{}-{}", reporter.id().connector, reporter.id().part);
-        choice::choose(order.spec.engine, &order.spec.source, &destination, &client_id)
+        // Not the task's name: tasks between the same clusters share their connections.
+        choice::choose(order.spec.engine, &order.spec.source, &destination, "copyist")
     };
     match choice {
         Choice::Raw(options) => {

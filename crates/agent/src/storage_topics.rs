@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use copyist_model::{ClusterId, TopicName};
 
 use crate::error::Error;
-use crate::survey::admin::Admin;
 use crate::survey::blueprint::Blueprint;
 use crate::survey::cluster::Cluster;
 use crate::survey::configs::Configs;
@@ -26,18 +25,17 @@ const COMPACT: &str = "compact";
 pub async fn ensure(worker: &Worker) -> Result<ClusterId, Error> {
     let mut cluster = Cluster::connect("worker's", &worker.cluster).await?;
     let view = cluster.view().await?;
-    let admin = Admin::of(&cluster)?;
     let (there, missing): (Vec<_>, Vec<_>) =
         storage(worker).into_iter().partition(|(_, topic)| view.topics.contains_key(&topic.name));
     if !missing.is_empty() {
         let blueprints = missing.iter().map(|(_, topic)| (topic.name.clone(), blueprint(topic))).collect();
-        let remarks = create::create(&admin, view.brokers, &blueprints).await?;
+        let remarks = create::create(&cluster, view.brokers, &blueprints).await?;
         report(&remarks)?;
         await_created(&mut cluster, &blueprints).await?;
     }
     let mut wrong = Vec::new();
     for (key, topic) in there {
-        let policy = admin.effective_config(&topic.name, CLEANUP_POLICY).await?;
+        let policy = cluster.effective_config(&topic.name, CLEANUP_POLICY).await?;
         match policy.as_deref() {
             Some(COMPACT) => (),
             Some(other) => wrong.push(format!(

@@ -23,6 +23,7 @@ pub mod fetcher;
 pub mod frame;
 pub mod metadata;
 pub mod options;
+pub mod partitioner;
 pub mod pool;
 pub mod primitive;
 pub mod produce;
@@ -41,6 +42,7 @@ pub use fetch::{FetchAnswer, FetchLimits, FetchSession, FetchedPartition, Isolat
 pub use fetcher::{FetchInFlight, Fetcher};
 pub use metadata::Metadata;
 pub use options::{ClientOptions, ConnectionOptions};
+pub use partitioner::partition_of;
 pub use produce::{OutgoingBatch, ProduceAnswer, ProduceFrame, ProducedPartition};
 pub use producer::Producer;
 pub use topic::{BrokerId, Endpoint, Leader, PartitionKey, Topic};

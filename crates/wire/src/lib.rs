@@ -8,9 +8,11 @@
 //! Absent on purpose: message formats v0 and v1 ([`Error::OldMagic`]: the compatibility engine copies those), requests
 //! and answers (`copyist-kafka`), which batch is copied when (`copyist-lane`).
 //!
-//! Start with [`batch`], then [`walk`], [`plan`](mod@plan) and [`patch`](mod@patch); [`rewrite`] is the other road.
+//! Start with [`batch`], then [`walk`], [`plan`](mod@plan) and [`patch`](mod@patch); [`rewrite`] is the other road. [`mod@build`] makes
+//! batches of our own.
 
 pub mod batch;
+pub mod build;
 pub mod codec;
 pub mod committed;
 pub mod crc;
@@ -24,6 +26,7 @@ mod varint;
 pub mod walk;
 
 pub use batch::{Batch, HEADER_BYTES};
+pub use build::{NewRecord, build};
 pub use codec::Codec;
 pub use committed::{Aborted, Judged};
 pub use error::{Error, Fault};

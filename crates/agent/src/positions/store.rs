@@ -2,33 +2,24 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use copyist_model::{ClientProperties, ClusterId, ConnectorName, LaneId};
-use rdkafka::consumer::{Consumer, StreamConsumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use copyist_kafka::ClientOptions;
+use copyist_model::{ClientProperties, ClusterId, ConnectorName, LaneId, TopicName};
+use rdkafka::ClientConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::format::{self, Entry, Stored};
+use super::format::{Entry, Stored};
 use super::known::{self, Known, Place};
-use super::writer::{self, PUTS_MAX, Put, Written};
+use super::reading::{Found, READS_MAX, Read, Reader};
+use super::writing::{PUT_DEADLINE, PUTS_MAX, Put, Writer, Written};
 use crate::client::limit::Limiter;
-use crate::client::voice::Voice;
 use crate::client::{self, Role};
-use crate::error::{Error, chain};
+use crate::error::Error;
 use crate::worker::Worker;
 
-/// Time until the cluster must have acknowledged a position.
-const PUT_DEADLINE: Duration = Duration::from_secs(30);
-/// Time for one question to the cluster.
-const CALL_DEADLINE: Duration = Duration::from_secs(10);
-const RETRY_FIRST: Duration = Duration::from_millis(500);
-const RETRY_MAX: Duration = Duration::from_secs(15);
 /// Questions of lanes that may wait for an answer.
 const COMMANDS_MAX: usize = 256;
 
@@ -63,25 +54,30 @@ impl Positions {
         ready: watch::Receiver<Option<ClusterId>>,
         stop: CancellationToken,
     ) -> Result<(Self, JoinHandle<()>), Error> {
-        let consumer = consumer_config(&worker.cluster)?;
-        let producer = producer_config(&worker.cluster)?;
-        let topic: Arc<str> = worker.offset_storage.name.as_str().into();
+        let (options, topic) = (ClientOptions::parse(&worker.cluster).ok(), &worker.offset_storage.name);
+        let reader = Reader {
+            topic: topic.clone(),
+            options: options.clone(),
+            config: consumer_config(&worker.cluster)?,
+        };
+        let writer = Writer { topic: topic.clone(), options, config: producer_config(&worker.cluster)? };
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let waits_for = format!("the positions in topic {topic} of {}", worker.cluster.bootstrap_servers());
         let (told, loading) = watch::channel(Some(waits_for.clone()));
         let store = Store {
-            topic: topic.to_string(),
-            config: consumer,
+            topic: topic.clone(),
             inbox,
             told,
             waits_for,
             known: Known::default(),
             warned: false,
+            began: Instant::now(),
+            limiter: Limiter::default(),
         };
         let (puts, asked) = mpsc::channel(PUTS_MAX);
-        let writer = writer::run(producer, Arc::clone(&topic), asked, stop.clone());
+        let topic = topic.as_str().into();
         let task = tokio::spawn(async move {
-            tokio::join!(store.run(ready, stop), writer);
+            tokio::join!(store.run(reader, ready, stop.clone()), writer.run(asked, stop));
         });
         Ok((Self { topic, puts, commands, loading }, task))
     }
@@ -153,122 +149,97 @@ fn gone() -> Error {
 
 /// The owner of what is known.
 struct Store {
-    topic: String,
-    config: ClientConfig,
+    topic: TopicName,
     inbox: mpsc::Receiver<Command>,
     told: watch::Sender<Option<String>>,
     waits_for: String,
     known: Known,
     /// A record that is not a position was met and told of.
     warned: bool,
+    began: Instant,
+    limiter: Limiter,
 }
 
 impl Store {
-    async fn run(mut self, mut ready: watch::Receiver<Option<ClusterId>>, stop: CancellationToken) {
+    async fn run(
+        mut self,
+        reader: Reader,
+        mut ready: watch::Receiver<Option<ClusterId>>,
+        stop: CancellationToken,
+    ) {
         // Before, the topic may not be there. Nobody left to say so: the agent ends.
         match stop.run_until_cancelled(ready.wait_for(Option::is_some)).await {
             Some(Ok(_)) => (),
             Some(Err(_)) | None => return,
         }
-        let (began, mut limiter) = (Instant::now(), Limiter::default());
-        let mut wait = RETRY_FIRST;
-        while !stop.is_cancelled() {
-            let attempt = Instant::now();
-            let Err(error) = self.follow(&stop).await else { return };
-            let error = chain(&error);
-            if let Some(left_out) = limiter.admit(began.elapsed(), "read") {
-                tracing::warn!(topic = self.topic, error, left_out, "cannot read positions, trying again");
-            }
-            if !self.loaded() {
-                self.told.send_replace(Some(format!("{}: {error}", self.waits_for)));
-            }
-            wait = if attempt.elapsed() > RETRY_MAX { RETRY_FIRST } else { (wait * 2).min(RETRY_MAX) };
-            let pause = tokio::time::sleep(wait.mul_f64(rand::random_range(0.5..1.0)));
-            let _ = stop.run_until_cancelled(pause).await;
-        }
+        let (tell, reads) = mpsc::channel(READS_MAX);
+        let ending = stop.child_token();
+        let reading = reader.run(tell, ending.clone());
+        let serving = async {
+            self.serve(reads, &stop).await;
+            ending.cancel();
+        };
+        tokio::join!(reading, serving);
     }
 
     fn loaded(&self) -> bool {
         self.told.borrow().is_none()
     }
 
-    /// One client's life: reads from the start to the end, then on, until `stop` or until every handle is gone.
-    async fn follow(&mut self, stop: &CancellationToken) -> Result<(), Error> {
-        let consumer = self.open().await?;
-        let followed = self.read(&consumer, stop).await;
-        // Closing a consumer blocks.
-        let _ = tokio::task::spawn_blocking(move || drop(consumer)).await;
-        followed
-    }
-
-    async fn read(
-        &mut self,
-        consumer: &Arc<StreamConsumer<Voice>>,
-        stop: &CancellationToken,
-    ) -> Result<(), Error> {
-        let mut unread = self.assign(consumer).await?;
+    /// Until `stop` or until every handle is gone.
+    async fn serve(&mut self, mut reads: mpsc::Receiver<Read>, stop: &CancellationToken) {
         loop {
             // Questions wait until everything was read once.
             let loaded = self.loaded();
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return,
                 command = self.inbox.recv(), if loaded => match command {
                     Some(command) => self.answer(command),
-                    None => return Ok(()),
+                    None => return,
                 },
-                message = consumer.recv() => match message {
-                    Ok(message) => self.take(&message),
-                    Err(KafkaError::PartitionEOF(partition)) => self.at_end(partition, &mut unread),
-                    Err(error) => self.passing(error)?,
+                read = reads.recv() => match read {
+                    Some(read) => self.hear(read),
+                    None => return,
                 },
             }
         }
     }
 
-    fn at_end(&self, partition: i32, unread: &mut Vec<i32>) {
-        unread.retain(|left| *left != partition);
-        if unread.is_empty() && !self.loaded() {
-            self.told.send_replace(None);
+    fn hear(&mut self, read: Read) {
+        match read {
+            Read::Records(found) => found.into_iter().for_each(|found| self.take(found)),
+            Read::Loaded => {
+                self.told.send_if_modified(|told| told.take().is_some());
+            }
+            Read::Trouble(why) => self.wait_for(&why),
+            Read::Failed(why) => {
+                if let Some(left_out) = self.limiter.admit(self.began.elapsed(), "read") {
+                    tracing::warn!(
+                        topic = %self.topic,
+                        error = why,
+                        left_out,
+                        "cannot read positions, trying again"
+                    );
+                }
+                self.wait_for(&why);
+            }
         }
     }
 
-    async fn open(&self) -> Result<Arc<StreamConsumer<Voice>>, Error> {
-        let config = self.config.clone();
-        let made =
-            tokio::task::spawn_blocking(move || config.create_with_context(Voice::new("positions"))).await;
-        let made = made.map_err(|_| retry("the reader of positions could not be made", None))?;
-        made.map(Arc::new).map_err(|error| retry("the reader of positions could not be made", Some(error)))
+    /// Says what keeps the topic from being read, as long as it was not.
+    fn wait_for(&self, why: &str) {
+        if !self.loaded() {
+            self.told.send_replace(Some(format!("{}: {why}", self.waits_for)));
+        }
     }
 
-    /// Assigns every partition from its beginning; returns their numbers.
-    async fn assign(&self, consumer: &Arc<StreamConsumer<Voice>>) -> Result<Vec<i32>, Error> {
-        let (client, topic) = (Arc::clone(consumer), self.topic.clone());
-        let called = tokio::task::spawn_blocking(move || {
-            let metadata = client.fetch_metadata(Some(&topic), CALL_DEADLINE)?;
-            let found = metadata.topics().iter().find(|found| found.name() == topic);
-            let partitions: Vec<i32> = found
-                .map(|found| found.partitions().iter().map(|part| part.id()).collect())
-                .unwrap_or_default();
-            if partitions.is_empty() {
-                return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));
-            }
-            let mut list = TopicPartitionList::new();
-            for partition in &partitions {
-                list.add_partition_offset(&topic, *partition, Offset::Beginning)?;
-            }
-            client.assign(&list).map(|()| partitions)
-        });
-        let called = called.await.map_err(|_| retry("the reader of positions was interrupted", None))?;
-        called.map_err(|error| retry("its metadata cannot be had", Some(error)))
-    }
-
-    fn take(&mut self, message: &BorrowedMessage<'_>) {
-        let place = Place { offset: message.offset() };
-        let why = match format::read(message.key(), message.payload()) {
-            Ok(entry) => return self.known.apply(place, entry),
+    fn take(&mut self, found: Found) {
+        let Found { partition, offset, entry } = found;
+        let why = match entry {
+            Ok(entry) => return self.known.apply(Place { offset }, entry),
             Err(why) => why,
         };
-        let (topic, partition, offset) = (self.topic.as_str(), message.partition(), message.offset());
+        let topic = self.topic.as_str();
         if std::mem::replace(&mut self.warned, true) {
             tracing::debug!(topic, partition, offset, "ignored: not the position of a lane: {why}");
         } else {
@@ -292,27 +263,4 @@ impl Store {
             }
         }
     }
-
-    /// librdkafka gets over most errors by itself; the others need a new client.
-    fn passing(&self, error: KafkaError) -> Result<(), Error> {
-        const PASSING: [RDKafkaErrorCode; 6] = [
-            RDKafkaErrorCode::AllBrokersDown,
-            RDKafkaErrorCode::BrokerTransportFailure,
-            RDKafkaErrorCode::Resolve,
-            RDKafkaErrorCode::OperationTimedOut,
-            RDKafkaErrorCode::Authentication,
-            RDKafkaErrorCode::GroupAuthorizationFailed,
-        ];
-        if !error.rdkafka_error_code().is_some_and(|code| PASSING.contains(&code)) {
-            return Err(retry("its records cannot be read", Some(error)));
-        }
-        self.told.send_if_modified(|told| {
-            told.is_some() && told.replace(format!("{}: {error}", self.waits_for)).is_some()
-        });
-        Ok(())
-    }
-}
-
-fn retry(what: &str, source: Option<KafkaError>) -> Error {
-    Error::Retry { what: what.to_owned(), source }
 }

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use copyist_model::{ClientProperties, ConnectorSpec, Destination, TopicName};
 
-use super::admin::Admin;
 use super::blueprint::Blueprint;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Kept};
 use super::configs::{self, Configs};
 use super::create;
 use super::plan::{Ground, NewTopic, Plan};
@@ -25,20 +24,48 @@ pub struct Survey {
     pub compromises: Remarks,
 }
 
-/// # Errors
-/// When a cluster does not answer or refuses: the text names it. Both are tried and named.
-pub async fn survey(worker: &Worker, order: &Order) -> Result<Survey, Error> {
+/// The two clusters of a connector, kept from one survey to the next.
+pub struct Clusters {
+    source: Kept,
+    destination: Kept,
+}
+
+impl Default for Clusters {
+    fn default() -> Self {
+        Self { source: Kept::new("source"), destination: Kept::new("destination") }
+    }
+}
+
+impl Clusters {
+    /// # Errors
+    /// When a cluster does not answer or refuses: the text names it. Both are tried and named.
+    pub async fn survey(&mut self, worker: &Worker, order: &Order) -> Result<Survey, Error> {
+        let to = destination_properties(worker, &order.spec.destination);
+        let (source, destination) =
+            tokio::join!(self.source.reach(&order.spec.source), self.destination.reach(&to));
+        let result = match both(source, destination) {
+            Ok((source, destination)) => survey(worker, order, source, destination).await,
+            Err(error) => Err(error),
+        };
+        self.source.rest();
+        self.destination.rest();
+        result
+    }
+}
+
+async fn survey(
+    worker: &Worker,
+    order: &Order,
+    source: &mut Cluster,
+    destination: &mut Cluster,
+) -> Result<Survey, Error> {
     let spec = &order.spec;
-    let to = destination_properties(worker, &spec.destination);
-    let (source, destination) =
-        tokio::join!(Cluster::connect("source", &spec.source), Cluster::connect("destination", &to));
-    let (mut source, mut destination) = both(source, destination)?;
     let (source_view, destination_view) = tokio::join!(source.view(), destination.view());
     let (source_view, destination_view) = both(source_view, destination_view)?;
     let storage = storage_topics(worker);
     let ground = Ground { spec, source: &source_view, destination: &destination_view, storage: &storage };
     let plan = Plan::make(&ground);
-    let fitted = match fit(&source, &mut destination, &ground, &plan).await {
+    let fitted = match fit(source, destination, &ground, &plan).await {
         Ok(fitted) => fitted,
         Err(error) => unfitted(&error, &destination_view, &plan),
     };
@@ -105,15 +132,14 @@ async fn fit(
     if plan.create.is_empty() && plan.grow.is_empty() {
         return Ok(Fitted { destination: ground.destination.clone(), remarks });
     }
-    let admin = Admin::of(destination)?;
     let mut changed = plan.grow.clone();
     if !plan.create.is_empty() {
-        let blueprints = blueprints(source, &admin, ground.spec, &plan.create, &mut remarks).await?;
+        let blueprints = blueprints(source, destination, ground.spec, &plan.create, &mut remarks).await?;
         changed.extend(blueprints.iter().map(|(name, blueprint)| (name.clone(), blueprint.partitions)));
-        remarks.extend(create::create(&admin, ground.destination.brokers, &blueprints).await?);
+        remarks.extend(create::create(destination, ground.destination.brokers, &blueprints).await?);
     }
     if !plan.grow.is_empty() {
-        remarks.extend(create::grow(&admin, &plan.grow).await?);
+        remarks.extend(create::grow(destination, &plan.grow).await?);
     }
     changed.retain(|name, _| !remarks.hold(name));
     let mut view = create::await_leaders(destination, &changed).await?;
@@ -143,16 +169,16 @@ fn unfitted(error: &Error, destination: &ClusterView, plan: &Plan) -> Fitted {
 /// What to create, with the configs that the source shows.
 async fn blueprints(
     source: &Cluster,
-    admin: &Admin,
+    destination: &Cluster,
     spec: &ConnectorSpec,
     topics: &BTreeMap<TopicName, NewTopic>,
     remarks: &mut Remarks,
 ) -> Result<BTreeMap<TopicName, Blueprint>, Error> {
     let sources: BTreeSet<&TopicName> = topics.values().flat_map(|topic| &topic.sources).collect();
     let sources: Vec<&TopicName> = sources.into_iter().collect();
-    let shown = Admin::of(source)?.configs_of(&sources).await?;
+    let shown = source.configs_of(&sources).await?;
     let Some(any) = topics.keys().next() else { return Ok(BTreeMap::new()) };
-    let limits = create::timestamp_limits(admin, any).await?;
+    let limits = create::timestamp_limits(destination, any).await?;
     let mut blueprints = BTreeMap::new();
     for (name, topic) in topics {
         let known: Vec<&Configs> = topic.sources.iter().filter_map(|source| shown.get(source)).collect();

@@ -7,9 +7,8 @@ use copyist_model::TopicName;
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::{Instant, sleep};
 
-use super::admin::{Admin, Mode};
 use super::blueprint::{Blueprint, Reaction, explained, needs_human, refuses_configs};
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Mode};
 use super::configs::{Configs, TimestampLimits};
 use super::remark::{Problem, Remarks, Wait, Warning};
 use super::view::ClusterView;
@@ -27,15 +26,15 @@ const READY_POLL_MAX: Duration = Duration::from_secs(1);
 /// # Errors
 /// When the cluster does not answer. What it says about single topics is in the remarks.
 pub async fn create(
-    admin: &Admin,
+    cluster: &Cluster,
     brokers: u16,
     topics: &BTreeMap<TopicName, Blueprint>,
 ) -> Result<Remarks, Error> {
     let mut remarks = Remarks::default();
-    let answers = admin.create(topics, Mode::Perform).await?;
+    let answers = cluster.create(topics, Mode::Perform).await?;
     for (name, blueprint) in topics {
         let answer = answers.get(name).copied().unwrap_or(Err(RDKafkaErrorCode::Unknown));
-        let created = settle(admin, brokers, name, blueprint.clone(), answer, &mut remarks).await?;
+        let created = settle(cluster, brokers, name, blueprint.clone(), answer, &mut remarks).await?;
         if let Some(Blueprint { partitions, replication_factor, .. }) = created {
             tracing::info!(topic = %name, partitions, replication_factor, "topic created");
         }
@@ -45,7 +44,7 @@ pub async fn create(
 
 /// Follows an answer until the topic is there or nothing more can be done; returns what it was created as.
 async fn settle(
-    admin: &Admin,
+    cluster: &Cluster,
     brokers: u16,
     name: &TopicName,
     mut blueprint: Blueprint,
@@ -61,7 +60,7 @@ async fn settle(
             }
             Reaction::Done => return Ok(None),
             Reaction::BoundFactor(factor) => blueprint.bound_factor(factor),
-            Reaction::DropConfigs => blueprint.configs = accepted(admin, name, &blueprint).await?,
+            Reaction::DropConfigs => blueprint.configs = accepted(cluster, name, &blueprint).await?,
             Reaction::Refused(why) => {
                 remarks.add(Problem::CreationRefused { why }, name);
                 return Ok(None);
@@ -71,18 +70,18 @@ async fn settle(
                 return Ok(None);
             }
         }
-        answer = ask(admin, name, &blueprint, Mode::Perform).await?;
+        answer = ask(cluster, name, &blueprint, Mode::Perform).await?;
     }
     remarks.add(Wait::NotReady { why: "it was refused in each form".to_owned() }, name);
     Ok(None)
 }
 
 /// The configs that the cluster takes, tried one after the other: it says that one is wrong, not which.
-async fn accepted(admin: &Admin, name: &TopicName, blueprint: &Blueprint) -> Result<Configs, Error> {
+async fn accepted(cluster: &Cluster, name: &TopicName, blueprint: &Blueprint) -> Result<Configs, Error> {
     let mut trial = Blueprint { configs: Configs::new(), ..blueprint.clone() };
     for (config, value) in &blueprint.configs {
         trial.configs.insert(config.clone(), value.clone());
-        let answer = ask(admin, name, &trial, Mode::Validate).await?;
+        let answer = ask(cluster, name, &trial, Mode::Validate).await?;
         if answer.is_err_and(refuses_configs) {
             trial.configs.remove(config);
         }
@@ -91,13 +90,13 @@ async fn accepted(admin: &Admin, name: &TopicName, blueprint: &Blueprint) -> Res
 }
 
 async fn ask(
-    admin: &Admin,
+    cluster: &Cluster,
     name: &TopicName,
     blueprint: &Blueprint,
     mode: Mode,
 ) -> Result<Result<(), RDKafkaErrorCode>, Error> {
     let one = [(name.clone(), blueprint.clone())].into();
-    let answers = admin.create(&one, mode).await?;
+    let answers = cluster.create(&one, mode).await?;
     Ok(answers.get(name).copied().unwrap_or(Err(RDKafkaErrorCode::Unknown)))
 }
 
@@ -119,10 +118,10 @@ fn compromises(name: &TopicName, wished: &Blueprint, created: &Blueprint) -> Rem
 ///
 /// # Errors
 /// When the cluster does not answer.
-pub async fn timestamp_limits(admin: &Admin, name: &TopicName) -> Result<TimestampLimits, Error> {
+pub async fn timestamp_limits(cluster: &Cluster, name: &TopicName) -> Result<TimestampLimits, Error> {
     for limits in [TimestampLimits::BeforeAndAfter, TimestampLimits::Difference] {
         let trial = Blueprint { partitions: 1, replication_factor: 1, configs: limits.opened() };
-        if !ask(admin, name, &trial, Mode::Validate).await?.is_err_and(refuses_configs) {
+        if !ask(cluster, name, &trial, Mode::Validate).await?.is_err_and(refuses_configs) {
             return Ok(limits);
         }
     }
@@ -133,9 +132,9 @@ pub async fn timestamp_limits(admin: &Admin, name: &TopicName) -> Result<Timesta
 ///
 /// # Errors
 /// When the cluster does not answer. What it says about single topics is in the remarks.
-pub async fn grow(admin: &Admin, topics: &BTreeMap<TopicName, u32>) -> Result<Remarks, Error> {
+pub async fn grow(cluster: &Cluster, topics: &BTreeMap<TopicName, u32>) -> Result<Remarks, Error> {
     let mut remarks = Remarks::default();
-    for (name, answer) in admin.grow(topics).await? {
+    for (name, answer) in cluster.grow(topics).await? {
         match answer {
             Ok(()) => tracing::info!(topic = %name, partitions = topics.get(&name), "partitions added"),
             // Somebody else was quicker.

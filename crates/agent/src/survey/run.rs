@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{self, Survey, destination_properties};
-use super::cluster::Place;
+use super::attempt::{Clusters, Survey, destination_properties};
 use super::course::{Course, Line, Outcome};
+use super::place::Place;
 use super::remark::{Remark, Remarks};
 use crate::engine::choice;
 use crate::error::{Error, chain};
@@ -34,6 +34,7 @@ pub async fn run(
     let mut job = Job {
         worker: context.worker,
         reporter,
+        clusters: Clusters::default(),
         started: Instant::now(),
         course: Course::default(),
         told: None,
@@ -64,6 +65,7 @@ pub async fn run(
 struct Job {
     worker: Arc<Worker>,
     reporter: Reporter,
+    clusters: Clusters,
     started: Instant,
     course: Course,
     /// The status reported last.
@@ -78,6 +80,7 @@ impl Job {
     /// Does what `order` says until it is dropped, at any of its waits.
     async fn follow(&mut self, order: &Order) -> Infallible {
         if order.paused {
+            self.clusters = Clusters::default();
             self.tell(InstanceState::Paused, String::new()).await;
             return std::future::pending().await;
         }
@@ -88,7 +91,8 @@ impl Job {
             self.tell(InstanceState::Running, self.engine(order)).await;
         }
         loop {
-            let (outcome, findings) = self.outcome(attempt::survey(&self.worker, order).await, order);
+            let surveyed = self.clusters.survey(&self.worker, order).await;
+            let (outcome, findings) = self.outcome(surveyed, order);
             let now = self.started.elapsed();
             let turn = self.course.turn(outcome, order.spec.poll_interval, now, chance());
             let connector = &self.reporter.id().connector;

@@ -1,4 +1,4 @@
-//! Writes positions: one producer, made anew when an error was its last.
+//! Writes positions through librdkafka: one producer, made anew when an error was its last.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,29 +16,15 @@ use rdkafka::{ClientConfig, ClientContext};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::format::{self, Entry, Stored};
-use super::known::Place;
+use super::{PUTS_MAX, Put, Written};
 use crate::client::poller::{Poller, Waker};
 use crate::client::voice::Voice;
 use crate::error::Error;
+use crate::positions::format::{self, Entry, Stored};
+use crate::positions::known::Place;
 
-/// Puts that may be on their way at once: of as many tasks.
-pub(super) const PUTS_MAX: usize = 256;
 /// Shortest time between two producers.
 const RENEW_WAIT: Duration = Duration::from_secs(1);
-
-/// Positions to store, and who waits for it.
-pub(super) struct Put {
-    pub positions: Vec<(LaneId, Stored)>,
-    pub done: oneshot::Sender<Written>,
-}
-
-/// What is stored, and what went wrong if not all is.
-#[derive(Debug, Default)]
-pub(super) struct Written {
-    pub records: Vec<(Place, Entry)>,
-    pub failed: Option<Error>,
-}
 
 type Fate = Result<i64, RDKafkaErrorCode>;
 

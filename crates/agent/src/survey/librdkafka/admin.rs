@@ -1,4 +1,4 @@
-//! What a survey asks a cluster to tell about topics' configs, and to change.
+//! What a survey asks a cluster to tell about topics' configs, and to change, through librdkafka.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use rdkafka::admin::{
     ResourceSpecifier, TopicReplication, TopicResult,
 };
 use rdkafka::client::DefaultClientContext;
-use rdkafka::types::RDKafkaErrorCode;
 
-use super::blueprint::Blueprint;
-use super::cluster::{Cluster, OffThread, Place};
-use super::configs::Configs;
+use super::{Librdkafka, OffThread};
 use crate::error::Error;
+use crate::survey::blueprint::Blueprint;
+use crate::survey::cluster::{Answers, Mode};
+use crate::survey::configs::Configs;
 
 const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 /// How long the controller may take to carry out what it was asked for.
@@ -24,30 +24,10 @@ const TOPICS_PER_REQUEST_MAX: usize = 100;
 /// Partitions in one request: a KRaft controller takes at most 10,000 changes at once.
 const PARTITIONS_PER_REQUEST_MAX: u32 = 2_000;
 
-/// The answer for each topic.
-pub type Answers = BTreeMap<TopicName, Result<(), RDKafkaErrorCode>>;
-
-/// An admin client of a cluster.
-pub struct Admin {
-    place: Place,
-    client: OffThread<AdminClient<DefaultClientContext>>,
-}
-
-/// Whether a request is carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    Perform,
-    /// Only say whether it would be.
-    Validate,
-}
-
-impl Admin {
-    /// # Errors
-    /// [`Error::Stuck`] when the properties make no client.
-    pub fn of(cluster: &Cluster) -> Result<Self, Error> {
-        let place = cluster.place().clone();
-        let client = cluster.config().create().map_err(|error| place.error(&error))?;
-        Ok(Self { place, client: OffThread::new(client) })
+impl Librdkafka {
+    async fn admin(&self) -> Result<&AdminClient<DefaultClientContext>, Error> {
+        let made = self.admin.get_or_try_init(|| async { self.config.create().map(OffThread::new) }).await;
+        made.map(OffThread::get).map_err(|error| self.place.librdkafka_error(&error))
     }
 
     /// The configs set on each topic itself (`DYNAMIC_TOPIC_CONFIG`), without secrets. A topic that may not be
@@ -79,9 +59,10 @@ impl Admin {
         for some in topics.chunks(TOPICS_PER_REQUEST_MAX) {
             let resources: Vec<_> =
                 some.iter().map(|topic| ResourceSpecifier::Topic(topic.as_str())).collect();
-            let answer = self.client.get().describe_configs(&resources, &options()).await;
+            let answer = self.admin().await?.describe_configs(&resources, &options()).await;
             // The client does not pass errors of single topics on; such a topic has no entries.
-            for resource in answer.map_err(|error| self.place.error(&error))?.into_iter().flatten() {
+            for resource in answer.map_err(|error| self.place.librdkafka_error(&error))?.into_iter().flatten()
+            {
                 if let OwnedResourceSpecifier::Topic(name) = resource.specifier
                     && let Ok(topic) = name.parse::<TopicName>()
                     && !resource.entries.is_empty()
@@ -106,8 +87,8 @@ impl Admin {
         for some in requests(&topics) {
             let new: Vec<_> = some.iter().map(|(name, _, blueprint)| new_topic(name, blueprint)).collect();
             let options = options().validate_only(mode == Mode::Validate);
-            let answer = self.client.get().create_topics(&new, &options).await;
-            answers.extend(answered(answer.map_err(|error| self.place.error(&error))?));
+            let answer = self.admin().await?.create_topics(&new, &options).await;
+            answers.extend(answered(answer.map_err(|error| self.place.librdkafka_error(&error))?));
         }
         Ok(answers)
     }
@@ -123,8 +104,8 @@ impl Admin {
                 NewPartitions::new(name.as_str(), count(*partitions))
             };
             let new: Vec<_> = some.iter().map(new).collect();
-            let answer = self.client.get().create_partitions(&new, &options()).await;
-            answers.extend(answered(answer.map_err(|error| self.place.error(&error))?));
+            let answer = self.admin().await?.create_partitions(&new, &options()).await;
+            answers.extend(answered(answer.map_err(|error| self.place.librdkafka_error(&error))?));
         }
         Ok(answers)
     }

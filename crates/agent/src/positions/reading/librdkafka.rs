@@ -1,0 +1,114 @@
+//! Reads the positions topic through librdkafka: one client from the start to the end, then on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use copyist_model::TopicName;
+use rdkafka::consumer::{Consumer, StreamConsumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Found, Read};
+use crate::client::voice::Voice;
+use crate::error::Error;
+use crate::positions::format;
+
+/// Time for one question to the cluster.
+const CALL_DEADLINE: Duration = Duration::from_secs(10);
+
+type Client = Arc<StreamConsumer<Voice>>;
+
+/// One client's life, until `stop` or until nobody hears it.
+///
+/// # Errors
+/// What it does not get over: a new client begins anew.
+pub(super) async fn follow(
+    config: &ClientConfig,
+    topic: &TopicName,
+    reads: &mpsc::Sender<Read>,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
+    let consumer = open(config).await?;
+    let read = stop.run_until_cancelled(read(&consumer, topic, reads)).await;
+    // Closing a consumer blocks.
+    let _ = tokio::task::spawn_blocking(move || drop(consumer)).await;
+    read.unwrap_or(Ok(()))
+}
+
+async fn open(config: &ClientConfig) -> Result<Client, Error> {
+    let config = config.clone();
+    let made = tokio::task::spawn_blocking(move || config.create_with_context(Voice::new("positions"))).await;
+    let made = made.map_err(|_| retry("the reader of positions could not be made", None))?;
+    made.map(Arc::new).map_err(|error| retry("the reader of positions could not be made", Some(error)))
+}
+
+async fn read(consumer: &Client, topic: &TopicName, reads: &mpsc::Sender<Read>) -> Result<(), Error> {
+    let mut unread = assign(consumer, topic).await?;
+    loop {
+        let told = match consumer.recv().await {
+            Ok(message) => Some(Read::Records(vec![found(&message)])),
+            Err(KafkaError::PartitionEOF(partition)) => {
+                unread.retain(|left| *left != partition);
+                unread.is_empty().then_some(Read::Loaded)
+            }
+            Err(error) => Some(passing(error)?),
+        };
+        if let Some(told) = told
+            && reads.send(told).await.is_err()
+        {
+            return Ok(());
+        }
+    }
+}
+
+/// Assigns every partition from its beginning; returns their numbers.
+async fn assign(consumer: &Client, topic: &TopicName) -> Result<Vec<i32>, Error> {
+    let (client, topic) = (Arc::clone(consumer), topic.to_string());
+    let called = tokio::task::spawn_blocking(move || {
+        let metadata = client.fetch_metadata(Some(&topic), CALL_DEADLINE)?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        let partitions: Vec<i32> =
+            found.map(|found| found.partitions().iter().map(|part| part.id()).collect()).unwrap_or_default();
+        if partitions.is_empty() {
+            return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition));
+        }
+        let mut list = TopicPartitionList::new();
+        for partition in &partitions {
+            list.add_partition_offset(&topic, *partition, Offset::Beginning)?;
+        }
+        client.assign(&list).map(|()| partitions)
+    });
+    let called = called.await.map_err(|_| retry("the reader of positions was interrupted", None))?;
+    called.map_err(|error| retry("its metadata cannot be had", Some(error)))
+}
+
+fn found(message: &BorrowedMessage<'_>) -> Found {
+    Found {
+        partition: message.partition(),
+        offset: message.offset(),
+        entry: format::read(message.key(), message.payload()),
+    }
+}
+
+/// librdkafka gets over most errors by itself; the others need a new client.
+fn passing(error: KafkaError) -> Result<Read, Error> {
+    const PASSING: [RDKafkaErrorCode; 6] = [
+        RDKafkaErrorCode::AllBrokersDown,
+        RDKafkaErrorCode::BrokerTransportFailure,
+        RDKafkaErrorCode::Resolve,
+        RDKafkaErrorCode::OperationTimedOut,
+        RDKafkaErrorCode::Authentication,
+        RDKafkaErrorCode::GroupAuthorizationFailed,
+    ];
+    if error.rdkafka_error_code().is_some_and(|code| PASSING.contains(&code)) {
+        return Ok(Read::Trouble(error.to_string()));
+    }
+    Err(retry("its records cannot be read", Some(error)))
+}
+
+fn retry(what: &str, source: Option<KafkaError>) -> Error {
+    Error::Retry { what: what.to_owned(), source }
+}

@@ -1,0 +1,204 @@
+//! Positions that wait to be written, and puts that wait for them. Pure: time is an argument.
+//!
+//! A partition has one batch on its way at most, so that what is written again does not come behind what is newer.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use copyist_kafka::partition_of;
+use copyist_model::LaneId;
+
+use crate::error::Error;
+use crate::positions::format::{self, Entry, Stored};
+use crate::positions::known::Place;
+use crate::positions::writing::{PUT_DEADLINE, PUTS_MAX, Put, Written};
+
+/// Of one batch: well below what any topic takes (`max.message.bytes`).
+const BATCH_BYTES_MAX: usize = 128 << 10;
+/// Of a record beside its key and value, with some to spare.
+const RECORD_OVERHEAD_BYTES: usize = 32;
+
+/// Which put, in the order they came.
+type PutNumber = u64;
+
+/// A position on its way.
+#[derive(Debug)]
+pub(super) struct Item {
+    put: PutNumber,
+    lane: LaneId,
+    stored: Stored,
+    pub key: String,
+    pub value: String,
+}
+
+/// What goes to a partition in one batch.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub partition: i32,
+    pub items: Vec<Item>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Open {
+    done: tokio::sync::oneshot::Sender<Written>,
+    written: Written,
+    /// Positions whose fate is not known.
+    left: usize,
+    deadline: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Outbox {
+    topic: String,
+    puts: BTreeMap<PutNumber, Open>,
+    next_put: PutNumber,
+    pending: VecDeque<Item>,
+    in_flight: BTreeSet<i32>,
+}
+
+impl Outbox {
+    pub fn new(topic: &str) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            puts: BTreeMap::new(),
+            next_put: 0,
+            pending: VecDeque::new(),
+            in_flight: BTreeSet::new(),
+        }
+    }
+
+    pub fn push(&mut self, now: Duration, put: Put) {
+        let Put { positions, done } = put;
+        let number = self.next_put;
+        self.next_put += 1;
+        let left = positions.len();
+        let open = Open { done, written: Written::default(), left, deadline: now + PUT_DEADLINE };
+        self.puts.insert(number, open);
+        self.pending.extend(positions.into_iter().map(|(lane, stored)| Item {
+            put: number,
+            key: format::key(&lane),
+            value: format::value(&stored),
+            lane,
+            stored,
+        }));
+        self.answer_if_done(number);
+    }
+
+    /// Whether another put may come.
+    pub fn has_room(&self) -> bool {
+        self.puts.len() < PUTS_MAX
+    }
+
+    /// Whether something waits to be sent.
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// When the next put is given up.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.puts.values().map(|open| open.deadline).min()
+    }
+
+    /// What goes now, of a topic with so many partitions, to those that `may_go`.
+    pub fn take(&mut self, partitions: u32, mut may_go: impl FnMut(i32) -> bool) -> Vec<Draft> {
+        let mut drafts: BTreeMap<i32, Draft> = BTreeMap::new();
+        let mut full = self.in_flight.clone();
+        for item in std::mem::take(&mut self.pending) {
+            let target = partition_of(item.key.as_bytes(), partitions);
+            let Some(partition) = target.filter(|target| !full.contains(target) && may_go(*target)) else {
+                self.pending.push_back(item);
+                continue;
+            };
+            let bytes = item.key.len() + item.value.len() + RECORD_OVERHEAD_BYTES;
+            let new = || Draft { partition, items: Vec::new(), bytes: 0 };
+            let draft = drafts.entry(partition).or_insert_with(new);
+            if draft.bytes > 0 && draft.bytes + bytes > BATCH_BYTES_MAX {
+                // Nor may a smaller one overtake it.
+                full.insert(partition);
+                self.pending.push_back(item);
+            } else {
+                draft.bytes += bytes;
+                draft.items.push(item);
+            }
+        }
+        self.in_flight.extend(drafts.keys());
+        drafts.into_values().collect()
+    }
+
+    /// The batch lies from this offset on.
+    pub fn written(&mut self, draft: Draft, base_offset: i64) {
+        self.in_flight.remove(&draft.partition);
+        for (offset, Item { put, lane, stored, .. }) in (base_offset..).zip(draft.items) {
+            // The put may have been given up meanwhile; then the reader finds the record.
+            if let Some(open) = self.puts.get_mut(&put) {
+                open.written.records.push((Place { offset }, Entry { lane, stored: Some(stored) }));
+            }
+            self.settle(put);
+        }
+    }
+
+    /// The batch was refused, or nobody knows.
+    pub fn failed(&mut self, draft: Draft, why: &str) {
+        self.in_flight.remove(&draft.partition);
+        for item in draft.items {
+            let error = self.not_stored(&format!("the position of {} was not", item.lane), why);
+            if let Some(open) = self.puts.get_mut(&item.put) {
+                open.written.failed = Some(error);
+            }
+            self.settle(item.put);
+        }
+    }
+
+    /// The batch was not written; it goes before all others of its partition.
+    pub fn again(&mut self, draft: Draft) {
+        self.in_flight.remove(&draft.partition);
+        for item in draft.items.into_iter().rev() {
+            if self.puts.contains_key(&item.put) {
+                self.pending.push_front(item);
+            }
+        }
+    }
+
+    /// Gives up what has waited too long.
+    pub fn expire(&mut self, now: Duration, why: &str) {
+        let late: Vec<PutNumber> =
+            self.puts.iter().filter(|(_, open)| open.deadline <= now).map(|(put, _)| *put).collect();
+        if late.is_empty() {
+            return;
+        }
+        for number in late {
+            let what = format!("positions were not, within {} s,", PUT_DEADLINE.as_secs());
+            let error = self.not_stored(&what, why);
+            if let Some(mut open) = self.puts.remove(&number) {
+                open.written.failed = Some(error);
+                let _ = open.done.send(open.written);
+            }
+        }
+        self.pending.retain(|item| self.puts.contains_key(&item.put));
+    }
+
+    fn not_stored(&self, what: &str, why: &str) -> Error {
+        Error::Retry { what: format!("{what} stored in topic {}: {why}", self.topic), source: None }
+    }
+
+    /// One more of its positions has its fate.
+    fn settle(&mut self, put: PutNumber) {
+        if let Some(open) = self.puts.get_mut(&put) {
+            open.left = open.left.saturating_sub(1);
+        }
+        self.answer_if_done(put);
+    }
+
+    fn answer_if_done(&mut self, put: PutNumber) {
+        if self.puts.get(&put).is_some_and(|open| open.left == 0)
+            && let Some(open) = self.puts.remove(&put)
+        {
+            // Who asked may have gone.
+            let _ = open.done.send(open.written);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+use tokio::sync::oneshot::{self, Receiver};
+
+use super::*;
+
+const NOW: Duration = Duration::from_secs(100);
+
+fn lane(topic: &str, partition: i32) -> LaneId {
+    let (source_cluster, topic) = ("k".parse().unwrap(), topic.parse().unwrap());
+    LaneId { connector: "c".parse().unwrap(), source_cluster, topic, partition }
+}
+
+/// A put of one position for each lane.
+fn put(outbox: &mut Outbox, now: Duration, lanes: &[LaneId]) -> Receiver<Written> {
+    let (done, answer) = oneshot::channel();
+    let positions = lanes.iter().map(|lane| (lane.clone(), Stored::plain(5))).collect();
+    outbox.push(now, Put { positions, done });
+    answer
+}
+
+fn lanes_of(draft: &Draft) -> Vec<i32> {
+    draft.items.iter().map(|item| item.lane.partition).collect()
+}
+
+fn offsets(written: &Written) -> Vec<(i32, i64)> {
+    written.records.iter().map(|(place, entry)| (entry.lane.partition, place.offset)).collect()
+}
+
+#[test]
+fn a_put_is_answered_once_all_of_it_is_written() {
+    let mut outbox = Outbox::new("p");
+    let mut one = put(&mut outbox, NOW, &[lane("t", 0), lane("t", 1)]);
+    let mut other = put(&mut outbox, NOW, &[lane("t", 2)]);
+    let mut drafts = outbox.take(1, |_| true);
+    assert_eq!(drafts.len(), 1);
+    assert_eq!(lanes_of(&drafts[0]), [0, 1, 2]);
+    assert!(!outbox.has_pending());
+    outbox.written(drafts.remove(0), 40);
+    assert_eq!(offsets(&one.try_recv().unwrap()), [(0, 40), (1, 41)]);
+    assert_eq!(offsets(&other.try_recv().unwrap()), [(2, 42)]);
+    assert_eq!(outbox.next_deadline(), None);
+}
+
+#[test]
+fn positions_go_to_javas_partition_of_their_key_and_wait_for_its_leader() {
+    let mut outbox = Outbox::new("p");
+    let lanes: Vec<LaneId> = (0..40).map(|partition| lane("t", partition)).collect();
+    let _answer = put(&mut outbox, NOW, &lanes);
+    let drafts = outbox.take(5, |partition| partition != 3);
+    let sent: usize = drafts.iter().map(|draft| draft.items.len()).sum();
+    for draft in &drafts {
+        assert_ne!(draft.partition, 3);
+        for item in &draft.items {
+            assert_eq!(partition_of(item.key.as_bytes(), 5), Some(draft.partition));
+        }
+    }
+    let waiting = outbox.take(5, |_| true);
+    assert_eq!(waiting.len(), 1);
+    assert_eq!((waiting[0].partition, waiting[0].items.len()), (3, 40 - sent));
+}
+
+#[test]
+fn one_batch_of_a_partition_is_on_its_way_and_what_comes_back_goes_first() {
+    let mut outbox = Outbox::new("p");
+    let _one = put(&mut outbox, NOW, &[lane("t", 0), lane("t", 1)]);
+    let first = outbox.take(1, |_| true).remove(0);
+    let _other = put(&mut outbox, NOW, &[lane("t", 2)]);
+    assert!(outbox.take(1, |_| true).is_empty());
+    outbox.again(first);
+    assert_eq!(lanes_of(&outbox.take(1, |_| true)[0]), [0, 1, 2]);
+}
+
+#[test]
+fn a_batch_is_bounded_and_nothing_overtakes() {
+    let mut outbox = Outbox::new("p");
+    let long = "l".repeat(200);
+    let lanes: Vec<LaneId> = (0..1_000).map(|partition| lane(&long, partition)).collect();
+    let mut answer = put(&mut outbox, NOW, &lanes);
+    let mut seen = Vec::new();
+    while outbox.has_pending() {
+        let draft = outbox.take(1, |_| true).remove(0);
+        assert!(draft.bytes <= BATCH_BYTES_MAX);
+        seen.extend(lanes_of(&draft));
+        outbox.written(draft, 0);
+    }
+    assert_eq!(seen, (0..1_000).collect::<Vec<_>>());
+    assert_eq!(answer.try_recv().unwrap().records.len(), 1_000);
+}
+
+#[test]
+fn a_failed_batch_fails_its_puts_and_keeps_what_was_written() {
+    let mut outbox = Outbox::new("p");
+    let lanes: Vec<LaneId> = (0..40).map(|partition| lane("t", partition)).collect();
+    let mut answer = put(&mut outbox, NOW, &lanes);
+    let mut drafts = outbox.take(2, |_| true);
+    let (failed, written) = (drafts.remove(0), drafts.remove(0));
+    let count = written.items.len();
+    outbox.failed(failed, "no answer");
+    assert!(answer.try_recv().is_err(), "the rest is on its way");
+    outbox.written(written, 7);
+    let told = answer.try_recv().unwrap();
+    assert_eq!(told.records.len(), count);
+    let text = told.failed.unwrap().to_string();
+    assert!(text.contains("was not stored in topic p: no answer"), "{text}");
+}
+
+#[test]
+fn what_waits_too_long_is_given_up_alone() {
+    let mut outbox = Outbox::new("p");
+    let mut one = put(&mut outbox, NOW, &[lane("t", 0)]);
+    let later = NOW + Duration::from_secs(1);
+    let mut other = put(&mut outbox, later, &[lane("t", 1)]);
+    assert_eq!(outbox.next_deadline(), Some(NOW + PUT_DEADLINE));
+    outbox.expire(NOW + PUT_DEADLINE - Duration::from_millis(1), "down");
+    assert!(one.try_recv().is_err());
+    outbox.expire(NOW + PUT_DEADLINE, "down");
+    let text = one.try_recv().unwrap().failed.unwrap().to_string();
+    assert_eq!(text, "positions were not, within 30 s, stored in topic p: down");
+    assert!(other.try_recv().is_err());
+    assert_eq!(lanes_of(&outbox.take(1, |_| true)[0]), [1]);
+}
+
+#[test]
+fn what_is_given_up_on_its_way_is_nobodys_when_it_arrives() {
+    let mut outbox = Outbox::new("p");
+    let mut answer = put(&mut outbox, NOW, &[lane("t", 0)]);
+    let draft = outbox.take(1, |_| true).remove(0);
+    outbox.expire(NOW + PUT_DEADLINE, "slow");
+    assert!(answer.try_recv().unwrap().failed.is_some());
+    outbox.written(draft, 3);
+    let _other = put(&mut outbox, NOW, &[lane("t", 0)]);
+    let draft = outbox.take(1, |_| true).remove(0);
+    outbox.expire(NOW + PUT_DEADLINE, "slow");
+    outbox.again(draft);
+    assert!(!outbox.has_pending());
+}
+
+#[test]
+fn puts_are_bounded_and_an_empty_one_is_done_at_once() {
+    let mut outbox = Outbox::new("p");
+    assert!(put(&mut outbox, NOW, &[]).try_recv().unwrap().failed.is_none());
+    let mut answers = Vec::new();
+    for _ in 0..PUTS_MAX {
+        assert!(outbox.has_room());
+        answers.push(put(&mut outbox, NOW, &[lane("t", 0)]));
+    }
+    assert!(!outbox.has_room());
+}

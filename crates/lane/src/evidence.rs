@@ -74,19 +74,30 @@ pub enum Nothing {
     Unknowable,
 }
 
-/// `whole`: the tail could be read back to the position.
+/// How far the tail could be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trail {
+    /// Back to the position.
+    Whole,
+    /// Not even its last batch is there any more.
+    Gone,
+    /// Its last batches are not ours, and those before them are gone.
+    Broken,
+}
+
 #[must_use]
-pub fn without_traces(record: &LaneRecord, position: &Position, log_end: i64, whole: bool) -> Nothing {
+pub fn without_traces(record: &LaneRecord, position: &Position, log_end: i64, trail: Trail) -> Nothing {
     let by_length = by_arithmetic(record, log_end);
     let next = |n| Nothing::Next(Next { n, evidence: Evidence::Arithmetic });
-    match (record.shared, whole) {
-        (true, true) => next(position.n),
-        (true, false) => Nothing::Unknowable,
+    match (record.shared, trail) {
+        (true, Trail::Whole) => next(position.n),
+        // The length proves nothing where others were seen to add to it.
+        (true, Trail::Gone | Trail::Broken) | (false, Trail::Broken) => Nothing::Unknowable,
         // Nothing of ours was found where something lies: it is somebody else's.
-        (false, true) if by_length > position.n => {
+        (false, Trail::Whole) if by_length > position.n => {
             Nothing::Foreign { expected_offset: offset_of(record, position.n) }
         }
-        (false, _) => next(by_length),
+        (false, Trail::Whole | Trail::Gone) => next(by_length),
     }
 }
 
@@ -162,15 +173,17 @@ mod tests {
     fn without_traces_the_length_decides_where_we_are_alone() {
         let next = |n| Nothing::Next(Next { n, evidence: Evidence::Arithmetic });
         let rows = [
-            ("alone, nothing came", false, 1020, true, next(120)),
-            ("alone, tail deleted", false, 1030, false, next(130)),
-            ("alone, log too short", false, 1010, true, next(110)),
-            ("alone, log too long", false, 1030, true, Nothing::Foreign { expected_offset: 1020 }),
-            ("shared, nothing came", true, 1030, true, next(120)),
-            ("shared, tail deleted", true, 1030, false, Nothing::Unknowable),
+            ("alone, nothing came", false, 1020, Trail::Whole, next(120)),
+            ("alone, tail deleted", false, 1030, Trail::Gone, next(130)),
+            ("alone, log too short", false, 1010, Trail::Whole, next(110)),
+            ("alone, log too long", false, 1030, Trail::Whole, Nothing::Foreign { expected_offset: 1020 }),
+            ("others last, ours deleted", false, 1030, Trail::Broken, Nothing::Unknowable),
+            ("shared, nothing came", true, 1030, Trail::Whole, next(120)),
+            ("shared, tail deleted", true, 1030, Trail::Gone, Nothing::Unknowable),
+            ("shared, others last", true, 1030, Trail::Broken, Nothing::Unknowable),
         ];
-        for (label, shared, log_end, whole, expected) in rows {
-            let found = without_traces(&record(shared), &position(120), log_end, whole);
+        for (label, shared, log_end, trail, expected) in rows {
+            let found = without_traces(&record(shared), &position(120), log_end, trail);
             assert_eq!(found, expected, "{label}");
         }
     }

@@ -32,7 +32,7 @@ impl fmt::Display for Loss {
             ),
             Self::SourceRecreated { copied_to, topic_id } => write!(
                 f,
-                "the source topic was created anew (id {topic_id}); it was copied up to offset {}",
+                "the source topic was created anew (id {topic_id}); it was copied up to offset {} at least",
                 copied_to - 1
             ),
             Self::RetentionOvertook { from, to } => {
@@ -46,7 +46,7 @@ impl fmt::Display for Loss {
             ),
             Self::DestinationRecreated { copied_to, topic_id } => write!(
                 f,
-                "the destination topic was created anew (id {topic_id}); it held the source up to offset {}",
+                "the destination topic was created anew (id {topic_id}); it held the source up to offset {} at least",
                 copied_to - 1
             ),
             Self::Foreign { n, expected_offset, found_offset } => write!(
@@ -62,7 +62,8 @@ impl fmt::Display for Loss {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
     pub loss: Loss,
-    /// The source offset from which copying goes on; `None`: its first.
+    /// The source offset from which copying goes on; `None`: its first. What is at the destination already beyond a stored
+    /// position is still skipped.
     pub continues_at: Option<i64>,
 }
 
@@ -95,7 +96,7 @@ pub enum Stop {
     },
     /// The source's bytes cannot be copied.
     Unreadable(String),
-    /// What the destination holds cannot be told: a shared partition whose tail is gone.
+    /// What the destination holds cannot be told: others write there, and where our records lay is gone.
     Unknowable {
         n: i64,
         destination_from: i64,

@@ -8,7 +8,7 @@ use crate::align::{self, Fingerprint};
 use crate::event::{
     Action, Answer, Evidence, Now, Parking, ProducerState, Question, Status, TailBatch, Waiting,
 };
-use crate::evidence::{self, Next, Nothing, Tail};
+use crate::evidence::{self, Next, Nothing, Tail, Trail};
 use crate::loss::{Loss, Stop};
 use crate::verdict::{Refused, refused};
 
@@ -94,11 +94,13 @@ impl Lane {
             (Resuming::Tail { offset, log_end }, Answer::Tail(Some(batch))) => {
                 self.tail_known(now, offset, log_end, &batch, out);
             }
-            (Resuming::Tail { log_end, .. }, Answer::Tail(None)) => self.no_traces(now, log_end, false, out),
-            (Resuming::Tail { log_end, .. }, Answer::Refused { code, .. })
+            (Resuming::Tail { offset, log_end }, Answer::Tail(None)) => {
+                self.no_traces(now, log_end, trail_to(offset, log_end), out);
+            }
+            (Resuming::Tail { offset, log_end }, Answer::Refused { code, .. })
                 if refused(code) == Refused::OutOfRange =>
             {
-                self.no_traces(now, log_end, false, out);
+                self.no_traces(now, log_end, trail_to(offset, log_end), out);
             }
             (Resuming::Contents { next }, Answer::Contents { source, destination }) => {
                 match align::of_compacted(&prints(&source), &destination) {
@@ -141,7 +143,7 @@ impl Lane {
         let Some(record) = &self.record else { return };
         let enough = if before < log_end { self.acked.destination_offset } else { record.base_offset };
         if before <= enough {
-            return self.no_traces(now, log_end, true, out);
+            return self.no_traces(now, log_end, Trail::Whole, out);
         }
         let offset = before - 1;
         self.ask_step(Resuming::Tail { offset, log_end }, Question::Tail { offset }, out);
@@ -152,14 +154,14 @@ impl Lane {
         match evidence::from_tail(record, self.acked.n, offset, batch) {
             Tail::Ours(next) => self.measured(now, next, log_end, out),
             Tail::LookBefore(offset) => self.look_at_tail(now, offset, log_end, out),
-            Tail::Gap => self.no_traces(now, log_end, false, out),
+            Tail::Gap => self.no_traces(now, log_end, trail_to(offset, log_end), out),
         }
     }
 
-    fn no_traces(&mut self, now: Now, log_end: i64, whole: bool, out: &mut Vec<Action>) {
+    fn no_traces(&mut self, now: Now, log_end: i64, trail: Trail, out: &mut Vec<Action>) {
         let Some(record) = &self.record else { return };
         let position = self.acked;
-        match evidence::without_traces(record, &position, log_end, whole) {
+        match evidence::without_traces(record, &position, log_end, trail) {
             Nothing::Next(next) => self.measured(now, next, log_end, out),
             Nothing::Foreign { expected_offset } => {
                 let loss = Loss::Foreign { n: position.n, expected_offset, found_offset: log_end };
@@ -376,6 +378,11 @@ impl Lane {
     fn at_position(&self) -> From {
         From::Offset { next_offset: self.acked.next_offset, leader_epoch: self.acked.leader_epoch }
     }
+}
+
+/// The search broke off at `offset`: at the very last one, or behind batches of others.
+fn trail_to(offset: i64, log_end: i64) -> Trail {
+    if offset + 1 < log_end { Trail::Broken } else { Trail::Gone }
 }
 
 fn prints(located: &[(i64, Fingerprint)]) -> Vec<Fingerprint> {

@@ -8,7 +8,7 @@ use copyist_model::{
 
 use super::*;
 use crate::birth::{DestinationFacts, Start};
-use crate::event::{Outcome, ProducerState, Refusal, Send, SourceTrouble};
+use crate::event::{Outcome, ProducerState, Refusal, Send, SourceTrouble, TailBatch};
 use crate::loss::Loss;
 
 const WALL_MS: i64 = 1_700_000_000_000;
@@ -365,6 +365,33 @@ fn resume_by_state(rig: &mut Rig, last_sequence: i32, log_end: i64) {
     rig.answer(Answer::ProducerState(Some(ProducerState { epoch: 0, last_sequence, last_timestamp })));
     rig.answer(Answer::LogEnd(log_end));
     rig.answer(Answer::HighWatermark(log_end));
+}
+
+#[test]
+fn records_of_others_at_the_end_are_never_counted_as_ours() {
+    let gone = || Answer::Refused { code: 1, text: String::new() };
+    let others = TailBatch {
+        base_offset: 54,
+        last_offset: 56,
+        producer_id: 77,
+        producer_epoch: 0,
+        base_sequence: 0,
+        control: false,
+    };
+    for (seen, unknowable) in [(None, false), (Some(others), true)] {
+        let mut rig = Rig::intact(birth());
+        let send = rig.offer(3).unwrap();
+        rig.feed(Event::Answered { token: send.token, outcome: Outcome::Lost });
+        rig.answer(Answer::ProducerState(None));
+        rig.answer(Answer::LogEnd(57));
+        rig.answer(Answer::HighWatermark(57));
+        if let Some(batch) = seen {
+            rig.answer(Answer::Tail(Some(batch)));
+        }
+        rig.answer(gone());
+        let stopped = matches!(rig.status(), Status::Stopped(Stop::Unknowable { destination_to: 57, .. }));
+        assert_eq!(stopped, unknowable, "{:?}", rig.status());
+    }
 }
 
 #[test]

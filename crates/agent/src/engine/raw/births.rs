@@ -91,7 +91,6 @@ impl Route {
             metrics,
             reached: false,
             idle_since: Some(boot()),
-            gaps: Vec::new(),
         };
         Some(self.lanes.entry(LaneNumber(self.next_number)).or_insert(lane))
     }
@@ -146,11 +145,10 @@ impl Route {
     fn replace(&mut self, number: LaneNumber, not_before: Duration) {
         let Some(lane) = self.lanes.get_mut(&number) else { return };
         let (task, name, start) = (lane.task, lane.name.clone(), lane.start);
-        let (told_record, reached, gaps) =
-            (lane.told_record.take(), lane.reached, std::mem::take(&mut lane.gaps));
+        let (told_record, reached) = (lane.told_record.take(), lane.reached);
         self.forget(number);
         if let Some(lane) = self.conceive(task, name, start) {
-            (lane.told_record, lane.reached, lane.gaps) = (told_record, reached, gaps);
+            (lane.told_record, lane.reached) = (told_record, reached);
             lane.not_before = not_before;
         }
     }

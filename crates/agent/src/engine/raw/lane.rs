@@ -59,8 +59,6 @@ pub struct LaneCell {
     pub reached: bool,
     /// Since when it has not been copying.
     pub idle_since: Option<Duration>,
-    /// Losses that the policy went past, in words.
-    pub gaps: Vec<String>,
 }
 
 /// A lane exists once all that its machine must know is known.

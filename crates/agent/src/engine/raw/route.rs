@@ -237,6 +237,7 @@ impl Route {
                     reporter: *reporter,
                     order: Arc::clone(&order),
                     told,
+                    gaps: BTreeMap::new(),
                     was_running: false,
                     stopping: false,
                     changed: true,

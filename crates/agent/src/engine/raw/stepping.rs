@@ -370,13 +370,14 @@ impl Route {
             None => format!("{}; copying began again at the source's first offset", gap.loss),
         };
         tracing::warn!(lane = %self.name(number), gap = text, "records are lost by loss.policy");
-        let Some(lane) = self.lanes.get_mut(&number) else { return };
+        let Some(lane) = self.lanes.get(&number) else { return };
         lane.metrics.gaps.inc();
-        if lane.gaps.len() < GAPS_KEPT {
-            lane.gaps.push(text);
-        }
         if let Some(task) = self.tasks.get_mut(&lane.task) {
             task.changed = true;
+            let gaps = task.gaps.entry(lane.name.clone()).or_default();
+            if gaps.len() < GAPS_KEPT {
+                gaps.push(text);
+            }
         }
     }
 }

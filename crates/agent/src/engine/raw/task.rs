@@ -1,10 +1,12 @@
 //! A task as its route has it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use copyist_model::InstanceState;
 use tokio::sync::watch;
 
+use super::lane::LaneName;
 use crate::job::{Order, Reporter};
 
 /// Names a task within a plane, once.
@@ -26,6 +28,8 @@ pub struct TaskCell {
     pub reporter: Reporter,
     pub order: Arc<Order>,
     pub told: watch::Sender<Told>,
+    /// Losses that lanes went past by the user's policy, in words. They outlive a pause.
+    pub gaps: BTreeMap<LaneName, Vec<String>>,
     pub was_running: bool,
     pub stopping: bool,
     /// The state or its trace may have changed.

@@ -71,7 +71,7 @@ impl Route {
         let by_config =
             |lane: &LaneCell| is_shared(task) || task.order.shared.contains(&lane.name.destination);
         let of_task = self.lanes.values().filter(|lane| lane.task == number);
-        let states: Vec<LaneState> = of_task.map(|lane| lane_state(lane, by_config(lane))).collect();
+        let states: Vec<LaneState> = of_task.map(|lane| lane_state(lane, task, by_config(lane))).collect();
         let status = trace::status(&view, &states);
         let Some(task) = self.tasks.get_mut(&number) else { return };
         task.changed = false;
@@ -105,7 +105,7 @@ impl Route {
     }
 }
 
-fn lane_state(lane: &LaneCell, shared_by_config: bool) -> LaneState {
+fn lane_state(lane: &LaneCell, task: &TaskCell, shared_by_config: bool) -> LaneState {
     let record = lane.seen().and_then(|alive| alive.machine.record());
     let (stopped, why) = match &lane.life {
         Life::Unborn { waits_for, .. } => (None, Some(waits_for.clone())),
@@ -128,7 +128,7 @@ fn lane_state(lane: &LaneCell, shared_by_config: bool) -> LaneState {
         why,
         idle_since: lane.idle_since,
         found_shared: !shared_by_config && record.is_some_and(|record| record.shared),
-        gaps: lane.gaps.clone(),
+        gaps: task.gaps.get(&lane.name).cloned().unwrap_or_default(),
     }
 }
 

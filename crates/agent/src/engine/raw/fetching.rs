@@ -227,9 +227,7 @@ impl Route {
         match pushed {
             Ok(()) => alive.fetch_failures = 0,
             // Once it may be the network's fault.
-            Err(error)
-                if alive.fetch_failures > 0 || matches!(error, copyist_wire::Error::OldMagic { .. }) =>
-            {
+            Err(error) if alive.fetch_failures > 0 => {
                 let trouble = SourceTrouble::Unreadable(error.to_string());
                 self.events.push_back((number, Event::Source(trouble)));
             }

@@ -417,11 +417,10 @@ fn passed(reading: u32, batch: &Batch<'_>, bytes: Bytes, lease: Arc<Lease>) -> R
 /// Whether the bytes may be otherwise when they come again.
 fn is_damage(error: &Error) -> bool {
     match error {
-        Error::Batch { .. } | Error::Record { .. } | Error::Decompress { .. } => true,
-        Error::OldMagic { .. }
-        | Error::Bomb { .. }
-        | Error::Compress { .. }
-        | Error::RecordTooLarge { .. } => false,
+        Error::Batch { .. } | Error::OldMagic { .. } | Error::Record { .. } | Error::Decompress { .. } => {
+            true
+        }
+        Error::Bomb { .. } | Error::Compress { .. } | Error::RecordTooLarge { .. } => false,
     }
 }
 

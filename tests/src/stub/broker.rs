@@ -191,12 +191,21 @@ impl Stub {
         self.broker.injections.waiting()
     }
 
+    /// How often something was done on demand so far.
+    pub fn injections_met(&self) -> usize {
+        self.broker.injections.taken()
+    }
+
     /// A line of the module [`control`](super::control); its answer.
     ///
     /// # Errors
     /// What is wrong with the line.
     pub fn command(&self, line: &str) -> std::result::Result<String, String> {
         control::run(&self.broker, line)
+    }
+
+    pub fn topic_id(&self, topic: &str) -> Option<uuid::Uuid> {
+        Some(self.broker.topic(&TopicKey::Name(topic.to_owned()))?.id)
     }
 
     /// Topic and partition: log start, end, leader epoch.

@@ -10,17 +10,22 @@
 //!            length N              the answer's length is N: negative, or huge
 //!            cut BYTES             so much of the answer, then the end of the connection
 //!            mutate SEED           bytes of the answer are changed
+//!            garbage SEED          no answer but noise: random bytes, a wrong length, a part, another's correlation id
+//!            damage SEED           of a Fetch: a batch that comes along is damaged, where a CRC or a length tells
+//!            flip BYTE MASK        of a Fetch: bits of one byte of the first batch are changed
 //!            shift N               the base offset in the answer to a Produce is N off
 //! clear                            takes back all injections
 //! create SPEC | delete TOPIC | recreate TOPIC    SPEC as of the command line; re-created: empty, with a new id
 //! forget-producers TOPIC PARTITION               as after an expiry
 //! foreign TOPIC PARTITION RECORDS                somebody else writes
 //! delete-before TOPIC PARTITION OFFSET           retention
+//! advance TOPIC PARTITION OFFSET                 an empty log begins there, as if what lay before was written and deleted
 //! truncate TOPIC PARTITION OFFSET                an unclean election: later records are lost, the epoch rises
 //! leader-epoch TOPIC PARTITION EPOCH             a clean election
 //! end TOPIC PARTITION OFFSET                     an endless topic ends there
 //! forget-sessions                                every fetch session is evicted
 //! offsets TOPIC PARTITION                        log start, end, leader epoch
+//! producers TOPIC PARTITION                      what is remembered of them: id and last sequence of each
 //! stats                                          the counts, as JSON
 //! ```
 
@@ -93,13 +98,20 @@ fn on_partition(
         ("forget-producers", []) => data.producers.forget_all(),
         ("foreign", [records]) => foreign(&mut data, number(records)?)?,
         ("delete-before", [offset]) => data.delete_before(number(offset)?),
+        ("advance", [offset]) => data.advance(number(offset)?)?,
         ("truncate", [offset]) => data.truncate(number(offset)?),
         ("leader-epoch", [epoch]) => data.start_epoch(number(epoch)?),
         ("end", [offset]) => data.set_end(number(offset)?),
+        ("producers", []) => return Ok(producers(&data)),
         ("offsets", []) => return Ok(format!("{} {} {}", data.log_start, data.end, data.leader_epoch())),
         _ => return Err(format!("{word} is no command for a partition with {} more words", rest.len())),
     }
     Ok(String::new())
+}
+
+fn producers(data: &Data) -> String {
+    let each = data.producers.iter().map(|(id, producer)| format!("{id}:{}", producer.last_sequence));
+    each.collect::<Vec<_>>().join(" ")
 }
 
 fn foreign(data: &mut Data, records: usize) -> Result<(), String> {
@@ -150,6 +162,9 @@ fn action(words: &[&str]) -> Result<Action, String> {
         ["length", length] => Action::Length(number(length)?),
         ["cut", bytes] => Action::Cut(number(bytes)?),
         ["mutate", seed] => Action::Mutate(number(seed)?),
+        ["garbage", seed] => Action::Garbage(number(seed)?),
+        ["damage", seed] => Action::Damage(number(seed)?),
+        ["flip", byte, mask] => Action::Flip { byte: number(byte)?, mask: number(mask)? },
         ["shift", by] => Action::Shift(number(by)?),
         _ => return Err(format!("{:?} is no action", words.join(" "))),
     })

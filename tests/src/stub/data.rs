@@ -250,6 +250,22 @@ impl Data {
         }
     }
 
+    /// An empty log begins, and ends, at `offset`.
+    ///
+    /// # Errors
+    /// It is not empty, or nothing can be appended to it.
+    pub fn advance(&mut self, offset: i64) -> Result<(), String> {
+        match &self.content {
+            Content::Log(log) if log.batches.is_empty() && offset >= self.end => {
+                (self.log_start, self.end) = (offset, offset);
+                self.epochs = vec![(self.leader_epoch(), offset)];
+                Ok(())
+            }
+            Content::Log(_) => Err("it is not empty, or ends behind that".to_owned()),
+            Content::Endless(_) => Err("an endless topic begins where it begins".to_owned()),
+        }
+    }
+
     /// An unclean election: the records from `offset` on are gone, and what follows is of the next leader epoch.
     pub fn truncate(&mut self, offset: i64) {
         self.end = offset.clamp(self.log_start, self.end);

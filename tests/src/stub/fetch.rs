@@ -214,7 +214,7 @@ fn write_partition(to: &mut Pieces, version: i16, partition: i32, isolation: i8,
 
 /// Patched on its way; its payload is shared unless it is small.
 fn put_batch(to: &mut Pieces, taken: Taken) {
-    let batch = taken.batch;
+    let (batch, begin) = (taken.batch, to.len());
     let mut start = [0; 16];
     let patched = start.len().min(batch.len());
     start[..patched].copy_from_slice(&batch[..patched]);
@@ -228,6 +228,7 @@ fn put_batch(to: &mut Pieces, taken: Taken) {
     } else {
         to.share(batch.slice(patched..));
     }
+    to.mark_batch(begin);
 }
 
 fn put_key(to: &mut Pieces, flexible: bool, key: &TopicKey) {

@@ -35,6 +35,12 @@ pub enum Action {
     Cut(usize),
     /// The answer comes with bytes changed; the seed grows by one with each use.
     Mutate(u64),
+    /// Instead of the answer comes what is none, of a kind and with bytes chosen by the seed, which grows as well.
+    Garbage(u64),
+    /// One of the batches in an answer to Fetch has a byte changed, chosen by the seed, which grows as well.
+    Damage(u64),
+    /// The first batch in an answer to Fetch has the bits of the mask changed in this byte of it.
+    Flip { byte: usize, mask: u8 },
     /// The base offset in an answer to Produce is so much off.
     Shift(i64),
 }
@@ -44,6 +50,7 @@ pub(crate) struct Injections {
     queue: Mutex<VecDeque<Injection>>,
     /// Its length, to be read without the lock.
     waiting: AtomicUsize,
+    taken: AtomicUsize,
 }
 
 impl Injections {
@@ -63,6 +70,11 @@ impl Injections {
         self.waiting.load(Ordering::Acquire)
     }
 
+    /// What was done so far, each time counted.
+    pub fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     /// The first that meets this; it is used up by one.
     pub fn take(&self, api: Api, partition: Option<(&str, i32)>) -> Option<Action> {
         if self.waiting() == 0 {
@@ -73,13 +85,14 @@ impl Injections {
         let injection = queue.get_mut(at)?;
         let action = injection.action;
         injection.times = injection.times.saturating_sub(1);
-        if let Action::Mutate(seed) = &mut injection.action {
+        if let Action::Mutate(seed) | Action::Garbage(seed) | Action::Damage(seed) = &mut injection.action {
             *seed += 1;
         }
         if injection.times == 0 {
             queue.remove(at);
         }
         self.waiting.store(queue.len(), Ordering::Release);
+        self.taken.fetch_add(1, Ordering::Relaxed);
         Some(action)
     }
 }

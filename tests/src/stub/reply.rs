@@ -16,6 +16,8 @@ pub(crate) struct Pieces {
     own: Vec<u8>,
     parts: Vec<Part>,
     bytes: usize,
+    /// Where in the frame batches lie.
+    batches: Vec<Range<usize>>,
 }
 
 const LENGTH_BYTES: usize = 4;
@@ -32,6 +34,7 @@ impl Pieces {
     pub fn begin(&mut self) {
         self.own.clear();
         self.parts.clear();
+        self.batches.clear();
         self.bytes = 0;
         self.put(&[0; LENGTH_BYTES]);
     }
@@ -55,6 +58,15 @@ impl Pieces {
     pub fn share(&mut self, bytes: Bytes) {
         self.bytes += bytes.len();
         self.parts.push(Part::Shared(bytes));
+    }
+
+    /// What was put since `begin` bytes is a batch.
+    pub fn mark_batch(&mut self, begin: usize) {
+        self.batches.push(begin..self.bytes);
+    }
+
+    pub fn len(&self) -> usize {
+        self.bytes
     }
 
     fn flat(&self) -> Vec<u8> {
@@ -100,13 +112,22 @@ pub(crate) enum End {
     #[default]
     Sent,
     /// The connection is closed; whether the request had an effect first.
-    Closed { after: bool },
+    Closed {
+        after: bool,
+    },
     /// A length that is none.
     Length(i32),
     /// So many bytes are sent, then the connection is closed.
     Cut(usize),
     /// Some bytes of the answer are others, chosen by the seed.
     Mutated(u64),
+    Garbage(u64),
+    /// One batch in it is.
+    Damaged(u64),
+    Flipped {
+        byte: usize,
+        mask: u8,
+    },
 }
 
 impl Fate {
@@ -120,6 +141,9 @@ impl Fate {
             Action::Length(length) => self.end = End::Length(length),
             Action::Cut(bytes) => self.end = End::Cut(bytes),
             Action::Mutate(seed) => self.end = End::Mutated(seed),
+            Action::Garbage(seed) => self.end = End::Garbage(seed),
+            Action::Damage(seed) => self.end = End::Damaged(seed),
+            Action::Flip { byte, mask } => self.end = End::Flipped { byte, mask },
         }
         None
     }
@@ -149,6 +173,15 @@ pub(crate) fn send(stream: &TcpStream, frame: &mut Pieces, fate: Fate) -> std::i
             close(stream)
         }
         End::Mutated(seed) => write_all(stream, &mutated(frame.flat(), seed)),
+        End::Garbage(seed) => send_garbage(stream, frame.flat(), seed),
+        End::Flipped { byte, mask } => {
+            let mut bytes = frame.flat();
+            if let Some(at) = frame.batches.first().and_then(|batch| bytes.get_mut(batch.start + byte)) {
+                *at ^= mask;
+            }
+            write_all(stream, &bytes)
+        }
+        End::Damaged(seed) => write_all(stream, &damaged(frame.flat(), &frame.batches, seed)),
     }
 }
 
@@ -163,18 +196,82 @@ fn close(stream: &TcpStream) -> std::io::Result<()> {
 
 /// One to eight bytes, length and correlation id included, become others.
 fn mutated(mut bytes: Vec<u8>, seed: u64) -> Vec<u8> {
+    let mut draw = dice(seed);
+    for _ in 0..=draw() % 8 {
+        // Half of them near the beginning, where lengths and counts are.
+        let near = if draw().is_multiple_of(2) { bytes.len().min(64) } else { bytes.len() };
+        let at = (draw() % near as u64) as usize;
+        bytes[at] ^= (draw() % 255) as u8 + 1;
+    }
+    bytes
+}
+
+/// xorshift64.
+fn dice(seed: u64) -> impl FnMut() -> u64 {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut draw = || {
+    move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         state
-    };
-    for _ in 0..=draw() % 8 {
-        // Half of them near the beginning, where lengths and counts are.
-        let near = if draw() % 2 == 0 { bytes.len().min(64) } else { bytes.len() };
-        let at = (draw() % near as u64) as usize;
-        bytes[at] ^= (draw() % 255) as u8 + 1;
+    }
+}
+
+/// What a broken broker may say, or something else on its port.
+fn send_garbage(stream: &TcpStream, mut bytes: Vec<u8>, seed: u64) -> std::io::Result<()> {
+    let mut draw = dice(seed);
+    let kind = seed % 6;
+    let at = 1 + (draw() % (bytes.len() as u64 - 1)) as usize;
+    let mut noise = |count: usize| (0..count).map(|_| (draw() >> 32) as u8).collect::<Vec<u8>>();
+    match kind {
+        // Not even a length.
+        0 => write_all(stream, &noise(at.min(4096) + 8)),
+        // A frame of the right length, its content noise.
+        1 => {
+            let noise = noise(bytes.len() - LENGTH_BYTES);
+            bytes[LENGTH_BYTES..].copy_from_slice(&noise);
+            write_all(stream, &bytes)
+        }
+        // Shorter than it should be, so that the rest is taken for another frame.
+        2 => {
+            let length = i32::try_from(at).unwrap_or(i32::MAX).min(i32::MAX - 1);
+            bytes[..LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
+            write_all(stream, &bytes)
+        }
+        // Nearly 2 GiB are promised.
+        3 => {
+            bytes[..LENGTH_BYTES].copy_from_slice(&(i32::MAX - 7).to_be_bytes());
+            write_all(stream, &bytes)
+        }
+        // A part, then silence for good.
+        4 => {
+            write_all(stream, &bytes[..at])?;
+            close(stream)
+        }
+        // The answer to a question that nobody asked.
+        _ => {
+            bytes[LENGTH_BYTES] ^= 0x40;
+            write_all(stream, &bytes)
+        }
+    }
+}
+
+/// The base offset and the leader epoch stay: no reader can tell that those are wrong, as no CRC covers them.
+fn damaged(mut bytes: Vec<u8>, batches: &[Range<usize>], seed: u64) -> Vec<u8> {
+    const BASE_OFFSET_BYTES: usize = 8;
+    const LEADER_EPOCH: Range<usize> = 12..16;
+    let mut draw = dice(seed);
+    if batches.is_empty() {
+        return bytes;
+    }
+    let batch = batches[(draw() % batches.len() as u64) as usize].clone();
+    // Half of it in the header.
+    let near =
+        if draw().is_multiple_of(2) { batch.len().min(super::batch::HEADER_BYTES) } else { batch.len() };
+    let at = BASE_OFFSET_BYTES + (draw() % (near.saturating_sub(BASE_OFFSET_BYTES).max(1) as u64)) as usize;
+    let at = if LEADER_EPOCH.contains(&at) { LEADER_EPOCH.end } else { at };
+    if let Some(byte) = bytes.get_mut(batch.start + at) {
+        *byte ^= (draw() % 255) as u8 + 1;
     }
     bytes
 }

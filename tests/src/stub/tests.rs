@@ -357,3 +357,30 @@ fn wrong_commands_and_topics_are_explained() {
     }
     assert!(Api::ALL.iter().all(|api| Api::of(api.key() as i16) == Some(*api)));
 }
+
+#[test]
+fn an_empty_log_begins_where_it_is_told() {
+    let stub = stub(&["t:1:kept"]);
+    stub.command("advance t 0 100").expect("it is empty");
+    assert_eq!(stub.offsets("t", 0), Some((100, 100, 0)));
+    stub.command("foreign t 0 3").expect("appended");
+    assert_eq!(stub.offsets("t", 0), Some((100, 103, 0)));
+    assert_eq!(stub.command("advance t 0 200"), Err("it is not empty, or ends behind that".to_owned()));
+    assert_eq!(stub.command("producers t 0"), Ok(String::new()));
+}
+
+#[test]
+fn a_batch_is_flipped_where_it_is_told() {
+    let stub = stub(&["e:1:endless:2x100:none:8"]);
+    let first = |answer: &FetchResponse| {
+        let records = answer.responses[0].partitions[0].records.clone().unwrap_or_default();
+        records.first_chunk::<HEADER_BYTES>().map(Header::read).expect("a batch")
+    };
+    let mut stream = connect(&stub);
+    let sound = first(&fetch(&mut stream, 11, (0, -1), &[(0, 0)]));
+    stub.command("inject fetch flip 22 32").expect("injected");
+    let flipped = first(&fetch(&mut stream, 11, (0, -1), &[(0, 0)]));
+    assert!(!sound.is_control() && flipped.is_control());
+    assert_eq!(flipped, Header { attributes: flipped.attributes, ..sound });
+    assert_eq!((stub.injections_met(), stub.injections_waiting()), (1, 0));
+}

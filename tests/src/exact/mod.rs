@@ -1,0 +1,23 @@
+//! What the tests of exactness share: a Copyist that dies again and again, a producer that writes on meanwhile, what
+//! the logs of its lives say, and the comparison in the end, which is by offset and forgives nothing.
+//!
+//! Start with [`lives`].
+
+pub mod dice;
+pub mod equality;
+pub mod feed;
+pub mod gate;
+pub mod lives;
+pub mod tally;
+
+pub use dice::Dice;
+pub use equality::{Copies, check};
+pub use feed::{Age, Feed, write_until};
+pub use gate::Gate;
+pub use lives::{Lives, Place};
+pub use tally::Tally;
+
+use std::collections::BTreeMap;
+
+/// Offsets by partition.
+pub type Offsets = BTreeMap<i32, i64>;

@@ -190,7 +190,7 @@ impl Rewriter {
         let made = draft.make(&mut self.finished.batches);
         if made.is_err() {
             // What failed is not covered: the next offset is again behind what was made.
-            let made = self.finished.batches.last().map(|batch| batch.next_source_offset);
+            let made = self.finished.batches.iter().map(|batch| batch.next_source_offset).max();
             self.finished.next_source_offset = made;
         }
         made
@@ -290,6 +290,8 @@ impl Draft {
         }
         let share = plain.len() / packed_bytes.div_ceil(self.max_batch_bytes.max(1)).max(2);
         let mut piece: Option<Self> = None;
+        // A foreign producer's deltas may lead astray: never back.
+        let mut covered = self.first_source_offset;
         for (record, offset) in Records::of(plain, 0, self.count).zip(&self.source_offsets) {
             let record = record?;
             let timestamp = self.base_timestamp.wrapping_add(record.timestamp_delta);
@@ -301,7 +303,8 @@ impl Draft {
             });
             piece.append(&record, *offset, timestamp)?;
             piece.leader_epoch = self.leader_epoch;
-            piece.next_source_offset = offset.saturating_add(1);
+            covered = covered.max(offset.saturating_add(1));
+            piece.next_source_offset = covered;
         }
         if let Some(mut last) = piece {
             last.next_source_offset = self.next_source_offset;

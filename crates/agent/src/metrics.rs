@@ -28,7 +28,10 @@ impl Metrics {
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let opts = |name: &str, help: &str| Opts::new(format!("copyist_lane_{name}"), help);
         let records = opts("records_total", "Records that the destination acknowledged.");
-        let bytes = opts("bytes_total", "Bytes of keys and values that the destination acknowledged.");
+        let bytes = opts(
+            "bytes_total",
+            "Bytes that the destination acknowledged: of batches as they travel; with engine=librdkafka of keys and values.",
+        );
         let lag_records = opts("lag_records", "Source offsets between the position and the end of the log.");
         let lag_seconds =
             opts("lag_seconds", "Age of the newest record copied while there are more to copy, else 0.");

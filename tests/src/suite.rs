@@ -33,6 +33,17 @@ pub fn pair() -> &'static (Cluster, Cluster) {
     })
 }
 
+/// A count from the environment, so that `tests/soak` may run the same test for longer. Empty is as if it was not there.
+#[expect(clippy::panic, reason = "a test that is told nonsense has failed, and says why")]
+pub fn count(variable: &str, default: u64) -> u64 {
+    let text = std::env::var_os(variable).unwrap_or_default();
+    let text = text.to_string_lossy();
+    if text.is_empty() {
+        return default;
+    }
+    text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no count"))
+}
+
 /// The value, or a panic with the error and its causes.
 #[expect(clippy::panic, reason = "a test without what it needs has failed, and says why")]
 pub fn must<T>(what: &str, started: Result<T>) -> T {

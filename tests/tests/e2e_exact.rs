@@ -27,19 +27,9 @@ const WORKER: [(&str, &str); 4] = [
     ("offset.flush.interval.ms", "700"),
 ];
 
-/// A number from the environment, so that `tests/soak` may run the same test for longer, or otherwise.
-fn number(variable: &str, default: u64) -> u64 {
-    let text = std::env::var_os(variable).unwrap_or_default();
-    let text = text.to_string_lossy();
-    if text.is_empty() {
-        return default;
-    }
-    text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number"))
-}
-
 /// Begins a run that can be had again: says its seed.
 fn dice(test: &str) -> Dice {
-    let seed = number("COPYIST_TEST_SEED", 1);
+    let seed = suite::count("COPYIST_TEST_SEED", 1);
     println!("{test}: COPYIST_TEST_SEED={seed}");
     Dice::new(seed)
 }
@@ -117,7 +107,7 @@ type Among = (&'static str, u64);
 /// once. More kills are more of the same.
 fn plan(dice: &mut Dice, births: &[Among], places: &[Among]) -> Vec<Option<Place>> {
     let least = 2 * (births.len() + places.len()) as u64;
-    let kills = number("COPYIST_TEST_KILLS", least).max(least);
+    let kills = suite::count("COPYIST_TEST_KILLS", least).max(least);
     let by_place = usize::try_from(kills / 2).unwrap_or_default();
     let mut draw = |(name, most): &Among| Place { name, count: dice.between(1, *most) };
     let born: Vec<Option<Place>> = births.iter().map(|place| Some(draw(place))).collect();
@@ -359,7 +349,7 @@ fn catch_up(lives: &mut Lives, feed: &Feed<'_>, age: Age, dice: &mut Dice) {
 fn brokers_killed_in_the_middle() {
     const TOPIC: &str = "exact-brokers";
     let mut dice = dice(TOPIC);
-    let kills = (number("COPYIST_TEST_KILLS", 20) / 5).max(WAYS.len() as u64);
+    let kills = (suite::count("COPYIST_TEST_KILLS", 20) / 5).max(WAYS.len() as u64);
     let mut killed = Killed::start();
     let mut lives = lives(TOPIC, (&killed.source, &killed.destination));
     let copies = Copies { at: at(&killed.destination), topic: TOPIC, deleted: BTreeMap::new() };

@@ -28,16 +28,6 @@ const IN_FLIGHT_BYTES: i64 = 4 << 20;
 const RECORD_BYTES: i64 = 1_000;
 const RECORDS_PER_SECOND: u64 = 5_000;
 
-/// A count from the environment, so that `tests/soak` may run the same test for longer.
-fn count(variable: &str, default: u64) -> u64 {
-    let text = std::env::var_os(variable).unwrap_or_default();
-    let text = text.to_string_lossy();
-    if text.is_empty() {
-        return default;
-    }
-    text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no count"))
-}
-
 /// Kafka's own ProducerPerformance: `records` of 1,000 bytes, spread over the partitions, at a steady rate.
 struct Feed {
     process: Process,
@@ -206,7 +196,8 @@ fn kill(run: &mut Run, samples: &Samples, now: Duration) -> Kill {
 
 #[test]
 fn kill_9_of_librdkafka_in_the_middle_loses_nothing_and_repeats_no_more_than_an_interval() {
-    let (kills, records) = (count("COPYIST_TEST_KILLS", 3), count("COPYIST_TEST_RECORDS", 100_000));
+    let (kills, records) =
+        (suite::count("COPYIST_TEST_KILLS", 3), suite::count("COPYIST_TEST_RECORDS", 100_000));
     let mut run = Run::start_with("killed", 10, ("engine", "librdkafka"));
     run.scenario.wait_running("c", 10);
     let (clock, mut samples) = (Deadline::after(Duration::MAX), Samples::default());

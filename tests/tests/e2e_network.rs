@@ -3,7 +3,6 @@
 //! each second. Nothing is missing, nothing comes twice, order is kept.
 #![expect(
     clippy::expect_used,
-    clippy::panic,
     clippy::print_stdout,
     reason = "a test whose step fails has failed, and says why; it tells what really happened"
 )]
@@ -27,16 +26,6 @@ const RAGE_AT_LEAST: Duration = Duration::from_secs(7);
 const EACH_AT_LEAST: u64 = 2;
 /// 2024-01-02: older than what a broker remembers a producer for.
 const THEN: i64 = 1_704_153_600_000;
-
-/// A count from the environment, so that `tests/soak` may run the same test for longer.
-fn count(variable: &str, default: u64) -> u64 {
-    let text = std::env::var_os(variable).unwrap_or_default();
-    let text = text.to_string_lossy();
-    if text.is_empty() {
-        return default;
-    }
-    text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no count"))
-}
 
 /// A cluster that is reached through a proxy.
 struct Far {
@@ -104,7 +93,7 @@ fn records(topic: &str, age: Age, fed: u64) -> Vec<Rec> {
 fn rage(topic: &str, age: Age, from: &Kafka<'_>, raging: &[&Far]) -> u64 {
     let before: Vec<Faults> = raging.iter().map(|far| far.proxy.faults()).collect();
     raging.iter().for_each(|far| far.proxy.rage(true));
-    let minimum = RAGE_AT_LEAST.max(Duration::from_secs(20 * count("COPYIST_TEST_MINUTES", 0)));
+    let minimum = RAGE_AT_LEAST.max(Duration::from_secs(20 * suite::count("COPYIST_TEST_MINUTES", 0)));
     let (clock, mut fed) = (Deadline::after(minimum), 0);
     let mut pace = Deadline::after(EVERY);
     let raged = wait_until("each fault", minimum + LIMIT, Progress::Silent, || {
@@ -183,7 +172,7 @@ fn talkative(name: &str, destination: &str) -> Scenario {
 
 #[test]
 fn whatever_the_network_does_each_record_arrives_once_and_in_order() {
-    let seed = count("COPYIST_TEST_SEED", 1);
+    let seed = suite::count("COPYIST_TEST_SEED", 1);
     println!("seed {seed}");
     let pair = Far::pair(seed * 2);
     round("far-source", Age::New, &pair, &[&pair.0]);

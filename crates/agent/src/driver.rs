@@ -342,6 +342,14 @@ pub fn boot() -> Duration {
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
 }
 
+/// Milliseconds since 1970.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "what is stamped or stored is as old as the wall clock says")]
+pub fn wall_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// [`boot`] in milliseconds.
 #[must_use]
 pub fn boot_ms() -> u64 {

@@ -281,7 +281,8 @@ fn altered((name, alteration): (&String, &Alteration)) -> AlterableConfig {
 }
 
 /// Cuts `(topic, partitions, …)` into what fits a request.
-fn requests<'r, 't, T>(topics: &'r [(&'t TopicName, u32, T)]) -> Vec<&'r [(&'t TopicName, u32, T)]> {
+#[must_use]
+pub fn requests<'r, 't, T>(topics: &'r [(&'t TopicName, u32, T)]) -> Vec<&'r [(&'t TopicName, u32, T)]> {
     let mut requests = Vec::new();
     let (mut start, mut partitions) = (0, 0u32);
     for (end, (_, more, _)) in topics.iter().enumerate() {

@@ -158,15 +158,30 @@ pub async fn read_at(
     offset: i64,
     max_bytes: i32,
 ) -> Result<FetchedPartition, Error> {
-    let mut session = FetchSession::single(leader.version(Api::Fetch)?);
-    let wanted = Wanted { offset, current_leader_epoch: leader_epoch, last_fetched_epoch: -1, max_bytes };
     let limits = FetchLimits {
         max_wait: Duration::ZERO,
         min_bytes: 0,
         max_bytes,
         isolation: Isolation::ReadUncommitted,
     };
-    let request = session.request(&BTreeMap::from([(key.clone(), wanted)]), &limits);
+    read_once(leader, key, leader_epoch, offset, &limits).await
+}
+
+/// One fetch of one partition, outside of any session.
+///
+/// # Errors
+/// As [`read_at`].
+pub async fn read_once(
+    leader: &Connection,
+    key: &PartitionKey,
+    leader_epoch: i32,
+    offset: i64,
+    limits: &FetchLimits,
+) -> Result<FetchedPartition, Error> {
+    let mut session = FetchSession::single(leader.version(Api::Fetch)?);
+    let max_bytes = limits.max_bytes;
+    let wanted = Wanted { offset, current_leader_epoch: leader_epoch, last_fetched_epoch: -1, max_bytes };
+    let request = session.request(&BTreeMap::from([(key.clone(), wanted)]), limits);
     let length = request.body.len();
     let timeout = leader.request_timeout();
     let body = leader.send(Api::Fetch, request.version, vec![request.body], length, timeout)?.await?;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use copyist_tests::scenario::{LIMIT, task_states};
 use copyist_tests::stub::Stub;
-use copyist_tests::{Progress, wait_until};
+use copyist_tests::{Progress, suite, wait_until};
 use serde_json::json;
 
-use crate::{Between, config, count, end, peak_mib, stub, tell, trace_of, watch};
+use crate::{Between, config, end, peak_mib, stub, tell, trace_of, watch};
 
 const TOPIC: &str = "garbage";
 const PARTITIONS: i32 = 6;
@@ -67,8 +67,8 @@ fn a_source_that_sends_garbage_harms_nobody_and_is_copied_once_it_is_sane() {
     between.wait_partitions(TOPIC, 0..PARTITIONS);
     between.scenario.wait_running("c", 3);
 
-    let seed = count("COPYIST_TEST_SEED", 1);
-    let turns = TURNS * count("COPYIST_TEST_SEEDS", 1);
+    let seed = suite::count("COPYIST_TEST_SEED", 1);
+    let turns = TURNS * suite::count("COPYIST_TEST_SEEDS", 1);
     let mut longest = Duration::ZERO;
     for turn in 0..turns {
         derange(&between.source, seed * 1_000 + turn);
@@ -110,7 +110,7 @@ fn answers_with_changed_bytes_cost_neither_memory_nor_a_panic() {
     let worker = [("agent.memory.bytes", budget.as_str())];
     let beside = [("tasks.max", "1")];
     let between = Between::start_worker(CALM_TOPIC, calm, stub("destination", &[]), &worker, &beside);
-    let first = count("COPYIST_TEST_SEED", 1) * 1_000;
+    let first = suite::count("COPYIST_TEST_SEED", 1) * 1_000;
     let sources: Vec<Stub> = (0..SOURCES).map(|at| start(&format!("source-{at}"), MUTATED, 2)).collect();
     for (at, source) in sources.iter().enumerate() {
         let rename = format!("m{at}.${{topic}}");
@@ -129,7 +129,7 @@ fn answers_with_changed_bytes_cost_neither_memory_nor_a_panic() {
     for (seed, source) in (first..).zip(&sources) {
         tell(source, &format!("inject any mutate {} x1000", seed * 1_000));
     }
-    for _ in 0..TURNS * count("COPYIST_TEST_SEEDS", 1) {
+    for _ in 0..TURNS * suite::count("COPYIST_TEST_SEEDS", 1) {
         sources.iter().for_each(|source| extend(source, MUTATED, 2, TURN));
         longest = longest.max(copied_beside(&between, &between.source));
         watch(Duration::from_millis(800), || ());
@@ -184,8 +184,8 @@ fn a_destination_that_answers_with_garbage_is_asked_until_it_is_sane() {
     let between = Between::start(ASKED, source, stub("destination", &[]), &pairs);
     between.wait_partitions(ASKED, 0..PARTITIONS);
     between.scenario.wait_running("c", 2);
-    let seed = count("COPYIST_TEST_SEED", 1);
-    let turns = TURNS * count("COPYIST_TEST_SEEDS", 1);
+    let seed = suite::count("COPYIST_TEST_SEED", 1);
+    let turns = TURNS * suite::count("COPYIST_TEST_SEEDS", 1);
     for turn in 0..turns {
         confuse(&between.destination, seed * 1_000 + turn);
         extend(&between.source, ASKED, PARTITIONS, TURN);

@@ -117,16 +117,6 @@ impl Between {
     }
 }
 
-/// A count from the environment, so that `tests/soak` may run the same test for longer.
-fn count(variable: &str, default: u64) -> u64 {
-    let text = std::env::var_os(variable).unwrap_or_default();
-    let text = text.to_string_lossy();
-    if text.is_empty() {
-        return default;
-    }
-    text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no count"))
-}
-
 fn stub(name: &str, topics: &[&str]) -> Stub {
     stub_with(name, topics, Options::default())
 }

@@ -1,10 +1,10 @@
 //! What is known of one lane: what was sent, what came back, how far it is. Pure: no I/O, no clock.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
-use copyist_model::{LaneStart, TopicName};
+use copyist_model::{LaneStart, TaskLanes, TopicName};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::refusal::{BATCH_BYTES, Verdict, judge};
@@ -44,6 +44,15 @@ impl fmt::Display for LaneName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.source, self.partition)
     }
+}
+
+/// The lanes of an order, each with where it starts.
+#[must_use]
+pub fn named(lanes: &TaskLanes) -> BTreeMap<LaneName, LaneStart> {
+    let name = |(source, partition, destination, start): (&TopicName, _, &TopicName, _)| {
+        (LaneName { source: source.clone(), partition, destination: destination.clone() }, start)
+    };
+    lanes.iter().map(name).collect()
 }
 
 /// What a lane is doing.

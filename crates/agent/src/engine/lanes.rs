@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use copyist_model::{LaneStart, TaskLanes, TaskRevision};
 
-use super::lane::{Lane, LaneName, Phase};
+use super::lane::{Lane, LaneName, Phase, named};
 
 /// Numbers a lane within its task; never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,12 +34,7 @@ pub(super) struct Lanes {
 impl Lanes {
     /// Takes an order: new lanes come, missing ones leave, and a raised revision retries what had stopped.
     pub fn order(&mut self, revision: TaskRevision, lanes: &TaskLanes, now: Duration) {
-        let named = |(source, partition, destination, start): (&_, _, &_, _)| {
-            let name =
-                LaneName { source: Clone::clone(source), partition, destination: Clone::clone(destination) };
-            (name, start)
-        };
-        let mut wanted: BTreeMap<LaneName, LaneStart> = lanes.iter().map(named).collect();
+        let mut wanted = named(lanes);
         let raised = self.revision.is_some_and(|before| revision > before);
         self.revision = Some(revision);
         for lane in self.all.values_mut() {

@@ -11,7 +11,6 @@
 //! (what the user is told). Shells: `task` (what a task knows), `serve` (its loop), `session` (the clients), `prepare`
 //! (lanes made ready), `copy` (records).
 
-pub mod backoff;
 pub mod choice;
 pub mod lane;
 pub mod raw;

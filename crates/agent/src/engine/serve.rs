@@ -3,12 +3,12 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use copyist_kafka::Backoff;
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Backoff;
 use super::copy::{Round, round};
 use super::lane::{Lane, Phase};
 use super::lanes::LaneNumber;
@@ -73,7 +73,7 @@ impl Task {
         let mut work = Work {
             preparing: None,
             prepare_at: Instant::now(),
-            prepare_retry: Backoff::new(PREPARE_RETRY.0, PREPARE_RETRY.1),
+            prepare_retry: Backoff::new(PREPARE_RETRY),
             store_at: None,
             over: CancellationToken::new(),
             delivered: Vec::with_capacity(DELIVERIES_MAX),

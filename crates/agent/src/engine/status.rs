@@ -5,11 +5,7 @@ use std::time::Duration;
 use copyist_model::InstanceState;
 
 use super::lane::{Lane, Phase};
-
-/// Time after which a running task's trace speaks of an outage.
-pub const OUTAGE: Duration = Duration::from_secs(30);
-/// Lanes that a trace names.
-const NAMED_MAX: usize = 10;
+use super::trace::{OUTAGE, listed};
 
 /// One of the two clusters, as the task's client there sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +75,7 @@ pub fn status<'l>(view: &View<'_>, lanes: impl Iterator<Item = &'l Lane> + Clone
     if view.paused {
         (InstanceState::Paused, String::new())
     } else if !stopped.is_empty() {
-        (InstanceState::Failed, named(&stopped, "needs help", "need help"))
+        (InstanceState::Failed, listed(&stopped, "needs help", "need help"))
     } else if view.was_running || lanes.clone().all(reached) {
         (InstanceState::Running, outage(view, lanes))
     } else {
@@ -115,7 +111,7 @@ fn waits<'l>(view: &View<'_>, lanes: impl Iterator<Item = &'l Lane> + Clone) -> 
     parts.extend(view.positions.map(str::to_owned));
     let whys: Vec<String> = lanes.filter_map(why_of).collect();
     if !whys.is_empty() {
-        parts.push(named(&whys, "", ""));
+        parts.push(listed(&whys, "", ""));
     }
     if parts.is_empty() {
         parts.push("the first answers of both clusters".into());
@@ -137,25 +133,9 @@ fn outage<'l>(view: &View<'_>, lanes: impl Iterator<Item = &'l Lane> + Clone) ->
         lanes.filter(|lane| lane.stall_age(view.now) >= OUTAGE).filter_map(reason).collect();
     if !stalled.is_empty() {
         parts.extend(view.positions.map(|positions| format!("waiting for {positions}")));
-        parts.push(named(&stalled, "has not moved for more than 30 s", "have not moved for more than 30 s"));
+        parts.push(listed(&stalled, "has not moved for more than 30 s", "have not moved for more than 30 s"));
     }
     parts.join("; ")
-}
-
-/// The first ten, a line each. What they do is said of one and of several.
-fn named(all: &[String], does: &str, do_: &str) -> String {
-    let more = all.len().saturating_sub(NAMED_MAX);
-    let counted =
-        if all.len() == 1 { format!("1 lane {does}") } else { format!("{} lanes {do_}", all.len()) };
-    let mut text = format!("{}:", counted.trim_end());
-    for one in all.iter().take(NAMED_MAX) {
-        text.push_str("\n  ");
-        text.push_str(one);
-    }
-    if more > 0 {
-        text.push_str(&format!("\n  and {more} more"));
-    }
-    text
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 
+use copyist_kafka::Backoff;
 use copyist_model::{ClusterId, ConnectorName, InstanceState, LaneId};
 use rdkafka::Statistics;
 use rdkafka::error::RDKafkaErrorCode;
@@ -12,7 +13,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::TaskContext;
-use super::backoff::Backoff;
 use super::lane::Moved;
 use super::lanes::{LaneNumber, Lanes};
 use super::prepare::{Outcome, Preparation};
@@ -23,6 +23,7 @@ use super::statistics::{connected, log_ends};
 use super::status::{Side, View, status};
 use crate::client::limit::Limiter;
 use crate::client::voice::Said;
+use crate::driver::wall_ms;
 use crate::error::{Error, chain};
 use crate::job::{Order, Reporter};
 use crate::metrics::LaneMetrics;
@@ -79,7 +80,7 @@ pub(super) async fn run(
     reporter.until_free(&stop).await;
     let order = orders.borrow_and_update().clone();
     let mut task = Task::new(context, reporter, order);
-    let mut retry = Backoff::new(SESSION_RETRY.0, SESSION_RETRY.1);
+    let mut retry = Backoff::new(SESSION_RETRY);
     while !stop.is_cancelled() {
         task.report().await;
         if task.is_idle() {
@@ -383,10 +384,4 @@ impl Task {
             self.metrics.remove(&number);
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "how old a record is shows against the wall clock alone")]
-fn wall_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

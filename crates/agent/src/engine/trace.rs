@@ -5,7 +5,7 @@ use std::time::Duration;
 use copyist_model::InstanceState;
 
 /// Time after which a running task's trace speaks of an outage.
-const OUTAGE: Duration = Duration::from_secs(30);
+pub const OUTAGE: Duration = Duration::from_secs(30);
 /// Lanes that a trace names.
 const NAMED_MAX: usize = 10;
 
@@ -109,12 +109,13 @@ fn running(view: &View, lanes: &[LaneState]) -> String {
     parts.join("; ")
 }
 
-/// The first ten, and how many more.
-fn listed(all: &[String], one: &str, many: &str) -> String {
-    let mut text = match all.len() {
-        1 => format!("1 lane {one}:"),
-        count => format!("{count} lanes {many}:"),
+/// The first ten, a line each, and how many more. What they do is said of one and of several.
+pub(super) fn listed(all: &[String], one: &str, many: &str) -> String {
+    let counted = match all.len() {
+        1 => format!("1 lane {one}"),
+        count => format!("{count} lanes {many}"),
     };
+    let mut text = format!("{}:", counted.trim_end());
     for line in all.iter().take(NAMED_MAX) {
         text.push_str("\n  ");
         text.push_str(line);

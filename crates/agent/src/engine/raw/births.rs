@@ -1,20 +1,21 @@
 //! Lanes are born: what their machines must know is asked for, then they begin. Orders, stops.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use copyist_kafka::{Error, PartitionKey, Topic};
+use copyist_kafka::{Error, PartitionKey};
 use copyist_lane::{Birth, Event, Lane, Right, Start};
 use copyist_model::{LaneEnd, LaneId, LaneRecord, LaneStart, OffsetReset, TopicName};
 
 use super::facts::{self, Facts};
-use super::lane::{Alive, Ends, LaneCell, LaneName, LaneNumber, Life};
+use super::lane::{Alive, Ends, LaneCell, LaneNumber, Life};
 use super::reader::LaneReader;
-use super::route::{Check, Happening, Route};
+use super::route::{Happening, Route};
 use super::sides::{End, Side};
 use super::task::{TaskCell, TaskNumber};
 use crate::driver::boot;
+use crate::engine::lane::{LaneName, named};
 use crate::error::chain;
 use crate::job::Order;
 use crate::positions::Stored;
@@ -43,10 +44,10 @@ impl Route {
         cell.changed = true;
         let retried = order.revision > before.revision;
         let policy_changed = order.spec.loss_policy != before.spec.loss_policy;
-        let wanted = if order.paused || cell.stopping { BTreeSet::new() } else { names(&order) };
+        let mut wanted = if order.paused || cell.stopping { BTreeMap::new() } else { named(&order.lanes) };
         for number in self.lanes_of(task) {
             let Some(lane) = self.lanes.get_mut(&number) else { continue };
-            let is_wanted = wanted.iter().any(|(name, _)| *name == lane.name);
+            let is_wanted = wanted.remove(&lane.name).is_some();
             if !is_wanted || policy_changed {
                 lane.again = is_wanted;
                 self.leave(number);
@@ -57,16 +58,11 @@ impl Route {
                 self.replace(number, Duration::ZERO);
             }
         }
-        let here: BTreeSet<LaneName> =
-            self.lanes.values().filter(|lane| lane.task == task).map(|lane| lane.name.clone()).collect();
         for (name, start) in wanted {
-            if !here.contains(&name) {
-                self.conceive(task, name, start);
-            }
+            self.conceive(task, name, start);
         }
         if retried {
             self.facts.retain(|_, cell| matches!(cell, FactsCell::Asked));
-            self.checks.retain(|_, check| !matches!(check, Check::Different(_)));
         }
         self.refresh(End::Source);
         self.refresh(End::Destination);
@@ -176,12 +172,7 @@ impl Route {
 
     /// Begins lanes for which everything is known, and asks for what is missing.
     pub(super) fn give_birth(&mut self, now: Duration) {
-        let unborn: Vec<LaneNumber> = self
-            .lanes
-            .iter()
-            .filter(|(_, lane)| matches!(lane.life, Life::Unborn { asked: false, .. }))
-            .map(|(number, _)| *number)
-            .collect();
+        let unborn = self.lanes_where(|lane| matches!(lane.life, Life::Unborn { asked: false, .. }));
         for number in unborn {
             let waits = self.approach(number, now).err().unwrap_or_default();
             let Some(lane) = self.lanes.get_mut(&number) else { continue };
@@ -203,8 +194,7 @@ impl Route {
             return Err("its lane record, which is another now".to_owned());
         }
         let name = lane.name.clone();
-        self.source_key(&name)?;
-        self.destination_key(&name)?;
+        self.keys(&name)?;
         self.facts_of(&name, now)?;
         let Some(id) = self.lane_id(number) else {
             return Err("the source cluster does not tell its id".to_owned());
@@ -220,28 +210,10 @@ impl Route {
         Err("its position".to_owned())
     }
 
-    fn source_key(&self, name: &LaneName) -> Result<PartitionKey, String> {
-        let Some(cluster) = &self.source.cluster else { return Err(self.source.describe()) };
-        let view = cluster.view();
-        let found = view.topic(&name.source);
-        key_of(
-            found.map(|found| (&found.topic, found.partitions.contains_key(&name.partition))),
-            name.partition,
-        )
-        .ok_or_else(|| format!("the source has no partition {}-{}", name.source, name.partition))
-    }
-
-    fn destination_key(&self, name: &LaneName) -> Result<PartitionKey, String> {
-        let Some(cluster) = &self.destination.cluster else { return Err(self.destination.describe()) };
-        let view = cluster.view();
-        let found = view.topic(&name.destination);
-        key_of(
-            found.map(|found| (&found.topic, found.partitions.contains_key(&name.partition))),
-            name.partition,
-        )
-        .ok_or_else(|| {
-            format!("the destination has no partition {}-{} yet", name.destination, name.partition)
-        })
+    /// Both partitions, where both clusters have them; `Err` says what is waited for.
+    fn keys(&self, name: &LaneName) -> Result<[PartitionKey; 2], String> {
+        let source = self.source.partition(&name.source, name.partition)?;
+        Ok([source, self.destination.partition(&name.destination, name.partition)?])
     }
 
     pub(super) fn lane_id(&self, number: LaneNumber) -> Option<LaneId> {
@@ -317,7 +289,7 @@ impl Route {
         let Some(name) = self.lanes.get(&number).map(|lane| lane.name.clone()) else {
             return Err(String::new());
         };
-        let (source, destination) = (self.source_key(&name)?, self.destination_key(&name)?);
+        let [source, destination] = self.keys(&name)?;
         let facts = self.facts_of(&name, now)?;
         let Some(lane) = self.lanes.get(&number) else { return Err(String::new()) };
         let task = self.tasks.get(&lane.task).ok_or("its task")?;
@@ -355,22 +327,6 @@ impl Route {
             .collect();
         (0..).find(|slot| !used.contains(slot)).unwrap_or(0)
     }
-}
-
-fn names(order: &Order) -> BTreeSet<(LaneName, LaneStart)> {
-    let mut names = BTreeSet::new();
-    for (source, lanes) in &order.lanes.0 {
-        for (partition, start) in lanes.iter() {
-            let destination = lanes.destination.clone();
-            names.insert((LaneName { source: source.clone(), partition, destination }, start));
-        }
-    }
-    names
-}
-
-fn key_of(found: Option<(&Topic, bool)>, partition: i32) -> Option<PartitionKey> {
-    let (topic, has_partition) = found?;
-    has_partition.then(|| PartitionKey { topic: topic.clone(), partition })
 }
 
 fn lane_end(key: &PartitionKey, side: &Side) -> Result<LaneEnd, String> {

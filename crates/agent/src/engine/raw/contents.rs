@@ -1,14 +1,10 @@
 //! The records of both ends as fingerprints, for lanes whose numbers do not tell what is at the destination.
 
-use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::time::Duration;
 
-use copyist_kafka::versions::Api;
-use copyist_kafka::{
-    Cluster, Code, Error, FetchLimits, FetchSession, FetchedPartition, Isolation, PartitionKey, Wanted,
-};
+use copyist_kafka::{Cluster, Error, FetchLimits, FetchedPartition, Isolation, PartitionKey, questions};
 use copyist_lane::{Answer, Fingerprint};
 use copyist_wire::{Aborted, Judged, Records, Walk, codec};
 
@@ -57,27 +53,13 @@ async fn read(
 
 async fn fetch(cluster: &Cluster, key: &PartitionKey, offset: i64) -> Result<FetchedPartition, Error> {
     let (leader, at) = cluster.leader(key).await?;
-    let mut session = FetchSession::single(leader.version(Api::Fetch)?);
-    let wanted =
-        Wanted { offset, current_leader_epoch: at.epoch, last_fetched_epoch: -1, max_bytes: FETCH_BYTES };
     let limits = FetchLimits {
         max_wait: PATIENCE,
         min_bytes: 1,
         max_bytes: FETCH_BYTES,
         isolation: Isolation::ReadCommitted,
     };
-    let request = session.request(&BTreeMap::from([(key.clone(), wanted)]), &limits);
-    let length = request.body.len();
-    let timeout = leader.request_timeout();
-    let body = leader.send(Api::Fetch, request.version, vec![request.body], length, timeout)?.await?;
-    let answer = session.answer(&body)?;
-    leader.mute(answer.throttle);
-    let refused = |code: Code| Error::Refused { what: format!("a read of {key}"), code, text: None };
-    answer.code.check().map_err(refused)?;
-    let found = answer.partitions.into_iter().find(|partition| partition.key == *key);
-    let partition = found.ok_or_else(|| Error::Unknown { what: format!("an answer of {key}") })?;
-    partition.code.check().map_err(refused)?;
-    Ok(partition)
+    questions::read_once(&leader, key, at.epoch, offset, &limits).await
 }
 
 /// The offset to read on from.

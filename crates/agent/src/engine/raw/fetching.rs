@@ -305,5 +305,10 @@ impl Route {
 
 fn pause(failures: u32) -> Duration {
     let doubled = PAUSE.0.saturating_mul(1 << failures.min(10)).min(PAUSE.1);
-    doubled.mul_f64(0.5 + 0.5 * rand::random::<f64>())
+    jittered(doubled)
+}
+
+/// Half of it at least, the rest by chance.
+pub(super) fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(0.5 + 0.5 * rand::random::<f64>())
 }

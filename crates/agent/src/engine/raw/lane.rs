@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use copyist_kafka::{Leader, OutgoingBatch, PartitionKey, Producer, Wanted};
 use copyist_lane::{Lane, Status};
-use copyist_model::{LaneRecord, LaneStart, TopicName};
+use copyist_model::{LaneRecord, LaneStart};
 
 use super::budget::Lease;
 use super::fetching::FetcherId;
 use super::reader::{LaneReader, Ready};
 use super::task::TaskNumber;
+use crate::engine::lane::LaneName;
 use crate::job::Right;
 use crate::metrics::LaneMetrics;
 
@@ -23,20 +24,6 @@ pub struct LaneNumber(pub u64);
 const AHEAD_BYTES_MAX: usize = 4 << 20;
 /// The least that is asked for at once.
 const FETCH_BYTES_MIN: usize = 64 << 10;
-
-/// Where a lane runs.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LaneName {
-    pub source: TopicName,
-    pub partition: i32,
-    pub destination: TopicName,
-}
-
-impl std::fmt::Display for LaneName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}-{}", self.source, self.partition)
-    }
-}
 
 /// A lane of a task.
 #[derive(Debug)]
@@ -119,8 +106,8 @@ pub struct Flying {
 #[derive(Debug)]
 pub enum Own {
     Closed,
-    /// With the batch that waits for it.
-    Opening(Option<(u64, OutgoingBatch)>),
+    /// With the batch that waits for it, and its token.
+    Opening(u64, OutgoingBatch),
     Open(Producer),
 }
 
@@ -184,6 +171,12 @@ impl Alive {
             measured_offset: -1,
             moved_at: Duration::ZERO,
         }
+    }
+
+    /// Nothing will be sent until it reads anew.
+    pub fn drop_what_was_read(&mut self) {
+        self.offered = None;
+        self.reader.stop();
     }
 
     /// What to fetch for it next, given what one lane may hold: nothing while it has enough or cannot be read.

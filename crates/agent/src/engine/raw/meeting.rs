@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use copyist_kafka::{Backoff, Cluster, Error, Leader, Metadata, PartitionKey, Topic};
+use copyist_kafka::{Cluster, Error, Leader, Metadata, PartitionKey, Topic};
 use copyist_lane::{Event, SourceTrouble};
 use copyist_model::TopicName;
 use tokio::time::sleep;
 
+use super::fetching::jittered;
 use super::lane::{LaneCell, LaneNumber};
 use super::route::{Happening, Route};
 use super::sides::End;
 use crate::driver::boot;
 
-const RECONNECT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// Not doubling: `Cluster::connect` takes its time with each server already.
+const RECONNECT: Duration = Duration::from_millis(250);
 
 impl Route {
     /// Reaches a cluster for the first time.
@@ -34,12 +36,7 @@ impl Route {
                 side.cluster = Some(cluster);
                 self.refresh(end);
             }
-            Err(_) => {
-                let mut backoff = Backoff::new(RECONNECT);
-                // Not doubling: `Cluster::connect` takes its time with each server already.
-                let pause = backoff.wait(rand::random());
-                self.connect(end, pause);
-            }
+            Err(_) => self.connect(end, jittered(RECONNECT)),
         }
         self.tasks.values_mut().for_each(|task| task.changed = true);
     }

@@ -50,12 +50,12 @@ pub use self::route::Shared;
 /// Copies the lanes of one task until `stop`, and reports that it ended.
 pub async fn run(
     context: TaskContext,
-    orders: watch::Receiver<Order>,
+    mut orders: watch::Receiver<Order>,
     reporter: Reporter,
     stop: CancellationToken,
     options: [ClientOptions; 2],
 ) {
-    let order = orders.borrow().clone();
+    let order = orders.borrow_and_update().clone();
     let key = RouteKey {
         source: order.spec.source.clone(),
         destination: super::settings::destination(&context.worker, &order.spec),
@@ -92,7 +92,6 @@ impl Shell {
     ) {
         let task = self.task;
         let mut right = self.reporter.right();
-        orders.mark_changed();
         loop {
             let command = tokio::select! {
                 () = stop.cancelled() => break,

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use copyist_kafka::{
-    ConnectionOptions, Error, OutgoingBatch, PartitionKey, ProduceAnswer, ProduceFrame, ProducedPartition,
-    Producer,
+    Cluster, ConnectionOptions, Error, OutgoingBatch, PartitionKey, ProduceAnswer, ProduceFrame,
+    ProducedPartition, Producer,
 };
 use copyist_lane::{Event, Outcome};
-use tokio::time::sleep;
 
 use super::lane::{LaneCell, LaneNumber, Own};
 use super::route::{Happening, Route};
@@ -109,7 +108,7 @@ impl Route {
         loop {
             let Some(cell) = self.producers.get_mut(&broker) else { return };
             match &cell.state {
-                State::Closed => return self.open_producer(broker, Duration::ZERO),
+                State::Closed => return self.open_producer(broker),
                 State::Opening => return,
                 State::Open(_) if cell.in_flight >= FRAMES_IN_FLIGHT_MAX => return,
                 State::Open(producer) => {
@@ -125,20 +124,15 @@ impl Route {
         }
     }
 
-    fn open_producer(&mut self, broker: i32, after: Duration) {
+    fn open_producer(&mut self, broker: i32) {
         let Some(cluster) = self.destination.cluster.clone() else { return };
         if let Some(cell) = self.producers.get_mut(&broker) {
             cell.state = State::Opening;
         }
         let options = self.destination.options.connection.clone();
-        self.do_later(async move {
-            sleep(after).await;
-            let opened = match cluster.endpoint(broker) {
-                Ok(endpoint) => Producer::open(&endpoint, &options).await,
-                Err(error) => Err(error),
-            };
-            Happening::ProducerOpened(broker, opened)
-        });
+        self.do_later(
+            async move { Happening::ProducerOpened(broker, open(&cluster, broker, &options).await) },
+        );
     }
 
     pub(super) fn producer_opened(&mut self, broker: i32, result: Result<Producer, Error>) {
@@ -181,9 +175,7 @@ impl Route {
         let led = |lane: &LaneCell| {
             lane.seen().and_then(|alive| alive.destination_leader).is_some_and(|it| it.broker == broker)
         };
-        let lanes: Vec<LaneNumber> =
-            self.lanes.iter().filter(|(_, lane)| led(lane)).map(|(number, _)| *number).collect();
-        for number in lanes {
+        for number in self.lanes_where(led) {
             self.events.push_back((number, Event::Disconnected));
         }
     }
@@ -250,14 +242,10 @@ impl Route {
         let Some(leader) = alive.destination_leader else {
             return self.answered(number, token, Outcome::Lost);
         };
-        alive.own = Own::Opening(Some((token, batch)));
-        self.do_later(async move {
-            let opened = match cluster.endpoint(leader.broker) {
-                Ok(endpoint) => Producer::open(&endpoint, &options).await,
-                Err(error) => Err(error),
-            };
-            Happening::OwnOpened(number, opened)
-        });
+        alive.own = Own::Opening(token, batch);
+        self.do_later(
+            async move { Happening::OwnOpened(number, open(&cluster, leader.broker, &options).await) },
+        );
     }
 
     fn write_on_own(
@@ -279,22 +267,20 @@ impl Route {
         let Some(lane) = self.lanes.get_mut(&number) else { return };
         let right = self.tasks.get(&lane.task).map(|task| *task.reporter.right().borrow());
         let Some(alive) = lane.alive() else { return };
-        let (waiting, opened) = (std::mem::replace(&mut alive.own, Own::Closed), result);
-        let Own::Opening(waiting) = waiting else { return alive.own = waiting };
+        let (token, batch) = match std::mem::replace(&mut alive.own, Own::Closed) {
+            Own::Opening(token, batch) => (token, batch),
+            own @ (Own::Closed | Own::Open(_)) => return alive.own = own,
+        };
         let key = alive.destination.clone();
-        let producer = match opened {
+        let producer = match result {
             Ok(producer) => producer,
             Err(error) => {
                 self.destination.hear(Some(&error), boot());
                 self.refresh(End::Destination);
-                if let Some((token, _)) = waiting {
-                    self.answered(number, token, Outcome::Lost);
-                }
-                return;
+                return self.answered(number, token, Outcome::Lost);
             }
         };
         alive.own = Own::Open(producer.clone());
-        let Some((token, batch)) = waiting else { return };
         // The right was read before the connection was made: once more, immediately before the write.
         if right.is_some_and(|right| boot() < right.ends_at) {
             self.write_on_own(number, token, &producer, key, batch);
@@ -332,8 +318,8 @@ impl Route {
                 producer.connection().abort().await;
                 Happening::Closed
             }),
-            Own::Opening(Some((token, _))) => self.answered(number, token, Outcome::Lost),
-            Own::Opening(None) | Own::Closed => {}
+            Own::Opening(token, _) => self.answered(number, token, Outcome::Lost),
+            Own::Closed => {}
         }
     }
 
@@ -359,6 +345,11 @@ impl Route {
             self.close_own(own);
         }
     }
+}
+
+/// A connection to a broker of the destination.
+async fn open(cluster: &Cluster, broker: i32, options: &ConnectionOptions) -> Result<Producer, Error> {
+    Producer::open(&cluster.endpoint(broker)?, options).await
 }
 
 /// A broker's word in the lane's.

@@ -91,14 +91,6 @@ pub enum Happening {
     Closed,
 }
 
-/// Whether a destination topic stores batches as they are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Check {
-    Running,
-    Same,
-    Different(String),
-}
-
 /// Something that takes time.
 pub type Doing = Pin<Box<dyn Future<Output = Happening> + Send>>;
 
@@ -136,8 +128,8 @@ pub struct Route {
     pub(super) looked_at: Duration,
     pub(super) told_at: Duration,
     pub(super) kill_switch: Option<KillSwitch>,
-    /// Destination topics whose first batch is read back, or was.
-    pub(super) checks: BTreeMap<TopicName, Check>,
+    /// Destination topics whose first batch is being read back, or was as it was sent.
+    pub(super) checked: BTreeSet<TopicName>,
 }
 
 impl Route {
@@ -164,7 +156,7 @@ impl Route {
             looked_at: Duration::ZERO,
             told_at: Duration::ZERO,
             kill_switch: KillSwitch::armed(),
-            checks: BTreeMap::new(),
+            checked: BTreeSet::new(),
         }
     }
 
@@ -258,7 +250,11 @@ impl Route {
     }
 
     pub(super) fn lanes_of(&self, task: TaskNumber) -> Vec<LaneNumber> {
-        self.lanes.iter().filter(|(_, lane)| lane.task == task).map(|(number, _)| *number).collect()
+        self.lanes_where(|lane| lane.task == task)
+    }
+
+    pub(super) fn lanes_where(&self, is_meant: impl Fn(&LaneCell) -> bool) -> Vec<LaneNumber> {
+        self.lanes.iter().filter(|(_, lane)| is_meant(lane)).map(|(number, _)| *number).collect()
     }
 
     fn happened(&mut self, happening: Happening) {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use copyist_kafka::{ClientOptions, Cluster, Error, Metadata};
+use copyist_kafka::{ClientOptions, Cluster, Error, Metadata, PartitionKey};
+use copyist_model::TopicName;
 
 use crate::client::limit::Limiter;
 use crate::error::chain;
@@ -72,6 +73,23 @@ impl Side {
         }
         self.trouble = Some(error);
         self.down_since.get_or_insert(now);
+    }
+
+    /// A partition as the cluster has it now; `Err` says what is waited for.
+    ///
+    /// # Errors
+    /// The cluster is not reached, or has no such partition.
+    pub fn partition(&self, topic: &TopicName, partition: i32) -> Result<PartitionKey, String> {
+        let Some(cluster) = &self.cluster else { return Err(self.describe()) };
+        let view = cluster.view();
+        let found = view.topic(topic).filter(|found| found.partitions.contains_key(&partition));
+        let key = found.map(|found| PartitionKey { topic: found.topic.clone(), partition });
+        // The survey makes the destination's.
+        let yet = match self.end {
+            End::Source => "",
+            End::Destination => " yet",
+        };
+        key.ok_or_else(|| format!("the {} has no partition {topic}-{partition}{yet}", self.end.name()))
     }
 
     /// As traces call it.

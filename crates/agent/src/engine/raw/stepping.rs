@@ -14,9 +14,9 @@ use super::answers::{self, Ends};
 use super::check;
 use super::lane::{Alive, Flying, LaneCell, LaneNumber, Life};
 use super::reader::{Next, payload};
-use super::route::{Check, Happening, Route};
+use super::route::{Happening, Route};
 use super::sides::End;
-use crate::driver::boot;
+use crate::driver::{boot, wall_ms};
 use crate::job::{Unanswered, Verdict};
 use crate::positions::Stored;
 
@@ -28,15 +28,9 @@ const GAPS_KEPT: usize = 10;
 impl Route {
     /// One event for one lane.
     pub(super) fn step(&mut self, number: LaneNumber, event: Event) {
+        let Some(lane) = self.lanes.get_mut(&number) else { return };
+        let Life::Alive(alive) = &mut lane.life else { return };
         let mut actions = std::mem::take(&mut self.actions);
-        let Some(lane) = self.lanes.get_mut(&number) else {
-            self.actions = actions;
-            return;
-        };
-        let Life::Alive(alive) = &mut lane.life else {
-            self.actions = actions;
-            return;
-        };
         let task = self.tasks.get(&lane.task).map(|task| &task.reporter);
         let right = task.map(|reporter| *reporter.right().borrow()).unwrap_or_default();
         let now = now();
@@ -112,10 +106,7 @@ impl Route {
             Action::WakeAt(at) => self.wake_at(number, at),
             Action::Report(status) => self.report(number, status),
             Action::RecordGap(gap) => self.record_gap(number, gap),
-            Action::Idle => self.with(number, |alive| {
-                alive.offered = None;
-                alive.reader.stop();
-            }),
+            Action::Idle => self.with(number, Alive::drop_what_was_read),
             Action::Released { unstored, .. } => {
                 if unstored {
                     tracing::warn!(lane = %self.name(number), "released before its last position was stored");
@@ -252,7 +243,7 @@ impl Route {
         // It was walked or made as a whole batch.
         let Ok(batch) = Batch::new(&ready.bytes) else { return self.events.push_back((number, lost)) };
         let batch = OutgoingBatch { header: patch(&batch, stamp), payload: payload(&ready.bytes) };
-        let unchecked = !self.checks.contains_key(alive.destination.topic.name());
+        let unchecked = !self.checked.contains(alive.destination.topic.name());
         let flying = Flying {
             records: u64::from(send.count),
             bytes: ready.bytes.len() as u64,
@@ -293,10 +284,9 @@ impl Route {
     fn check(&mut self, key: PartitionKey, base_offset: i64, sent: OutgoingBatch) {
         let topic = key.topic.name().clone();
         let Some(cluster) = self.destination.cluster.clone() else { return };
-        if self.checks.contains_key(&topic) || base_offset < 0 {
+        if base_offset < 0 || !self.checked.insert(topic.clone()) {
             return;
         }
-        self.checks.insert(topic.clone(), Check::Running);
         self.do_later(async move {
             let found = check::read_back(&cluster, &key, base_offset, &sent).await;
             Happening::ReadBack(topic, found)
@@ -305,23 +295,19 @@ impl Route {
 
     pub(super) fn read_back(&mut self, topic: TopicName, result: Result<Option<String>, Error>) {
         let what = match result {
-            Ok(None) => {
-                self.checks.insert(topic, Check::Same);
-                return;
-            }
+            Ok(None) => return,
             // Not replicated yet, gone by retention, or nobody answers: with the next batch.
             Err(error) => {
                 tracing::debug!(%topic, %error, "the first batch could not be read back");
-                self.checks.remove(&topic);
+                self.checked.remove(&topic);
                 return;
             }
             Ok(Some(what)) => what,
         };
         tracing::error!(%topic, what, "the destination stores batches otherwise than they are sent");
-        self.checks.insert(topic.clone(), Check::Different(what.clone()));
-        let lanes: Vec<LaneNumber> =
-            self.lanes.iter().filter(|(_, it)| it.name.destination == topic).map(|(it, _)| *it).collect();
-        for number in lanes {
+        // Whatever copies there again, after a restart, is looked at again.
+        self.checked.remove(&topic);
+        for number in self.lanes_where(|lane| lane.name.destination == topic) {
             let text = format!(
                 "topic {topic} stores batches otherwise than they are sent ({what}); engine=librdkafka can copy to it"
             );
@@ -349,8 +335,7 @@ impl Route {
         if let Life::Alive(alive) = &mut lane.life {
             if !copies {
                 // What is kept for later would be kept from others.
-                alive.offered = None;
-                alive.reader.stop();
+                alive.drop_what_was_read();
             }
             alive.status = Some(status.clone());
         }
@@ -385,11 +370,4 @@ impl Route {
 /// Read immediately before each step.
 fn now() -> Now {
     Now { boot: boot(), wall_ms: wall_ms(), dice: rand::random() }
-}
-
-/// Milliseconds since 1970.
-#[expect(clippy::disallowed_methods, reason = "a driver reads the clock")]
-pub(super) fn wall_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -9,9 +9,8 @@ use copyist_model::InstanceState;
 use super::births::is_shared;
 use super::lane::{LaneCell, Life};
 use super::route::Route;
-use super::stepping::wall_ms;
 use super::task::{TaskCell, TaskNumber};
-use crate::driver::boot;
+use crate::driver::{boot, wall_ms};
 use crate::engine::trace::{self, LaneState, View};
 
 /// Time from one setting of the gauges to the next.

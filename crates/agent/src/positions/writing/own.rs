@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use copyist_kafka::produce::BATCH_HEADER_BYTES;
 use copyist_kafka::{
@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::outbox::{Draft, Outbox};
 use super::{PUT_DEADLINE, Put};
+use crate::driver::wall_ms;
 use crate::error::chain;
 
 /// The first and the longest pause after a broker, or the cluster, could not be used.
@@ -395,13 +396,6 @@ fn is_elsewhere(code: Code) -> bool {
         Code::UNKNOWN_TOPIC_ID,
     ]
     .contains(&code)
-}
-
-/// Milliseconds since 1970, for the records' timestamps.
-#[expect(clippy::disallowed_methods, reason = "a record of ours says when it was written")]
-fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

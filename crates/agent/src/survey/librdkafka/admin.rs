@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use copyist_kafka::admin::requests;
 use copyist_model::TopicName;
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigEntry, ConfigSource, NewPartitions, NewTopic, OwnedResourceSpecifier,
@@ -21,8 +22,6 @@ const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 const OPERATION_DEADLINE: Duration = Duration::from_secs(15);
 /// Topics in one request: its answer stays below a few hundred kilobytes.
 const TOPICS_PER_REQUEST_MAX: usize = 100;
-/// Partitions in one request: a KRaft controller takes at most 10,000 changes at once.
-const PARTITIONS_PER_REQUEST_MAX: u32 = 2_000;
 
 impl Librdkafka {
     async fn admin(&self) -> Result<&AdminClient<DefaultClientContext>, Error> {
@@ -115,25 +114,6 @@ fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(REQUEST_DEADLINE)).operation_timeout(Some(OPERATION_DEADLINE))
 }
 
-/// Cuts `(topic, partitions, …)` into what fits a request.
-fn requests<'r, 't, T>(topics: &'r [(&'t TopicName, u32, T)]) -> Vec<&'r [(&'t TopicName, u32, T)]> {
-    let mut requests = Vec::new();
-    let (mut start, mut partitions) = (0, 0u32);
-    for (end, (_, more, _)) in topics.iter().enumerate() {
-        let full = end - start >= TOPICS_PER_REQUEST_MAX
-            || partitions.saturating_add(*more) > PARTITIONS_PER_REQUEST_MAX;
-        if full && end > start {
-            requests.push(&topics[start..end]);
-            (start, partitions) = (end, 0);
-        }
-        partitions = partitions.saturating_add(*more);
-    }
-    if start < topics.len() {
-        requests.push(&topics[start..]);
-    }
-    requests
-}
-
 fn new_topic<'a>(name: &'a TopicName, blueprint: &'a Blueprint) -> NewTopic<'a> {
     let partitions = i32::try_from(blueprint.partitions).unwrap_or(i32::MAX);
     let replication = TopicReplication::Fixed(i32::from(blueprint.replication_factor));
@@ -153,26 +133,4 @@ fn answered(results: Vec<TopicResult>) -> Answers {
 fn is_set_on_topic(entry: &ConfigEntry) -> bool {
     let unknown_and_set = entry.source == ConfigSource::Unknown && !entry.is_default;
     entry.source == ConfigSource::DynamicTopic || unknown_and_set
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn requests_stay_within_both_bounds_and_lose_nothing() {
-        let name: TopicName = "t".parse().unwrap();
-        let rows: [(&[u32], &[usize]); 5] = [
-            (&[], &[]),
-            (&[9000], &[1]),
-            (&[1000, 1000, 1], &[2, 1]),
-            (&[1, 5000, 1], &[1, 1, 1]),
-            (&[1; 250], &[100, 100, 50]),
-        ];
-        for (partitions, sizes) in rows {
-            let topics: Vec<_> = partitions.iter().map(|count| (&name, *count, ())).collect();
-            let cut: Vec<_> = requests(&topics).iter().map(|some| some.len()).collect();
-            assert_eq!(cut, sizes, "{partitions:?}");
-        }
-    }
 }

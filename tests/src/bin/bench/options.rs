@@ -75,8 +75,11 @@ pub struct Kafka {
     #[arg(long, default_value_t = 10)]
     pub partitions: u32,
     /// Of 1,000 bytes, uncompressed, that lie at the source before the drain.
-    #[arg(long, default_value_t = 1_500_000)]
+    #[arg(long, default_value_t = 2_000_000)]
     pub records: u64,
+    /// How often each copier's drain is measured, in turn; the fastest counts.
+    #[arg(long, default_value_t = 2)]
+    pub rounds: u32,
     /// A second, for the latency; 0: no latency.
     #[arg(long, default_value_t = 10_000)]
     pub rate: u32,

@@ -13,20 +13,15 @@ use copyist_lane::{Event, SourceTrouble};
 use tokio::time::sleep;
 
 use super::answers;
+use super::appetite::{Appetite, Served};
 use super::budget::Lease;
-use super::lane::{LaneCell, LaneNumber};
+use super::lane::{Alive, LaneCell, LaneNumber};
 use super::route::{Happening, Route};
 use super::sides::End;
 use crate::driver::boot;
 
-/// What one answer may bring: about what a core's L2 cache holds, so that it is still there when it goes out.
-const RESPONSE_BYTES: usize = 1 << 20;
-const LIMITS: FetchLimits = FetchLimits {
-    max_wait: Duration::from_millis(250),
-    min_bytes: 1,
-    max_bytes: RESPONSE_BYTES as i32,
-    isolation: Isolation::ReadCommitted,
-};
+/// How long a broker may wait for records.
+const MAX_WAIT: Duration = Duration::from_millis(250);
 /// The first pause after a refusal, doubled up to the second.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
@@ -46,6 +41,8 @@ pub struct FetcherCell {
     /// Counts connections: an answer of an earlier one is nobody's.
     opening: u64,
     failures: u32,
+    appetite: Appetite,
+    asked_at: Duration,
 }
 
 /// For whom a partition was asked for, and from where.
@@ -69,9 +66,11 @@ impl Route {
     pub(super) fn want(&mut self, number: LaneNumber) {
         let share_bytes = self.share_bytes();
         let Some(alive) = self.lanes.get_mut(&number).and_then(LaneCell::alive) else { return };
-        let wanted = alive.wanted(boot(), share_bytes);
         let key = alive.source.clone();
         let id = alive.source_leader.map(|leader| FetcherId { broker: leader.broker, slot: alive.slot });
+        let cell = id.and_then(|id| self.fetchers.get(&id));
+        let appetite = cell.map(|cell| cell.appetite).unwrap_or_default();
+        let wanted = alive.wanted(boot(), &appetite, share_bytes);
         let fetched_by = id.zip(wanted).map(|(id, _)| (id, key));
         if alive.fetched_by != fetched_by {
             self.unfetch(number);
@@ -80,6 +79,7 @@ impl Route {
         let cell = self.fetchers.entry(*id).or_default();
         cell.wanted.insert(key.clone(), wanted);
         cell.lanes.insert(key.clone(), number);
+        cell.appetite.shared_by(cell.lanes.len());
         self.with(number, |alive| alive.fetched_by = fetched_by);
     }
 
@@ -109,11 +109,13 @@ impl Route {
 
     fn send_fetch(&mut self, id: FetcherId) {
         let Some(cell) = self.fetchers.get_mut(&id) else { return };
-        let has_room = self.shared.budget.has_room(RESPONSE_BYTES);
+        let bytes = cell.appetite.response_bytes();
+        let has_room = self.shared.budget.has_room(bytes);
         match std::mem::take(&mut cell.state) {
             State::Closed => self.open_fetcher(id),
             State::Idle(mut fetcher) if has_room && !cell.wanted.is_empty() => {
-                let sent = fetcher.send(&cell.wanted, &LIMITS);
+                let sent = fetcher.send(&cell.wanted, &limits(bytes));
+                cell.asked_at = boot();
                 let opening = cell.opening;
                 cell.state = State::Waiting(fetcher);
                 self.do_later(async move {
@@ -190,6 +192,7 @@ impl Route {
         }
         let lease = Arc::new(self.shared.budget.take(bytes));
         let endpoints = answer.endpoints;
+        let were_idle = asked.iter().flatten().all(|asked| self.sees(asked.lane, Alive::is_idle));
         for (partition, asked) in answer.partitions.into_iter().zip(asked) {
             let Some(Asked { lane, offset }) = *asked else { continue };
             if let (Some(leader), Some(cluster)) = (partition.current_leader, &self.source.cluster) {
@@ -198,8 +201,22 @@ impl Route {
             self.take_partition(lane, offset, partition, &lease);
             self.want(lane);
         }
+        let are_behind = asked.iter().flatten().any(|asked| self.sees(asked.lane, Alive::is_behind));
+        self.learn_appetite(id, were_idle && are_behind);
         // The broker reads on while what came is sent.
         self.send_fetch(id);
+    }
+
+    fn sees(&self, number: LaneNumber, what: impl FnOnce(&Alive) -> bool) -> bool {
+        self.lanes.get(&number).and_then(LaneCell::seen).is_some_and(what)
+    }
+
+    fn learn_appetite(&mut self, id: FetcherId, starving: bool) {
+        let budget_bytes = self.shared.budget.max_bytes();
+        if let Some(cell) = self.fetchers.get_mut(&id) {
+            let took = boot().saturating_sub(cell.asked_at);
+            cell.appetite.learn(Served { took, starving }, budget_bytes);
+        }
     }
 
     fn take_partition(
@@ -311,4 +328,10 @@ fn pause(failures: u32) -> Duration {
 /// Half of it at least, the rest by chance.
 pub(super) fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(0.5 + 0.5 * rand::random::<f64>())
+}
+
+/// A fetch waits for the first record, not for many: it is what follows that gathers.
+fn limits(max_bytes: usize) -> FetchLimits {
+    let max_bytes = i32::try_from(max_bytes).unwrap_or(i32::MAX);
+    FetchLimits { max_wait: MAX_WAIT, min_bytes: 1, max_bytes, isolation: Isolation::ReadCommitted }
 }

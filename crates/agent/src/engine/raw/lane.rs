@@ -8,6 +8,7 @@ use copyist_kafka::{Leader, OutgoingBatch, PartitionKey, Producer, Wanted};
 use copyist_lane::{Lane, Status};
 use copyist_model::{LaneRecord, LaneStart};
 
+use super::appetite::Appetite;
 use super::budget::Lease;
 use super::fetching::FetcherId;
 use super::reader::{LaneReader, Ready};
@@ -19,11 +20,6 @@ use crate::metrics::LaneMetrics;
 /// Names a lane within a route, once: one that is made again gets another number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LaneNumber(pub u64);
-
-/// What is read ahead of one lane at most, however large the budget.
-const AHEAD_BYTES_MAX: usize = 4 << 20;
-/// The least that is asked for at once.
-const FETCH_BYTES_MIN: usize = 64 << 10;
 
 /// A lane of a task.
 #[derive(Debug)]
@@ -179,24 +175,34 @@ impl Alive {
         self.reader.stop();
     }
 
+    /// Nothing of it waits to be sent, or for an answer.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.flying.is_empty() && self.offered.is_none() && self.reader.queued_bytes() == 0
+    }
+
+    /// The source has more than was read.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.reader.fetch_from().0 < self.last_stable_offset
+    }
+
     /// What to fetch for it next, given what one lane may hold: nothing while it has enough or cannot be read.
     #[must_use]
-    pub fn wanted(&self, now: Duration, share_bytes: usize) -> Option<Wanted> {
+    pub fn wanted(&self, now: Duration, appetite: &Appetite, share_bytes: usize) -> Option<Wanted> {
         let leader = self.source_leader?;
         self.reader.reading()?;
         let largest = self.reader.largest_batch_bytes();
-        let ahead = share_bytes.min(AHEAD_BYTES_MAX).max(largest);
-        if self.asking_range || now < self.fetch_not_before || self.reader.queued_bytes() >= ahead {
+        let enough = self.reader.queued_bytes() >= appetite.ahead_bytes(largest, share_bytes);
+        if self.asking_range || now < self.fetch_not_before || enough {
             return None;
         }
         let (offset, last_fetched_epoch) = self.reader.fetch_from();
-        // In steps of two, so that the session is not told of each wobble.
-        let max_bytes = largest.max(FETCH_BYTES_MIN).next_power_of_two().min(1 << 30);
         Some(Wanted {
             offset,
             current_leader_epoch: leader.epoch,
             last_fetched_epoch,
-            max_bytes: i32::try_from(max_bytes).unwrap_or(i32::MAX),
+            max_bytes: int32(appetite.partition_bytes(largest)),
         })
     }
 
@@ -205,4 +211,9 @@ impl Alive {
     pub fn lag_records(&self) -> i64 {
         (self.last_stable_offset - self.machine.position().next_offset).max(0)
     }
+}
+
+/// Bounded where it was made.
+fn int32(bytes: usize) -> i32 {
+    i32::try_from(bytes).unwrap_or(i32::MAX)
 }

@@ -9,6 +9,7 @@
 //!
 //! Start with [`reader`] and [`lane`] (no I/O), then `stepping`.
 
+pub mod appetite;
 pub mod budget;
 pub mod facts;
 pub mod lane;

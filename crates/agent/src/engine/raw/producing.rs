@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use copyist_kafka::{
-    Cluster, ConnectionOptions, Error, OutgoingBatch, PartitionKey, ProduceAnswer, ProduceFrame,
+    Cluster, ConnectionOptions, Error, Leader, OutgoingBatch, PartitionKey, ProduceAnswer, ProduceFrame,
     ProducedPartition, Producer,
 };
 use copyist_lane::{Event, Outcome};
@@ -14,13 +14,30 @@ use super::route::{Happening, Route};
 use super::sides::End;
 use crate::driver::boot;
 
-/// Requests of a broker that wait for answers; what comes meanwhile is gathered into the next.
-const FRAMES_IN_FLIGHT_MAX: usize = 16;
+/// Connections to one broker. It reads and serves the requests of one connection one after the other: while it appends
+/// one's, it reads the other's.
+const CONNECTIONS: u64 = 2;
+/// Requests of a connection that wait for answers; what comes meanwhile is gathered into the next. A lane has up to five
+/// batches under way, so five carry them all, each with a batch of every lane. More would fall apart into small ones.
+const FRAMES_IN_FLIGHT_MAX: usize = 5;
 /// A request is not made larger than this by adding a batch to it.
 const FRAME_BYTES: usize = 4 << 20;
 /// A weak lane's bytes that the broker's machine does not acknowledge for so long are given up: what is written under
 /// a right must not arrive long after it.
 const OWN_TCP_USER_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// A broker, and which of the connections to it. A lane keeps to one: its batches may not overtake each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProducerId {
+    broker: i32,
+    slot: u64,
+}
+
+impl ProducerId {
+    fn of(lane: LaneNumber, leader: Leader) -> Self {
+        Self { broker: leader.broker, slot: lane.0 % CONNECTIONS }
+    }
+}
 
 /// Names a request, once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +53,7 @@ pub struct Frames {
 /// A request that waits for its answer.
 #[derive(Debug)]
 struct Sent {
-    broker: i32,
+    by: ProducerId,
     batches: Vec<Sender>,
 }
 
@@ -48,7 +65,7 @@ struct Sender {
     token: u64,
 }
 
-/// The connection to one broker that lanes share, and what waits for it.
+/// A connection that lanes share, and what waits for it.
 #[derive(Debug, Default)]
 pub struct ProducerCell {
     state: State,
@@ -82,7 +99,7 @@ impl Route {
         let Some(leader) = alive.destination_leader else {
             return self.answered(number, token, Outcome::Lost);
         };
-        let cell = self.producers.entry(leader.broker).or_default();
+        let cell = self.producers.entry(ProducerId::of(number, leader)).or_default();
         let fits = |draft: &Draft| draft.bytes < FRAME_BYTES && !draft.frame.contains(&key);
         if !cell.pending.back().is_some_and(fits) {
             cell.pending.push_back(Draft::default());
@@ -97,18 +114,18 @@ impl Route {
 
     /// Sends what was gathered in this turn.
     pub(super) fn send_frames(&mut self) {
-        let brokers: Vec<i32> =
+        let ids: Vec<ProducerId> =
             self.producers.iter().filter(|(_, cell)| !cell.pending.is_empty()).map(|(id, _)| *id).collect();
-        for broker in brokers {
-            self.send_frames_to(broker);
+        for id in ids {
+            self.send_frames_by(id);
         }
     }
 
-    fn send_frames_to(&mut self, broker: i32) {
+    fn send_frames_by(&mut self, id: ProducerId) {
         loop {
-            let Some(cell) = self.producers.get_mut(&broker) else { return };
+            let Some(cell) = self.producers.get_mut(&id) else { return };
             match &cell.state {
-                State::Closed => return self.open_producer(broker),
+                State::Closed => return self.open_producer(id),
                 State::Opening => return,
                 State::Open(_) if cell.in_flight >= FRAMES_IN_FLIGHT_MAX => return,
                 State::Open(producer) => {
@@ -117,26 +134,26 @@ impl Route {
                     let number = FrameNumber(self.frames.next);
                     self.frames.next += 1;
                     let outcome = producer.send(draft.frame);
-                    self.frames.in_flight.insert(number, Sent { broker, batches: draft.batches });
+                    self.frames.in_flight.insert(number, Sent { by: id, batches: draft.batches });
                     self.do_later(async move { Happening::Produced(number, outcome.await) });
                 }
             }
         }
     }
 
-    fn open_producer(&mut self, broker: i32) {
+    fn open_producer(&mut self, id: ProducerId) {
         let Some(cluster) = self.destination.cluster.clone() else { return };
-        if let Some(cell) = self.producers.get_mut(&broker) {
+        if let Some(cell) = self.producers.get_mut(&id) {
             cell.state = State::Opening;
         }
         let options = self.destination.options.connection.clone();
         self.do_later(
-            async move { Happening::ProducerOpened(broker, open(&cluster, broker, &options).await) },
+            async move { Happening::ProducerOpened(id, open(&cluster, id.broker, &options).await) },
         );
     }
 
-    pub(super) fn producer_opened(&mut self, broker: i32, result: Result<Producer, Error>) {
-        let Some(cell) = self.producers.get_mut(&broker) else { return };
+    pub(super) fn producer_opened(&mut self, id: ProducerId, result: Result<Producer, Error>) {
+        let Some(cell) = self.producers.get_mut(&id) else { return };
         match result {
             Ok(producer) => {
                 cell.opening += 1;
@@ -144,45 +161,48 @@ impl Route {
                 cell.state = State::Open(producer);
                 self.do_later(async move {
                     watched.connection().ended().await;
-                    Happening::ProducerEnded(broker, opening)
+                    Happening::ProducerEnded(id, opening)
                 });
             }
             Err(error) => {
                 cell.state = State::Closed;
                 self.destination.hear(Some(&error), boot());
-                self.lose_pending(broker);
+                self.lose_pending(id);
                 self.refresh(End::Destination);
             }
         }
     }
 
     /// Nothing of it was sent; the lanes ask, and wait longer each time.
-    fn lose_pending(&mut self, broker: i32) {
-        let Some(cell) = self.producers.get_mut(&broker) else { return };
+    fn lose_pending(&mut self, id: ProducerId) {
+        let Some(cell) = self.producers.get_mut(&id) else { return };
         let lost: Vec<Sender> = cell.pending.drain(..).flat_map(|draft| draft.batches).collect();
         for Sender { lane, token, .. } in lost {
             self.answered(lane, token, Outcome::Lost);
         }
     }
 
-    pub(super) fn producer_ended(&mut self, broker: i32, opening: u64) {
-        let Some(cell) = self.producers.get_mut(&broker).filter(|cell| cell.opening == opening) else {
+    pub(super) fn producer_ended(&mut self, id: ProducerId, opening: u64) {
+        let Some(cell) = self.producers.get_mut(&id).filter(|cell| cell.opening == opening) else {
             return;
         };
         cell.state = State::Closed;
         // They may not overtake what was lost with the connection.
-        self.lose_pending(broker);
-        let led = |lane: &LaneCell| {
-            lane.seen().and_then(|alive| alive.destination_leader).is_some_and(|it| it.broker == broker)
-        };
-        for number in self.lanes_where(led) {
+        self.lose_pending(id);
+        for number in self.lanes_sent_by(id) {
             self.events.push_back((number, Event::Disconnected));
         }
     }
 
+    fn lanes_sent_by(&self, id: ProducerId) -> Vec<LaneNumber> {
+        let leader = |lane: &LaneCell| lane.seen().and_then(|alive| alive.destination_leader);
+        let sent = self.lanes.iter().filter_map(|(number, lane)| Some((*number, leader(lane)?)));
+        sent.filter(|(number, leader)| ProducerId::of(*number, *leader) == id).map(|(it, _)| it).collect()
+    }
+
     pub(super) fn produced(&mut self, number: FrameNumber, result: Result<ProduceAnswer, Error>) {
         let Some(sent) = self.frames.in_flight.remove(&number) else { return };
-        if let Some(cell) = self.producers.get_mut(&sent.broker) {
+        if let Some(cell) = self.producers.get_mut(&sent.by) {
             cell.in_flight = cell.in_flight.saturating_sub(1);
         }
         let answer = match result {

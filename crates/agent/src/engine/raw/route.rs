@@ -25,7 +25,7 @@ use super::facts::Facts;
 use super::fetching::{FetcherCell, FetcherId};
 use super::kill::KillSwitch;
 use super::lane::{LaneCell, LaneNumber};
-use super::producing::{FrameNumber, Frames, ProducerCell};
+use super::producing::{FrameNumber, Frames, ProducerCell, ProducerId};
 use super::sides::{End, Side};
 use super::task::{TaskCell, TaskNumber, Told};
 use crate::driver::boot;
@@ -79,8 +79,8 @@ pub enum Happening {
     /// A pause is over.
     FetchAgain(LaneNumber),
     Range(LaneNumber, u32, Result<(i64, i64), Error>),
-    ProducerOpened(i32, Result<Producer, Error>),
-    ProducerEnded(i32, u64),
+    ProducerOpened(ProducerId, Result<Producer, Error>),
+    ProducerEnded(ProducerId, u64),
     Produced(FrameNumber, Result<ProduceAnswer, Error>),
     OwnOpened(LaneNumber, Result<Producer, Error>),
     OwnProduced(LaneNumber, u64, Result<ProduceAnswer, Error>),
@@ -112,7 +112,7 @@ pub struct Route {
     pub(super) lanes: BTreeMap<LaneNumber, LaneCell>,
     pub(super) facts: BTreeMap<(TopicName, TopicName), FactsCell>,
     pub(super) fetchers: BTreeMap<FetcherId, FetcherCell>,
-    pub(super) producers: BTreeMap<i32, ProducerCell>,
+    pub(super) producers: BTreeMap<ProducerId, ProducerCell>,
     pub(super) frames: Frames,
     pub(super) doings: FuturesUnordered<Doing>,
     pub(super) timers: BTreeSet<(Duration, LaneNumber)>,
@@ -272,8 +272,8 @@ impl Route {
                 self.busy.insert(number);
             }
             Happening::Range(number, reading, result) => self.range_known(number, reading, result),
-            Happening::ProducerOpened(broker, result) => self.producer_opened(broker, result),
-            Happening::ProducerEnded(broker, opening) => self.producer_ended(broker, opening),
+            Happening::ProducerOpened(id, result) => self.producer_opened(id, result),
+            Happening::ProducerEnded(id, opening) => self.producer_ended(id, opening),
             Happening::Produced(frame, result) => self.produced(frame, result),
             Happening::OwnOpened(number, result) => self.own_opened(number, result),
             Happening::OwnProduced(number, token, result) => self.own_produced(number, token, result),

@@ -11,8 +11,9 @@ pub enum Loss {
     SourceTruncated { end_offset: i64, copied_to: i64 },
     /// The source topic was created anew.
     SourceRecreated { copied_to: i64, topic_id: TopicId },
-    /// The source deleted records before they were copied: `[from, to)`.
-    RetentionOvertook { from: i64, to: i64 },
+    /// The source deleted records before they were copied: `[from, to)`, but for the first `copied` of them, which the
+    /// destination holds although no position says so.
+    RetentionOvertook { from: i64, to: i64, copied: i64 },
     /// The destination lacks records that it acknowledged: it holds `found_n` of `stored_n`. The range is of the source
     /// and may hold more than the lost records.
     AcknowledgedLost { found_n: i64, stored_n: i64, source_to: i64, destination_to: i64 },
@@ -32,12 +33,17 @@ impl fmt::Display for Loss {
             ),
             Self::SourceRecreated { copied_to, topic_id } => write!(
                 f,
-                "the source topic was created anew (id {topic_id}); it was copied up to offset {} at least",
-                copied_to - 1
+                "the source topic was created anew (id {topic_id}); it was copied {}",
+                up_to(copied_to)
             ),
-            Self::RetentionOvertook { from, to } => {
+            Self::RetentionOvertook { from, to, copied: 0 } => {
                 write!(f, "the source deleted offsets {from} to {} before they were copied", to - 1)
             }
+            Self::RetentionOvertook { from, to, copied } => write!(
+                f,
+                "the source deleted offsets {from} to {}, of which only the first {copied} records were copied",
+                to - 1
+            ),
             Self::AcknowledgedLost { found_n, stored_n, source_to, destination_to } => write!(
                 f,
                 "the destination lost {} records that it had acknowledged: it holds {found_n} of {stored_n}; they lay \
@@ -46,8 +52,8 @@ impl fmt::Display for Loss {
             ),
             Self::DestinationRecreated { copied_to, topic_id } => write!(
                 f,
-                "the destination topic was created anew (id {topic_id}); it held the source up to offset {} at least",
-                copied_to - 1
+                "the destination topic was created anew (id {topic_id}); it held the source {}",
+                up_to(copied_to)
             ),
             Self::Foreign { n, expected_offset, found_offset } => write!(
                 f,
@@ -58,13 +64,32 @@ impl fmt::Display for Loss {
     }
 }
 
-/// A loss that the policy `continue` or `restart` went past.
+/// What is known of how far a lane came.
+fn up_to(copied_to: i64) -> String {
+    match copied_to {
+        ..=0 => "up to where is not known".to_owned(),
+        1.. => format!("up to offset {} at least", copied_to - 1),
+    }
+}
+
+/// A loss that the policy `continue` or `restart` went past, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
     pub loss: Loss,
-    /// The source offset from which copying goes on; `None`: its first. What is at the destination already beyond a stored
-    /// position is still skipped.
-    pub continues_at: Option<i64>,
+    pub remedy: Remedy,
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; ", self.loss)?;
+        match self.remedy {
+            Remedy::Stop => f.write_str("copying stopped"),
+            // What is at the destination already beyond that offset is still skipped.
+            Remedy::BeginAt(offset) => write!(f, "copying went on at source offset {offset}"),
+            Remedy::BeginAtEarliest => f.write_str("copying began again at the source's first offset"),
+            Remedy::Share => f.write_str("copying went on, and offsets are compared no more"),
+        }
+    }
 }
 
 /// Why a lane stopped. Only a human starts it again.
@@ -175,7 +200,7 @@ mod tests {
         let rows = [
             (Loss::SourceTruncated { end_offset: 5, copied_to: 9 }, Remedy::BeginAt(5)),
             (Loss::SourceRecreated { copied_to: 9, topic_id: id }, Remedy::BeginAtEarliest),
-            (Loss::RetentionOvertook { from: 9, to: 20 }, Remedy::BeginAt(20)),
+            (Loss::RetentionOvertook { from: 9, to: 20, copied: 0 }, Remedy::BeginAt(20)),
             (
                 Loss::AcknowledgedLost { found_n: 3, stored_n: 9, source_to: 9, destination_to: 9 },
                 Remedy::BeginAt(9),
@@ -198,8 +223,22 @@ mod tests {
                 "the source was truncated to offset 5: its records 5 to 8 are copied already",
             ),
             (
-                Loss::RetentionOvertook { from: 9, to: 20 },
+                Loss::SourceRecreated { copied_to: 9, topic_id: TopicId::NONE },
+                "the source topic was created anew (id 00000000-0000-0000-0000-000000000000); it was copied up to \
+                 offset 8 at least",
+            ),
+            (
+                Loss::DestinationRecreated { copied_to: 0, topic_id: TopicId::NONE },
+                "the destination topic was created anew (id 00000000-0000-0000-0000-000000000000); it held the \
+                 source up to where is not known",
+            ),
+            (
+                Loss::RetentionOvertook { from: 9, to: 20, copied: 0 },
                 "the source deleted offsets 9 to 19 before they were copied",
+            ),
+            (
+                Loss::RetentionOvertook { from: 9, to: 20, copied: 3 },
+                "the source deleted offsets 9 to 19, of which only the first 3 records were copied",
             ),
             (
                 Loss::AcknowledgedLost { found_n: 3, stored_n: 9, source_to: 12, destination_to: 10 },
@@ -215,6 +254,16 @@ mod tests {
         for (loss, text) in rows {
             assert_eq!(loss.to_string(), text);
             assert_eq!(Stop::Loss(loss).to_string(), format!("{text} (loss.policy=fail)"));
+        }
+        let ways = [
+            (Remedy::Stop, "copying stopped"),
+            (Remedy::BeginAt(9), "copying went on at source offset 9"),
+            (Remedy::BeginAtEarliest, "copying began again at the source's first offset"),
+            (Remedy::Share, "copying went on, and offsets are compared no more"),
+        ];
+        for (remedy, text) in ways {
+            let (loss, _) = rows[0];
+            assert_eq!(Gap { loss, remedy }.to_string(), format!("{loss}; {text}"));
         }
         let refused =
             Stop::Rejected { offset: 7, record_index: Some(2), code: 32, text: "too far ahead".to_owned() };

@@ -36,6 +36,8 @@ pub struct Exact {
     pub position: Position,
     /// Of the position's generation.
     pub record: LaneRecord,
+    /// Losses that the lane went past by the user's policy, in words of one line each.
+    pub gaps: Vec<String>,
 }
 
 impl Stored {
@@ -48,7 +50,22 @@ impl Stored {
     /// A position of the generation that `record` began.
     #[must_use]
     pub fn exact(position: Position, record: LaneRecord) -> Self {
-        Self { next_offset: position.next_offset, exact: Some(Exact { position, record }) }
+        Self { next_offset: position.next_offset, exact: Some(Exact { position, record, gaps: Vec::new() }) }
+    }
+
+    /// The same with losses that the lane went past. A plain offset has none.
+    #[must_use]
+    pub fn with_gaps(mut self, gaps: Vec<String>) -> Self {
+        if let Some(exact) = &mut self.exact {
+            exact.gaps = gaps;
+        }
+        self
+    }
+
+    /// Losses that the lane went past, in words.
+    #[must_use]
+    pub fn gaps(&self) -> &[String] {
+        self.exact.as_ref().map_or(&[], |exact| &exact.gaps)
     }
 }
 
@@ -67,6 +84,8 @@ const DESTINATION_CLUSTER: &str = "copyist.destination.cluster";
 const DESTINATION_TOPIC: &str = "copyist.destination.topic";
 const DESTINATION_TOPIC_ID: &str = "copyist.destination.topic.id";
 const DESTINATION_PARTITION: &str = "copyist.destination.partition";
+/// Not there without a gap.
+const GAPS: &str = "copyist.gaps";
 
 /// The record's key.
 #[must_use]
@@ -89,12 +108,15 @@ pub fn value(stored: &Stored) -> String {
     for (name, value) in stored.exact.iter().flat_map(exact_fields) {
         fields.insert(name.to_owned(), value);
     }
+    if !stored.gaps().is_empty() {
+        fields.insert(GAPS.to_owned(), stored.gaps().join("\n").into());
+    }
     Value::Object(fields).to_string()
 }
 
 /// The source is named by the key, but for its topic id.
 fn exact_fields(exact: &Exact) -> [(&'static str, Value); 15] {
-    let Exact { position, record } = exact;
+    let Exact { position, record, gaps: _ } = exact;
     let destination = &record.destination;
     [
         (GENERATION, record.generation.0.into()),
@@ -192,7 +214,8 @@ fn read_exact(lane: &LaneId, next_offset: i64, fields: &Value) -> Option<Exact> 
         base_source_offset: long(BASE_SOURCE_OFFSET)?,
         shared: truth(fields.get(SHARED)?)?,
     };
-    Some(Exact { position, record })
+    let gaps = text(GAPS).map(|gaps| gaps.lines().map(str::to_owned).collect()).unwrap_or_default();
+    Some(Exact { position, record, gaps })
 }
 
 fn text<'f>(fields: &'f Map<String, Value>, name: &str) -> Result<&'f str, String> {
@@ -285,6 +308,21 @@ mod tests {
         );
         assert_eq!(value(&stored), expected);
         assert_eq!(read_back(&lane("c", 7), expected), Ok(Some(stored)));
+    }
+
+    #[test]
+    fn losses_that_were_gone_past_travel_along() {
+        let gaps = vec!["offsets 3 to 5 are lost".to_owned(), "\"so\" is 9".to_owned()];
+        let stored = exact_of(&lane("c", 7)).with_gaps(gaps.clone());
+        assert_eq!(stored.gaps(), gaps);
+        let text = value(&stored);
+        assert!(text.ends_with(r#","copyist.gaps":"offsets 3 to 5 are lost\n\"so\" is 9"}"#), "{text}");
+        assert_eq!(read_back(&lane("c", 7), &text), Ok(Some(stored)));
+        assert_eq!(
+            Stored::plain(9).with_gaps(gaps),
+            Stored::plain(9),
+            "an offset that a user sets begins anew"
+        );
     }
 
     #[test]

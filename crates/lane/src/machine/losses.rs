@@ -57,7 +57,7 @@ impl Lane {
                 if ahead > 0 && countable {
                     self.ask_after_retention(earliest, out);
                 } else {
-                    self.lose(now, Loss::RetentionOvertook { from: read_from, to: earliest }, out);
+                    self.overtaken_by_retention(now, earliest, out);
                 }
             }
             SourceTrouble::Unreadable(text) => self.stop_for_a_human(Stop::Unreadable(text), out),
@@ -82,17 +82,21 @@ impl Lane {
             .then_some(Loss::DestinationRecreated { copied_to, topic_id: destination })
     }
 
+    pub(super) fn overtaken_by_retention(&mut self, now: Now, earliest: i64, out: &mut Vec<Action>) {
+        let (from, copied) = (self.acked.next_offset, self.next_n - self.acked.n);
+        self.lose(now, Loss::RetentionOvertook { from, to: earliest, copied: copied.max(0) }, out);
+    }
+
     pub(super) fn lose(&mut self, now: Now, loss: Loss, out: &mut Vec<Action>) {
         let base_n = self.acked.n.max(self.next_n);
-        let (from, continues_at) = match remedy(self.birth.loss_policy, &loss, self.acked.next_offset) {
+        let remedy = remedy(self.birth.loss_policy, &loss, self.acked.next_offset);
+        let from = match remedy {
             Remedy::Stop => return self.stop_for_a_human(Stop::Loss(loss), out),
-            Remedy::BeginAt(next_offset) => {
-                (From::Offset { next_offset, leader_epoch: -1 }, Some(next_offset))
-            }
-            Remedy::BeginAtEarliest => (From::Policy(Start::Earliest), None),
-            Remedy::Share => (From::Shared, Some(self.acked.next_offset)),
+            Remedy::BeginAt(next_offset) => From::Offset { next_offset, leader_epoch: -1 },
+            Remedy::BeginAtEarliest => From::Policy(Start::Earliest),
+            Remedy::Share => From::Shared,
         };
-        out.push(Action::RecordGap(Gap { loss, continues_at }));
+        out.push(Action::RecordGap(Gap { loss, remedy }));
         self.begin_generation(now, from, base_n, out);
     }
 }

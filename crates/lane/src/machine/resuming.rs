@@ -321,10 +321,7 @@ impl Lane {
         let deleted = usize::try_from(earliest - self.acked.next_offset).unwrap_or(usize::MAX);
         match align::after_retention(&prints(source), destination, deleted) {
             Some(skip) => self.found_by_contents(now, next, (earliest, source, skip), out),
-            None => {
-                let loss = Loss::RetentionOvertook { from: self.acked.next_offset, to: earliest };
-                self.lose(now, loss, out);
-            }
+            None => self.overtaken_by_retention(now, earliest, out),
         }
     }
 

@@ -9,7 +9,7 @@ use copyist_model::{
 use super::*;
 use crate::birth::{DestinationFacts, Start};
 use crate::event::{Outcome, ProducerState, Refusal, Send, SourceTrouble, TailBatch};
-use crate::loss::Loss;
+use crate::loss::{Loss, Remedy};
 
 const WALL_MS: i64 = 1_700_000_000_000;
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -465,29 +465,44 @@ fn losses_follow_the_policy_and_are_never_silent() {
     let truncated = Event::Source(SourceTrouble::Truncated { end_offset: 101 });
     let recreated = Event::Source(SourceTrouble::Recreated(TopicId(9)));
     let destination = Event::DestinationRecreated(TopicId(9));
-    let rows: [(Event, Loss, Option<i64>); 4] = [
-        (overtaken, Loss::RetentionOvertook { from: 102, to: 150 }, Some(150)),
-        (truncated, Loss::SourceTruncated { end_offset: 101, copied_to: 102 }, Some(101)),
-        (recreated, Loss::SourceRecreated { copied_to: 102, topic_id: TopicId(9) }, None),
-        (destination, Loss::DestinationRecreated { copied_to: 102, topic_id: TopicId(9) }, Some(102)),
+    let rows: [(Event, Loss, Remedy); 4] = [
+        (overtaken, Loss::RetentionOvertook { from: 102, to: 150, copied: 0 }, Remedy::BeginAt(150)),
+        (truncated, Loss::SourceTruncated { end_offset: 101, copied_to: 102 }, Remedy::BeginAt(101)),
+        (recreated, Loss::SourceRecreated { copied_to: 102, topic_id: TopicId(9) }, Remedy::BeginAtEarliest),
+        (
+            destination,
+            Loss::DestinationRecreated { copied_to: 102, topic_id: TopicId(9) },
+            Remedy::BeginAt(102),
+        ),
     ];
-    for (trouble, loss, continues_at) in rows {
+    for (trouble, loss, continued) in rows {
         let mut rig = Rig::intact(birth());
         rig.feed(trouble.clone());
         assert_eq!(rig.status(), Status::Stopped(Stop::Loss(loss)));
         let told = rig.feed(Event::Restarted).iter().any(|action| matches!(action, Action::Report(_)));
         assert!(told, "{loss}: it tries again, or says again why not");
 
-        for (loss_policy, continues_at) in [(LossPolicy::Continue, continues_at), (LossPolicy::Restart, None)]
-        {
+        let policies = [(LossPolicy::Continue, continued), (LossPolicy::Restart, Remedy::BeginAtEarliest)];
+        for (loss_policy, remedy) in policies {
             let mut rig = Rig::intact(Birth { loss_policy, ..birth() });
             rig.feed(trouble.clone());
-            let gap = crate::loss::Gap { loss, continues_at };
+            let gap = crate::loss::Gap { loss, remedy };
             assert!(rig.out.contains(&Action::RecordGap(gap)), "{loss_policy:?}: {:?}", rig.out);
-            let begins = if continues_at.is_some() { Question::NewProducerId } else { Question::SourceRange };
+            let is_earliest = remedy == Remedy::BeginAtEarliest;
+            let begins = if is_earliest { Question::SourceRange } else { Question::NewProducerId };
             assert!(rig.asks(begins), "{loss_policy:?} {loss}: {:?}", rig.out);
         }
     }
+}
+
+#[test]
+fn what_retention_took_is_told_with_what_the_destination_holds_of_it() {
+    let mut rig = Rig::intact(Birth { shared: true, ..birth() });
+    // By the destination's word; no position says so yet.
+    rig.lane.next_n += 3;
+    rig.feed(Event::Source(SourceTrouble::OutOfRange { earliest: 150, latest: 200 }));
+    let loss = Loss::RetentionOvertook { from: 102, to: 150, copied: 3 };
+    assert_eq!(rig.status(), Status::Stopped(Stop::Loss(loss)));
 }
 
 #[test]

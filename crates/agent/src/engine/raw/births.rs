@@ -268,10 +268,11 @@ impl Route {
 
     pub(super) fn looked_up(&mut self, number: LaneNumber, result: Result<Option<Stored>, String>) {
         let now = boot();
-        let born = match result {
-            Ok(stored) => self.birth(number, stored, now),
-            Err(why) => Err(why),
-        };
+        let born = result.and_then(|stored| {
+            let gaps = stored.as_ref().map(|stored| stored.gaps().to_vec());
+            self.remember_gaps(number, gaps.unwrap_or_default());
+            self.birth(number, stored, now)
+        });
         let Some(lane) = self.lanes.get_mut(&number) else { return };
         match born {
             Ok(alive) => {

@@ -224,9 +224,10 @@ impl Route {
             self.events.push_back((number, Event::PositionFailed));
             return;
         };
+        let stored = Stored::exact(position, record).with_gaps(self.gaps(number));
         let positions = self.shared.positions.clone();
         self.do_later(async move {
-            let stored = positions.put(vec![(id, Stored::exact(position, record))]).await;
+            let stored = positions.put(vec![(id, stored)]).await;
             Happening::PositionPut(number, position, stored.is_ok())
         });
     }
@@ -349,11 +350,24 @@ impl Route {
         }
     }
 
+    fn gaps(&self, number: LaneNumber) -> Vec<String> {
+        let lane = self.lanes.get(&number);
+        let task = lane.and_then(|lane| self.tasks.get(&lane.task));
+        let gaps = task.zip(lane).and_then(|(task, lane)| task.gaps.get(&lane.name));
+        gaps.cloned().unwrap_or_default()
+    }
+
+    /// What a former process told of the lane's losses is told on.
+    pub(super) fn remember_gaps(&mut self, number: LaneNumber, gaps: Vec<String>) {
+        let Some(lane) = self.lanes.get(&number) else { return };
+        if let Some(task) = self.tasks.get_mut(&lane.task).filter(|_| !gaps.is_empty()) {
+            task.gaps.entry(lane.name.clone()).or_insert(gaps);
+            task.changed = true;
+        }
+    }
+
     fn record_gap(&mut self, number: LaneNumber, gap: Gap) {
-        let text = match gap.continues_at {
-            Some(offset) => format!("{}; copying went on at source offset {offset}", gap.loss),
-            None => format!("{}; copying began again at the source's first offset", gap.loss),
-        };
+        let text = gap.to_string();
         tracing::warn!(lane = %self.name(number), gap = text, "records are lost by loss.policy");
         let Some(lane) = self.lanes.get(&number) else { return };
         lane.metrics.gaps.inc();

@@ -28,7 +28,8 @@ pub struct TaskCell {
     pub reporter: Reporter,
     pub order: Arc<Order>,
     pub told: watch::Sender<Told>,
-    /// Losses that lanes went past by the user's policy, in words. They outlive a pause.
+    /// Losses that lanes went past by the user's policy, in words. They outlive a pause here, and
+    /// a restart in the lane's position.
     pub gaps: BTreeMap<LaneName, Vec<String>>,
     pub was_running: bool,
     pub stopping: bool,

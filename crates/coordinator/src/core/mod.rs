@@ -3,7 +3,8 @@
 //! [`Core::step`] takes one event and says what to store and whom to tell. Its [`View`] is what the store holds,
 //! and changes only when a commit is reported stored; all else here is soft: what sessions say, who waits.
 //!
-//! Read [`event`] first, then `requests` (what users ask), `reconcile` (what follows from what is stored),
+//! `scripts/*.txt` tell what it does in the lives of connectors and agents; a test plays them. Of the code read
+//! [`event`] first, then `requests` (what users ask), `reconcile` (what follows from what is stored),
 //! `statements` (what agents are told), `lane_records` (what agents propose), `read` (what is shown). Invariants:
 //! - one commit is in flight; nothing is planned on top of what is not stored (`Core::decide`);
 //! - nobody is told what is not stored (`Commit`: sends follow writes);
@@ -41,6 +42,8 @@ pub use view::{Holder, Status, View, Write};
 #[derive(Debug, Default)]
 pub struct Core {
     view: View,
+    /// Assignments up to this epoch were made before this term.
+    term_began: AssignmentEpoch,
     /// The writes of the commits in flight, in the order in which they are performed.
     in_flight: VecDeque<Vec<Write>>,
     /// The command that the commits in flight are for; it is planned again if one is refused.
@@ -85,7 +88,8 @@ impl Core {
     /// A new term, over what the store holds.
     #[must_use]
     pub fn new(view: View) -> Self {
-        Self { view, ..Self::default() }
+        let term_began = AssignmentEpoch { incarnation: view.meta.incarnation, revision: view.revision };
+        Self { view, term_began, ..Self::default() }
     }
 
     #[must_use]

@@ -21,7 +21,7 @@ impl Core {
         let connector = self.view.connectors.get(name)?;
         let tasks = self.view.tasks_of(name).map(|(number, _)| {
             let id = AssignmentId::task(name, number);
-            (number, self.shown(&id).unwrap_or_else(|| self.unassigned(&id)))
+            (number, self.task_shown(&id))
         });
         let survey = AssignmentId::survey(name);
         Some(StatusView {
@@ -37,7 +37,7 @@ impl Core {
         let number = u32::try_from(task).ok()?;
         self.view.tasks.get(&TaskId { connector: name.clone(), number })?;
         let id = AssignmentId::task(name, number);
-        Some(self.shown(&id).unwrap_or_else(|| self.unassigned(&id)))
+        Some(self.task_shown(&id))
     }
 
     /// What is shown of a part that exists; nothing for one that does not.
@@ -48,9 +48,25 @@ impl Core {
             Part::Task(number) => {
                 let task = TaskId { connector: id.connector.clone(), number };
                 self.view.tasks.get(&task)?;
-                Some(self.shown(id).unwrap_or_else(|| self.unassigned(id)))
+                Some(self.task_shown(id))
             }
         }
+    }
+
+    fn task_shown(&self, id: &AssignmentId) -> Status {
+        let status = self.inherited(id).or_else(|| self.shown(id));
+        status.unwrap_or_else(|| self.unassigned(id))
+    }
+
+    /// What a former leader stored of a part that was placed before this term and has not reported in it: its holder
+    /// goes on, whoever leads.
+    fn inherited(&self, id: &AssignmentId) -> Option<Status> {
+        let assignment = self.view.assignments.get(id)?;
+        if assignment.epoch > self.term_began || self.shown(id).is_some() {
+            return None;
+        }
+        let stored = self.view.statuses.get(id)?;
+        (stored.agent.as_ref() == Some(&assignment.holder.agent)).then(|| stored.clone())
     }
 
     fn connector_status(&self, survey: &AssignmentId, connector: &Connector) -> Status {
@@ -62,6 +78,9 @@ impl Core {
         }
         if connector.target == TargetState::Stopped && self.view.assignments_of(name).next().is_none() {
             return Status::new(InstanceState::Stopped, stored_agent(), String::new());
+        }
+        if let Some(inherited) = self.inherited(survey) {
+            return inherited;
         }
         let mut status = self.shown(survey).unwrap_or_else(|| self.unassigned(survey));
         if let Some(conflict) = self.conflicts.get(name)

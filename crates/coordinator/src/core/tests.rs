@@ -678,3 +678,4 @@ fn edges_between_clusters_are_told_apart_by_cluster() {
 }
 
 mod lane_records;
+mod scripts;

@@ -185,3 +185,40 @@ fn whatever_the_network_does_each_record_arrives_once_and_in_order() {
     assert!(doubts.iter().any(|round| round.state > 0), "no producer was remembered: {doubts:?}");
     assert!(doubts.iter().any(|round| round.tail > 0), "no producer was forgotten: {doubts:?}");
 }
+
+/// One fetch is under way at a time: what it brings bounds what a long way lets through.
+#[test]
+fn a_source_far_away_is_asked_for_more_at_once() {
+    let (source, destination) = Far::pair(7);
+    let topic = "far-away";
+    let (from, to) = (source.kafka(), destination.kafka());
+    from.create_topic(topic, PARTITIONS).expect("created");
+    let value = "far away ".repeat(1_200);
+    let mut fed = 0;
+    for round in 0..40 {
+        let record = |partition: i32| Rec::new(topic, partition).key(format!("{round}")).value(value.clone());
+        let records: Vec<Rec> =
+            (0..60).map(|number: i32| record(number % PARTITIONS.cast_signed())).collect();
+        from.produce(&records).expect("produced");
+        fed += records.len() as u64;
+    }
+    source.proxy.keep_away(Duration::from_millis(60));
+    let scenario = talkative(topic, &destination.proxy.address());
+    let config = json!({
+        "connector.class": "EMRReplicatorSourceConnector",
+        "src.kafka.bootstrap.servers": source.proxy.address(),
+        "topic.whitelist": topic,
+        "tasks.max": "1",
+    });
+    scenario.create("c", &config);
+    let clock = Deadline::after(LIMIT);
+    scenario.wait_equal(Side { at: &from, topic }, Side { at: &to, topic }, fed);
+    let largest = source.proxy.largest_answer();
+    println!(
+        "{topic}: {} MB in {:.1} s at a distance of 60 ms, up to {largest} bytes at once",
+        fed * value.len() as u64 / 1_000_000,
+        clock.elapsed().as_secs_f64()
+    );
+    // A near source is asked for half of it.
+    assert!(largest > 2 << 20, "{largest}");
+}

@@ -16,6 +16,7 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 
@@ -45,6 +46,9 @@ struct Shared {
     stops: AtomicBool,
     connections: AtomicU64,
     faults: Mutex<Faults>,
+    /// How long each request is on its way.
+    distance: Mutex<Duration>,
+    largest_answer: AtomicU64,
 }
 
 impl Proxy {
@@ -63,6 +67,8 @@ impl Proxy {
             stops: AtomicBool::new(false),
             connections: AtomicU64::new(0),
             faults: Mutex::default(),
+            distance: Mutex::default(),
+            largest_answer: AtomicU64::new(0),
         });
         let own = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("proxy".to_owned());
@@ -82,6 +88,17 @@ impl Proxy {
     /// From now on connections suffer, or they do not any more.
     pub fn rage(&self, rages: bool) {
         self.shared.raging.store(rages, Ordering::Release);
+    }
+
+    /// From now on each request is so long on its way, as if the broker were far away.
+    pub fn keep_away(&self, distance: Duration) {
+        *self.shared.distance.lock().unwrap_or_else(PoisonError::into_inner) = distance;
+    }
+
+    /// The most bytes that came back between two requests of a connection.
+    #[must_use]
+    pub fn largest_answer(&self) -> u64 {
+        self.shared.largest_answer.load(Ordering::Acquire)
     }
 
     /// What happened so far.
@@ -108,6 +125,10 @@ impl Shared {
 
     fn stops(&self) -> bool {
         self.stops.load(Ordering::Acquire)
+    }
+
+    fn distance(&self) -> Duration {
+        *self.distance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn happened(&self, fault: Fault) {
@@ -141,14 +162,16 @@ fn serve(shared: &Shared, client: &TcpStream) {
     let _slower = (client.set_nodelay(true), broker.set_nodelay(true));
     let number = shared.connections.fetch_add(1, Ordering::Relaxed);
     let spared = AtomicBool::new(false);
+    let answered = AtomicU64::new(0);
+    let both = pipe::Known { spared: &spared, answered: &answered };
     let dice = |way| Dice::new(shared.seed, number, way);
     std::thread::scope(|scope| {
-        let answers = pipe::Pipe::new(shared, &spared, [&broker, client], (Way::Answers, dice(Way::Answers)));
+        let answers = pipe::Pipe::new(shared, both, [&broker, client], (Way::Answers, dice(Way::Answers)));
         let carried = std::thread::Builder::new().name("proxy answers".to_owned());
         // Without a thread there are no answers, and the connection ends.
         let started = carried.spawn_scoped(scope, move || answers.carry());
         if started.is_ok() {
-            pipe::Pipe::new(shared, &spared, [client, &broker], (Way::Requests, dice(Way::Requests))).carry();
+            pipe::Pipe::new(shared, both, [client, &broker], (Way::Requests, dice(Way::Requests))).carry();
         }
         close(client);
         close(&broker);

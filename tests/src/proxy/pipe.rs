@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::frames::{Frames, client_id};
@@ -16,10 +16,18 @@ const CHUNK_BYTES: usize = 16 << 10;
 /// What is delayed stays so for so many bytes.
 const DELAYED_BYTES: u64 = 4 << 10;
 
+/// What both directions of a connection know.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    /// Set by the direction that sees the client's id.
+    pub spared: &'a AtomicBool,
+    /// Bytes of answers since the last request.
+    pub answered: &'a AtomicU64,
+}
+
 pub(super) struct Pipe<'a> {
     shared: &'a Shared,
-    /// Set by the direction that sees the client's id.
-    spared: &'a AtomicBool,
+    both: Known<'a>,
     from: &'a TcpStream,
     to: &'a TcpStream,
     way: Way,
@@ -45,7 +53,7 @@ impl<'a> Pipe<'a> {
     /// From where to where.
     pub fn new(
         shared: &'a Shared,
-        spared: &'a AtomicBool,
+        both: Known<'a>,
         [from, to]: [&'a TcpStream; 2],
         (way, mut dice): (Way, Dice),
     ) -> Pipe<'a> {
@@ -53,7 +61,7 @@ impl<'a> Pipe<'a> {
         let begin = (way == Way::Requests).then(Vec::new);
         Pipe {
             shared,
-            spared,
+            both,
             from,
             to,
             way,
@@ -76,6 +84,7 @@ impl<'a> Pipe<'a> {
                 Ok(0) => break,
                 Ok(count) => {
                     self.meet(&chunk[..count]);
+                    self.travel(count as u64);
                     if self.pass(&chunk[..count]) == Goes::Over {
                         return;
                     }
@@ -100,13 +109,29 @@ impl<'a> Pipe<'a> {
         let Some(begin) = &mut self.begin else { return };
         begin.extend_from_slice(bytes);
         if let Some(id) = client_id(begin) {
-            self.spared.store(is_spared(&id), Ordering::Release);
+            self.both.spared.store(is_spared(&id), Ordering::Release);
             self.begin = None;
         }
     }
 
+    fn travel(&self, bytes: u64) {
+        match self.way {
+            Way::Answers => {
+                let since_request = self.both.answered.fetch_add(bytes, Ordering::AcqRel) + bytes;
+                self.shared.largest_answer.fetch_max(since_request, Ordering::AcqRel);
+            }
+            Way::Requests => {
+                self.both.answered.store(0, Ordering::Release);
+                let arrived = Deadline::after(self.shared.distance());
+                while !arrived.passed() && !self.shared.stops() {
+                    pause();
+                }
+            }
+        }
+    }
+
     fn suffers(&self) -> bool {
-        self.shared.rages() && !self.spared.load(Ordering::Acquire)
+        self.shared.rages() && !self.both.spared.load(Ordering::Acquire)
     }
 
     fn pass(&mut self, bytes: &[u8]) -> Goes {

@@ -1,32 +1,11 @@
-//! How a task copies: the raw engine ([`raw`]) where it can, else the compatibility engine; [`choice`] decides.
-//!
-//! The compatibility engine is a plain librdkafka consumer → idempotent producer, at least once.
-//! A task has one of each, for all its lanes. A record goes from its lane's own queue straight to the producer,
-//! to the same partition number; its acknowledgement moves the lane's position, which is stored every second.
-//! Whatever breaks the producer ends the *session* (both clients); the next one reads again from the positions.
-//!
-//! Absent on purpose: creating topics (the survey does), and any memory besides the positions.
-//!
-//! Pure, and worth reading first: [`lane`] (one lane), [`start`], [`refusal`] (what an error means), [`status`]
-//! (what the user is told). Shells: `task` (what a task knows), `serve` (its loop), `session` (the clients), `prepare`
-//! (lanes made ready), `copy` (records).
+//! How a task copies: by the engine [`raw`] where it can, exactly once; else by [`librdkafka`], at least once.
+//! [`choice`] decides; [`trace`] has the words for the user.
 
 pub mod choice;
-pub mod lane;
+pub mod librdkafka;
+pub mod name;
 pub mod raw;
-pub mod refusal;
-pub mod settings;
-pub mod start;
-pub mod statistics;
-pub mod status;
 pub mod trace;
-
-mod copy;
-mod lanes;
-mod prepare;
-mod serve;
-mod session;
-mod task;
 
 use std::sync::Arc;
 
@@ -58,7 +37,7 @@ pub async fn run(
 ) {
     let (choice, why) = {
         let order = orders.borrow();
-        let destination = settings::destination(&context.worker, &order.spec);
+        let destination = choice::destination(&context.worker, &order.spec);
         // Not the task's name: tasks between the same clusters share their connections.
         choice::choose(order.spec.engine, &order.spec.source, &destination, "copyist")
     };
@@ -69,7 +48,7 @@ pub async fn run(
         }
         Choice::Librdkafka => {
             tracing::info!(task = %reporter.id(), why, "copied by the librdkafka engine, at least once");
-            task::run(context, orders, reporter, stop).await;
+            librdkafka::run(context, orders, reporter, stop).await;
         }
         Choice::Impossible(why) => {
             reporter.status(InstanceState::Failed, why).await;

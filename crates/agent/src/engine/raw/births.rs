@@ -15,7 +15,7 @@ use super::route::{Happening, Route};
 use super::sides::{End, Side};
 use super::task::{TaskCell, TaskNumber};
 use crate::driver::boot;
-use crate::engine::lane::{LaneName, named};
+use crate::engine::name::{LaneName, named};
 use crate::error::chain;
 use crate::job::Order;
 use crate::positions::Stored;

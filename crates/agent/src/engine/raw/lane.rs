@@ -13,7 +13,7 @@ use super::budget::Lease;
 use super::fetching::FetcherId;
 use super::reader::{LaneReader, Ready};
 use super::task::TaskNumber;
-use crate::engine::lane::LaneName;
+use crate::engine::name::LaneName;
 use crate::job::Right;
 use crate::metrics::LaneMetrics;
 

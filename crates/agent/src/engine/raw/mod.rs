@@ -59,7 +59,7 @@ pub async fn run(
     let order = orders.borrow_and_update().clone();
     let key = RouteKey {
         source: order.spec.source.clone(),
-        destination: super::settings::destination(&context.worker, &order.spec),
+        destination: super::choice::destination(&context.worker, &order.spec),
     };
     let (told, telling) = watch::channel(Told::default());
     match context.plane.attach(key, options, reporter.clone(), Arc::new(order), told).await {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use copyist_model::InstanceState;
 use tokio::sync::watch;
 
-use crate::engine::lane::LaneName;
+use crate::engine::name::LaneName;
 use crate::job::{Order, Reporter};
 
 /// Names a task within a plane, once.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use copyist_model::InstanceState;
 
 use super::lane::{Lane, Phase};
-use super::trace::{OUTAGE, listed};
+use crate::engine::trace::{OUTAGE, listed};
 
 /// One of the two clusters, as the task's client there sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,8 +140,8 @@ fn outage<'l>(view: &View<'_>, lanes: impl Iterator<Item = &'l Lane> + Clone) ->
 
 #[cfg(test)]
 mod tests {
-    use super::super::lane::LaneName;
     use super::*;
+    use crate::engine::name::LaneName;
     use copyist_model::LaneStart;
 
     fn lane(partition: i32) -> Lane {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use copyist_model::{LaneStart, TaskLanes, TaskRevision};
 
-use super::lane::{Lane, LaneName, Phase, named};
+use super::lane::{Lane, Phase};
+use crate::engine::name::{LaneName, named};
 
 /// Numbers a lane within its task; never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

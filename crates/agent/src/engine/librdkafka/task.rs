@@ -12,7 +12,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::TaskContext;
 use super::lane::Moved;
 use super::lanes::{LaneNumber, Lanes};
 use super::prepare::{Outcome, Preparation};
@@ -24,6 +23,8 @@ use super::status::{Side, View, status};
 use crate::client::limit::Limiter;
 use crate::client::voice::Said;
 use crate::driver::wall_ms;
+use crate::engine::TaskContext;
+use crate::engine::choice::destination;
 use crate::error::{Error, chain};
 use crate::job::{Order, Reporter};
 use crate::metrics::LaneMetrics;
@@ -70,7 +71,7 @@ pub(super) enum End {
 }
 
 /// Copies the lanes of a task until `stop` (or until nobody gives orders any more).
-pub(super) async fn run(
+pub async fn run(
     context: TaskContext,
     mut orders: watch::Receiver<Order>,
     reporter: Reporter,
@@ -116,7 +117,7 @@ pub(super) async fn run(
 
 impl Task {
     fn new(context: TaskContext, reporter: Reporter, order: Order) -> Self {
-        let servers = settings::destination(&context.worker, &order.spec);
+        let servers = destination(&context.worker, &order.spec);
         let mut task = Self {
             source: Side::new("source", order.spec.source.bootstrap_servers()),
             destination: Side::new("destination", servers.bootstrap_servers()),

@@ -8,10 +8,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::BaseRecord;
 
-use super::lane::{Admission, Lane, LaneName, Record, Share};
+use super::lane::{Admission, Lane, Record, Share};
 use super::lanes::LaneNumber;
 use super::refusal::{SourceError, judge_source};
 use super::session::{Clients, LaneQueue, Session, tag};
+use crate::engine::name::LaneName;
 
 /// Records of one lane in one turn: others wait for theirs meanwhile.
 const TURN: usize = 500;

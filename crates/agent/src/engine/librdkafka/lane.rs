@@ -1,13 +1,13 @@
 //! What is known of one lane: what was sent, what came back, how far it is. Pure: no I/O, no clock.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use copyist_model::{LaneStart, TaskLanes, TopicName};
+use copyist_model::LaneStart;
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::refusal::{BATCH_BYTES, Verdict, judge};
+use crate::engine::name::LaneName;
 
 /// What a lane may have unacknowledged; a larger record travels when the lane has no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,29 +30,6 @@ impl Share {
             bytes: part(Self::TASK.bytes, Self::LANE_MIN.bytes, Self::LANE_MAX.bytes),
         }
     }
-}
-
-/// A source partition and where it goes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LaneName {
-    pub source: TopicName,
-    pub partition: i32,
-    pub destination: TopicName,
-}
-
-impl fmt::Display for LaneName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.source, self.partition)
-    }
-}
-
-/// The lanes of an order, each with where it starts.
-#[must_use]
-pub fn named(lanes: &TaskLanes) -> BTreeMap<LaneName, LaneStart> {
-    let name = |(source, partition, destination, start): (&TopicName, _, &TopicName, _)| {
-        (LaneName { source: source.clone(), partition, destination: destination.clone() }, start)
-    };
-    lanes.iter().map(name).collect()
 }
 
 /// What a lane is doing.

@@ -17,10 +17,10 @@ use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext,
 use rdkafka::{ClientConfig, ClientContext, Offset, Statistics, TopicPartitionList};
 use tokio::sync::{Notify, mpsc};
 
-use super::lane::LaneName;
 use super::lanes::LaneNumber;
 use crate::client::poller::Poller;
 use crate::client::voice::{Said, Voice};
+use crate::engine::name::LaneName;
 
 /// Time for closing both clients.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(15);

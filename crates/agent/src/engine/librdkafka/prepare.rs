@@ -12,10 +12,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer;
 use tokio_util::sync::CancellationToken;
 
-use super::lane::LaneName;
 use super::lanes::{LaneNumber, Wanted};
 use super::session::{Clients, LaneQueue};
 use super::start::{LogRange, Start, fresh, resumed};
+use crate::engine::name::LaneName;
 use crate::error::chain;
 use crate::positions::{Positions, Stored};
 

@@ -1,9 +1,10 @@
 //! The client settings of a task. Pure.
 
-use copyist_model::{ClientProperties, ConnectorSpec, Destination};
+use copyist_model::ConnectorSpec;
 
 use super::refusal::BATCH_BYTES;
 use crate::client::{self, Role};
+use crate::engine::choice::destination;
 use crate::error::Error;
 use crate::worker::Worker;
 use rdkafka::ClientConfig;
@@ -13,18 +14,6 @@ const STATISTICS_MS: u32 = 5_000;
 /// What all lanes of a task may have read ahead, and the bounds of what one of them gets of it.
 const READ_AHEAD_KBYTES: usize = 32 << 10;
 const READ_AHEAD_LANE_KBYTES: (usize, usize) = (1 << 10, 16 << 10);
-
-/// The properties of the destination's clients: a connector's own cluster, or the worker's.
-#[must_use]
-pub fn destination(worker: &Worker, spec: &ConnectorSpec) -> ClientProperties {
-    match &spec.destination {
-        Destination::Cluster(properties) => properties.clone(),
-        Destination::Worker(overrides) => {
-            let layers = [&worker.cluster, &worker.producer, overrides];
-            ClientProperties(layers.into_iter().flat_map(|layer| layer.0.clone()).collect())
-        }
-    }
-}
 
 /// # Errors
 /// [`Error::Stuck`]: the source's properties are wrong.
@@ -81,7 +70,9 @@ fn tell_without_effect(role: &str, names: &[String]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use copyist_model::{OffsetReset, RenameFormat, TopicCreation, TopicSelection};
+    use copyist_model::{
+        ClientProperties, Destination, OffsetReset, RenameFormat, TopicCreation, TopicSelection,
+    };
     use std::collections::BTreeMap;
     use std::time::Duration;
 

@@ -107,10 +107,23 @@ pub enum Effect {
 /// What the leader is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Saying {
+    /// The process stops: it releases what it runs, and takes nothing more.
+    Draining,
     Report(Report),
-    Released { id: AssignmentId, epoch: AssignmentEpoch },
-    Surveyed { id: AssignmentId, epoch: AssignmentEpoch, findings: Findings },
-    Propose { id: AssignmentId, epoch: AssignmentEpoch, proposal: Box<Proposal> },
+    Released {
+        id: AssignmentId,
+        epoch: AssignmentEpoch,
+    },
+    Surveyed {
+        id: AssignmentId,
+        epoch: AssignmentEpoch,
+        findings: Findings,
+    },
+    Propose {
+        id: AssignmentId,
+        epoch: AssignmentEpoch,
+        proposal: Box<Proposal>,
+    },
 }
 
 /// The state of one part.
@@ -176,7 +189,10 @@ impl Core {
             Event::Tick => self.stop_what_has_no_right_any_more(now_ms),
             Event::Drain => {
                 self.draining = true;
-                self.stop_all()
+                // First, or what is released comes back.
+                let mut effects = vec![Effect::Tell(Saying::Draining)];
+                effects.extend(self.stop_all());
+                effects
             }
         };
         if self.draining && self.jobs.is_empty() {
@@ -197,7 +213,8 @@ impl Core {
             let findings = job.findings.clone()?;
             Some(Effect::Tell(Saying::Surveyed { id: id.clone(), epoch: job.epoch, findings }))
         });
-        let mut effects: Vec<Effect> = surveyed.collect();
+        let draining = self.draining.then_some(Effect::Tell(Saying::Draining));
+        let mut effects: Vec<Effect> = draining.into_iter().chain(surveyed).collect();
         effects.extend(self.proposals.tell_again());
         effects.push(Effect::Renew);
         effects

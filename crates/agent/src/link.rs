@@ -145,6 +145,7 @@ fn report(report: &Report) -> wire::Report {
 
 fn messages(saying: Saying) -> Vec<Said> {
     match saying {
+        Saying::Draining => vec![Said::Draining(wire::Draining {})],
         Saying::Report(said) => vec![Said::Report(report(&said))],
         Saying::Released { id, epoch } => {
             vec![Said::Released(wire::Released { id: Some((&id).into()), epoch: Some(epoch.into()) })]

@@ -74,6 +74,10 @@ fn withdrawn() -> Effect {
     right_until(0)
 }
 
+fn draining() -> Effect {
+    Effect::Tell(Saying::Draining)
+}
+
 fn stop() -> Effect {
     Effect::Stop { id: id() }
 }
@@ -143,7 +147,7 @@ fn what_loses_its_right_knows_it_before_it_stops_and_is_released_when_it_has_end
         ("not in the answer", 1, renewed(1, &[]), &[withdrawn(), stop()]),
         ("no answer for a ttl", TTL_MS, Event::Tick, &[withdrawn(), stop()]),
         ("the lease is gone", 1, Event::LeaseLost, &[withdrawn(), stop(), Effect::Rejoin]),
-        ("the process stops, and may write until all is stored", 1, Event::Drain, &[stop()]),
+        ("the process stops, and may write until all is stored", 1, Event::Drain, &[draining(), stop()]),
     ];
     for (label, now_ms, event, expected) in rows {
         let mut core = running();
@@ -279,8 +283,9 @@ fn a_drain_is_over_when_nothing_runs_and_nothing_starts_meanwhile() {
     let mut core = running();
     core.step(1, Event::Drain);
     assert_eq!(core.step(1, stated(run(7, 1))), []);
+    assert_eq!(core.step(1, Event::Welcome), [draining(), Effect::Renew], "another leader has not heard it");
     assert_eq!(core.step(2, ended(5)), [released(5), Effect::Drained]);
-    assert_eq!(Core::default().step(0, Event::Drain), [Effect::Drained]);
+    assert_eq!(Core::default().step(0, Event::Drain), [draining(), Effect::Drained]);
 }
 
 fn lane(partition: i32) -> LaneId {

@@ -35,6 +35,8 @@ pub enum Event {
     Command(Ticket, Command),
     /// An agent opened a session. Its lease was granted.
     Hello { holder: Holder, rack: String, labels: BTreeMap<String, String> },
+    /// An agent's process stops: it releases what it runs, and is to be given nothing more.
+    Draining(Holder),
     /// An agent's session ended.
     SessionEnded(Holder),
     /// An agent's lease ended.

@@ -4,12 +4,14 @@
 //! and changes only when a commit is reported stored; all else here is soft: what sessions say, who waits.
 //!
 //! `scripts/*.txt` tell what it does in the lives of connectors and agents; a test plays them. Of the code read
-//! [`event`] first, then `requests` (what users ask), `reconcile` (what follows from what is stored),
-//! `statements` (what agents are told), `lane_records` (what agents propose), `read` (what is shown). Invariants:
+//! [`event`] first, then `requests` (what users ask), `reconcile` (what follows from what is stored), `placing` (which
+//! agent has what), `statements` (what agents are told), `lane_records` (what agents propose), `read` (what is shown).
+//! Invariants:
 //! - one commit is in flight; nothing is planned on top of what is not stored (`Core::decide`);
 //! - nobody is told what is not stored (`Commit`: sends follow writes);
 //! - tasks of another generation than the config's are released before new ones are made
 //!   (`reconcile::outdated`);
+//! - nobody is assigned what a living holder has not released (`placing`);
 //! - growth only adds (`growth::grow`);
 //! - a delete or a stop is answered once every holder confirmed (`Core::settle`).
 
@@ -17,6 +19,7 @@ pub mod event;
 pub mod growth;
 mod lane_records;
 pub mod placement;
+mod placing;
 pub mod read;
 mod reconcile;
 mod requests;
@@ -34,6 +37,7 @@ pub use event::{
     Answer, Command, Commit, Decision, Event, Failure, Findings, FoundTopic, GivenConfig, Info, LaneVerdict,
     Now, Proposal, Refusal, RequestId, Run, Send, Statement, StatusView, Ticket,
 };
+use placing::Moving;
 use rules::Verdict;
 use statements::Session;
 pub use view::{Holder, Status, View, Write};
@@ -56,6 +60,8 @@ pub struct Core {
     leases_ended: BTreeMap<AgentId, Holder>,
     /// Confirmed releases that are still in the view.
     released: BTreeMap<AssignmentId, AssignmentEpoch>,
+    /// Parts that go to another agent, until they are with it.
+    moving: BTreeMap<AssignmentId, Moving>,
     /// Lane records that wait for a commit: the latest of each process for each lane.
     proposals: BTreeMap<(LaneId, Holder), Proposal>,
     /// Those in the commit in flight; they wait again if it is refused.
@@ -119,6 +125,11 @@ impl Core {
                 self.leases_ended.remove(&holder.agent);
                 self.sessions.insert(holder.agent.clone(), Session::new(holder, rack, labels));
             }
+            Event::Draining(holder) => {
+                if let Some(session) = self.sessions.get_mut(&holder.agent).filter(|it| it.holder == holder) {
+                    session.draining = true;
+                }
+            }
             Event::SessionEnded(holder) => self.end_session(&holder),
             Event::LeaseEnded(holder) => {
                 self.end_session(&holder);
@@ -160,8 +171,8 @@ impl Core {
             self.begin(Commit::row(writes, sends), &mut decision);
         }
         if self.in_flight.is_empty() {
-            let commit = self.reconcile(now, tick);
-            self.begin(vec![commit], &mut decision);
+            let commits = self.reconcile(now, tick);
+            self.begin(commits, &mut decision);
         }
         // Last, so that none is judged before releases that are confirmed and leases that ended are stored.
         if self.in_flight.is_empty() {

@@ -1,26 +1,25 @@
 //! What follows from what is stored: agents come and go, releases are carried out, tasks are made and placed.
-//! Each call plans one bounded commit; the next one goes on from there until nothing is left to do.
+//! Each call plans one bounded commit, or a row of them that place parts; the next one goes on from there until nothing
+//! is left to do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use copyist_model::{
-    AgentId, AssignmentEpoch, AssignmentId, ConnectorName, LaneStart, Part, TargetState, TaskId, TaskLanes,
+    AssignmentEpoch, AssignmentId, ConnectorName, LaneStart, Part, TargetState, TaskId, TaskLanes,
     TaskRevision, TopicName,
 };
 
 use super::event::{Answer, Commit, Findings, Now};
 use super::growth::{NewLane, grow};
-use super::placement::place;
 use super::requests::remember;
 use super::statements::should_run;
-use super::view::{Agent, Assignment, Connector, Holder, Task, Write};
+use super::view::{Agent, Connector, Task, Write};
 use super::{Core, Until};
 
 /// The writes of one commit, up to its bound.
 #[derive(Default)]
 struct Batch {
     writes: Vec<Write>,
-    alive: BTreeSet<Holder>,
 }
 
 impl Batch {
@@ -41,7 +40,9 @@ impl Batch {
 }
 
 impl Core {
-    pub(super) fn reconcile(&mut self, now: Now, tick: bool) -> Commit {
+    pub(super) fn reconcile(&mut self, now: Now, tick: bool) -> Vec<Commit> {
+        self.forget_ended_moves();
+        let mut commits = Vec::new();
         let mut batch = Batch::default();
         batch.extend(self.agents_that_changed());
         batch.extend(self.confirmed_releases());
@@ -54,13 +55,14 @@ impl Core {
         // Placed once the rest is stored: a part may be going in the same commit.
         if batch.writes.is_empty() {
             self.forget_applied_findings();
-            self.place_parts(&mut batch);
+            commits = self.place_parts(tick);
         }
         if tick {
             batch.extend(self.statuses_that_changed());
             batch.extend(self.expired_requests(now));
         }
-        Commit { alive: batch.alive.into_iter().collect(), writes: batch.writes, sends: Vec::new() }
+        commits.push(Commit { writes: batch.writes, ..Commit::default() });
+        commits
     }
 
     fn agents_that_changed(&mut self) -> Vec<Write> {
@@ -84,7 +86,12 @@ impl Core {
             assignments.get(id).is_some_and(|assignment| assignment.epoch == *epoch)
         };
         self.released.retain(|id, epoch| current(id, epoch));
-        self.released.keys().map(|id| Write::Assignment(id.clone(), None)).collect()
+        // What should run goes from hand to hand, so that its former holders stay known.
+        let is_over = |id: &&AssignmentId| {
+            let connector = self.view.connectors.get(&id.connector);
+            connector.is_none_or(|connector| !should_run(connector, id.part))
+        };
+        self.released.keys().filter(is_over).map(|id| Write::Assignment(id.clone(), None)).collect()
     }
 
     /// The next step in the life of one connector.
@@ -165,35 +172,6 @@ impl Core {
         }
     }
 
-    /// Gives parts without a living holder to agents.
-    fn place_parts(&self, batch: &mut Batch) {
-        let mut load = self.load();
-        let parts = self.view.connectors.iter().flat_map(|(name, connector)| {
-            let tasks = self.view.tasks_of(name).map(|(number, _)| AssignmentId::task(name, number));
-            std::iter::once(AssignmentId::survey(name))
-                .chain(tasks)
-                .filter(|id| should_run(connector, id.part))
-                .collect::<Vec<_>>()
-        });
-        for id in parts {
-            let current = self.view.assignments.get(&id);
-            if current.is_some_and(|assignment| self.is_alive(&assignment.holder)) {
-                continue;
-            }
-            let Some(agent) = place(&load) else { return };
-            let Some(living) = self.view.agents.get(&agent) else { return };
-            let holder = Holder { agent: agent.clone(), incarnation: living.incarnation.clone() };
-            let mut former = current.map(|lost| lost.former.clone()).unwrap_or_default();
-            former.extend(current.map(|lost| (lost.holder.clone(), lost.epoch)));
-            *load.entry(agent).or_default() += self.weight(&id);
-            batch.alive.insert(holder.clone());
-            let assignment = Assignment { holder, epoch: AssignmentEpoch::default(), former };
-            if !batch.extend([Write::Assignment(id, Some(assignment))]) {
-                return;
-            }
-        }
-    }
-
     /// Findings that a running connector had no more use for are applied in full.
     fn forget_applied_findings(&mut self) {
         let connectors = &self.view.connectors;
@@ -202,28 +180,6 @@ impl Core {
                 connector.target != TargetState::Running || !connector.tasks_are_current()
             })
         });
-    }
-
-    fn load(&self) -> BTreeMap<AgentId, usize> {
-        let connected = |agent: &&AgentId| self.sessions.contains_key(*agent);
-        let mut load: BTreeMap<AgentId, usize> =
-            self.view.agents.keys().filter(connected).map(|agent| (agent.clone(), 0)).collect();
-        for (id, assignment) in &self.view.assignments {
-            if let Some(lanes) = load.get_mut(&assignment.holder.agent) {
-                *lanes += self.weight(id);
-            }
-        }
-        load
-    }
-
-    fn weight(&self, id: &AssignmentId) -> usize {
-        match id.part {
-            Part::Survey => 1,
-            Part::Task(number) => {
-                let task = self.view.tasks.get(&TaskId { connector: id.connector.clone(), number });
-                task.map_or(0, |task| task.lanes.len())
-            }
-        }
     }
 
     fn statuses_that_changed(&self) -> Vec<Write> {

@@ -18,6 +18,8 @@ pub(super) struct Session {
     pub(super) holder: Holder,
     pub(super) rack: String,
     pub(super) labels: BTreeMap<String, String>,
+    /// Its process stops.
+    pub(super) draining: bool,
     stated: BTreeMap<AssignmentId, Stated>,
     /// Whether the full set was stated.
     complete: bool,
@@ -25,7 +27,7 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(holder: Holder, rack: String, labels: BTreeMap<String, String>) -> Self {
-        Self { holder, rack, labels, stated: BTreeMap::new(), complete: false }
+        Self { holder, rack, labels, draining: false, stated: BTreeMap::new(), complete: false }
     }
 }
 
@@ -65,7 +67,8 @@ impl Core {
         for session in sessions.values_mut().filter(|session| self.is_alive(&session.holder)) {
             let mut stated = BTreeMap::new();
             for (id, assignment) in &self.view.assignments {
-                if assignment.holder != session.holder {
+                let is_released = self.released.get(id) == Some(&assignment.epoch);
+                if assignment.holder != session.holder || is_released {
                     continue;
                 }
                 let epoch = assignment.epoch;
@@ -100,7 +103,7 @@ impl Core {
     fn due<'a>(&'a self, id: &AssignmentId, assignment: &'a Assignment) -> Option<Due<'a>> {
         let connector = self.view.connectors.get(&id.connector)?;
         let spec = connector.spec.as_ref().ok()?;
-        if !should_run(connector, id.part) {
+        if !should_run(connector, id.part) || self.is_leaving(id, assignment.epoch) {
             return None;
         }
         let (revision, task) = match id.part {

@@ -678,4 +678,5 @@ fn edges_between_clusters_are_told_apart_by_cluster() {
 }
 
 mod lane_records;
+mod placing;
 mod scripts;

@@ -151,6 +151,7 @@ impl Listener {
             Said::Heartbeat(wire::Heartbeat { worker_cluster_id }) => {
                 Message::Heartbeat { holder, worker_cluster_id }
             }
+            Said::Draining(wire::Draining {}) => Message::Said(Event::Draining(holder)),
             Said::Report(report) => Message::Said(reported(&holder, report).map_err(malformed)?),
             Said::Released(wire::Released { id, epoch }) => Message::Said(Event::Released {
                 holder,

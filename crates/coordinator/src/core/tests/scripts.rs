@@ -4,7 +4,7 @@
 //! A line of a script is a comment (`#`), an event (`>`), or what came of the event above it:
 //!
 //! ```text
-//! > hello AGENT INCARNATION [rack=RACK] [LABEL=VALUE…]   > session-ended AGENT    > lease-ended AGENT
+//! > hello AGENT INCARNATION [rack=RACK] [LABEL=VALUE…]   > draining|session-ended|lease-ended AGENT
 //! > create|put NAME [KEY=VALUE…]                         > pause|resume|stop|delete|restart NAME
 //! > surveyed NAME SOURCE DESTINATION [TOPIC:PARTITIONS…] > reported NAME/PART STATE [TRACE…]
 //! > released NAME/PART [by AGENT INCARNATION EPOCH]      > the-next-commit-is-refused
@@ -55,6 +55,7 @@ impl Stage {
                 let rack = labels.remove("rack").unwrap_or_default();
                 Event::Hello { holder: holder(agent, incarnation), rack, labels }
             }
+            ("draining", [agent]) => Event::Draining(self.living(agent)?),
             ("session-ended", [agent]) => Event::SessionEnded(self.living(agent)?),
             ("lease-ended", [agent]) => Event::LeaseEnded(self.living(agent)?),
             ("tick", []) => Event::Tick,

@@ -1,0 +1,188 @@
+//! Who has what when agents come and go: nothing is with two, and nobody waits for a leader's memory.
+
+use super::*;
+
+/// How many parts of any connector each agent has.
+fn spread(world: &World) -> BTreeMap<String, usize> {
+    let mut spread = BTreeMap::new();
+    for assignment in world.core.view.assignments.values() {
+        *spread.entry(assignment.holder.agent.to_string()).or_default() += 1;
+    }
+    spread
+}
+
+/// Who is told to release what, since the last call.
+fn releases(world: &mut World) -> Vec<(String, AssignmentId, AssignmentEpoch)> {
+    let told = world.statements.drain(..).filter_map(|(agent, statement)| match statement {
+        Statement::Release { id, epoch } => Some((agent, id, epoch)),
+        Statement::Run(_) | Statement::SetComplete | Statement::Verdict(_) => None,
+    });
+    told.collect()
+}
+
+/// A connector with a survey and tasks of one lane, all on a:1; then b:1 comes.
+fn joined(tasks: u32) -> World {
+    let mut world = World::with_agent();
+    world.create("c", &[]);
+    world.survey("c", ("S", "D"), &[("t", tasks)]);
+    world.hello("b:1", "one");
+    world.statements.clear();
+    world
+}
+
+#[test]
+fn who_comes_gets_its_share_a_few_at_a_time_and_only_what_is_released() {
+    let mut world = joined(39);
+    assert_eq!(spread(&world), BTreeMap::from([("a:1".to_owned(), 40)]), "not before a tick");
+    let mut rounds = 0;
+    loop {
+        world.feed(Event::Tick);
+        let told = releases(&mut world);
+        let before = world.core.view.assignments.clone();
+        world.feed(Event::Tick);
+        assert_eq!(world.core.view.assignments, before, "nothing is assigned before it is released");
+        assert_eq!(releases(&mut world), [], "nor is more begun");
+        if told.is_empty() {
+            break;
+        }
+        assert!(told.len() <= 4, "{told:?}");
+        for (agent, id, epoch) in told {
+            assert_eq!(agent, "a:1");
+            world.feed(Event::Released { holder: holder("a:1", "one"), id: id.clone(), epoch });
+            let assignment = &world.core.view.assignments[&id];
+            assert_eq!((assignment.holder.agent.as_str(), assignment.former.len()), ("b:1", 0));
+            assert!(assignment.epoch > epoch);
+        }
+        let runs = world.runs();
+        assert!(!runs.is_empty() && runs.iter().all(|run| !run.follows_unreleased));
+        rounds += 1;
+    }
+    assert_eq!(
+        (rounds, spread(&world)),
+        (5, BTreeMap::from([("a:1".to_owned(), 20), ("b:1".to_owned(), 20)]))
+    );
+}
+
+#[test]
+fn of_few_parts_one_moves_at_a_time() {
+    let mut world = joined(3);
+    world.feed(Event::Tick);
+    assert_eq!(releases(&mut world).len(), 1);
+}
+
+#[test]
+fn what_moves_goes_elsewhere_when_its_target_is_gone_and_to_its_target_when_its_holder_is() {
+    let mut world = joined(3);
+    world.feed(Event::Tick);
+    let (_, id, epoch) = releases(&mut world).remove(0);
+    let mut other = joined(3);
+    other.feed(Event::Tick);
+
+    world.feed(Event::LeaseEnded(holder("b:1", "one")));
+    world.feed(Event::Released { holder: holder("a:1", "one"), id: id.clone(), epoch });
+    let back = &world.core.view.assignments[&id];
+    assert_eq!((back.holder.clone(), back.former.len()), (holder("a:1", "one"), 0));
+    assert_eq!(world.runs().len(), 1);
+
+    other.feed(Event::LeaseEnded(holder("a:1", "one")));
+    let taken = &other.core.view.assignments[&id];
+    assert_eq!(taken.holder, holder("b:1", "one"));
+    assert_eq!(taken.former, [(holder("a:1", "one"), epoch)], "the release was not confirmed");
+}
+
+#[test]
+fn who_may_still_write_stays_known_through_a_move() {
+    let mut world = joined(3);
+    world.feed(Event::LeaseEnded(holder("a:1", "one")));
+    world.hello("a:1", "two");
+    world.statements.clear();
+    world.feed(Event::Tick);
+    let (agent, id, epoch) = releases(&mut world).remove(0);
+    assert_eq!(agent, "b:1");
+    world.feed(Event::Released { holder: holder("b:1", "one"), id: id.clone(), epoch });
+    let assignment = &world.core.view.assignments[&id];
+    let former: Vec<_> = assignment.former.iter().map(|(holder, _)| holder.clone()).collect();
+    assert_eq!((assignment.holder.clone(), former), (holder("a:1", "two"), vec![holder("a:1", "one")]));
+    assert!(world.runs().iter().all(|run| run.follows_unreleased));
+}
+
+#[test]
+fn a_session_that_comes_back_is_told_again_what_it_is_to_release() {
+    let mut world = joined(3);
+    world.feed(Event::Tick);
+    let told = releases(&mut world);
+    world.hello("a:1", "one");
+    assert_eq!(releases(&mut world), told);
+}
+
+#[test]
+fn a_new_leader_carries_a_move_through_that_it_does_not_know_of() {
+    let mut world = joined(3);
+    world.feed(Event::Tick);
+    let (_, id, epoch) = releases(&mut world).remove(0);
+    world.core = Core::new(world.core.view.clone());
+    world.hello("a:1", "one");
+    world.hello("b:1", "one");
+    assert_eq!(releases(&mut world), [], "it states what is stored");
+    world.feed(Event::Released { holder: holder("a:1", "one"), id: id.clone(), epoch });
+    assert_eq!(world.core.view.assignments[&id].holder, holder("b:1", "one"));
+}
+
+#[test]
+fn agents_that_are_not_connected_neither_give_nor_take() {
+    let mut world = joined(3);
+    world.feed(Event::SessionEnded(holder("b:1", "one")));
+    world.feed(Event::Tick);
+    assert_eq!(releases(&mut world), []);
+    world.hello("b:1", "one");
+    world.feed(Event::SessionEnded(holder("a:1", "one")));
+    world.feed(Event::Tick);
+    assert_eq!(releases(&mut world), []);
+}
+
+#[test]
+fn what_moves_is_stopped_as_anything_else_and_then_is_nowhere() {
+    let mut world = joined(3);
+    world.feed(Event::Tick);
+    assert_eq!(world.ask(1, target("c", TargetState::Stopped)), None);
+    let told = releases(&mut world);
+    assert_eq!(told.len(), 4, "each is told once");
+    for (_, id, epoch) in told {
+        world.feed(Event::Released { holder: holder("a:1", "one"), id, epoch });
+    }
+    assert_eq!((world.reply(1), spread(&world)), (Some(Ok(Answer::Done)), BTreeMap::new()));
+}
+
+#[test]
+fn what_was_released_is_not_stated_again_before_it_is_assigned_anew() {
+    let mut world = joined(3);
+    world.feed(Event::Tick);
+    let (_, moved, epoch) = releases(&mut world).remove(0);
+    for agent in ["a:1", "b:1"] {
+        world.feed(Event::SessionEnded(holder(agent, "one")));
+    }
+    world.feed(Event::Released { holder: holder("a:1", "one"), id: moved.clone(), epoch });
+    assert_eq!(world.core.view.assignments[&moved].epoch, epoch, "there is nobody to take it");
+    world.refuse_next = true;
+    world.hello("a:1", "one");
+    let runs = world.runs();
+    let of_moved: Vec<_> = runs.iter().filter(|run| run.id == moved).collect();
+    assert_eq!(of_moved.len(), 1, "{runs:?}");
+    assert!(of_moved[0].epoch > epoch && !of_moved[0].follows_unreleased);
+}
+
+#[test]
+fn thousands_of_parts_are_a_row_of_commits_from_one_plan() {
+    let mut world = World::with_agent();
+    for name in ["c", "d", "e"] {
+        world.create(name, &[]);
+    }
+    for name in ["c", "d", "e"] {
+        world.survey(name, ("S", name), &[("t", 250)]);
+    }
+    world.feed(Event::LeaseEnded(holder("a:1", "one")));
+    world.commits.clear();
+    world.hello("b:1", "one");
+    assert_eq!(spread(&world), BTreeMap::from([("b:1".to_owned(), 753)]));
+    assert!(world.commits.iter().all(|writes| *writes <= Commit::WRITES_MAX), "{:?}", world.commits);
+}

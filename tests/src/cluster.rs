@@ -1,4 +1,5 @@
-//! A real Kafka cluster on this machine: KRaft, node 1 is broker and controller, any further node a broker.
+//! A real Kafka cluster on this machine: node 1 is broker and controller, any further node a broker. Versions before
+//! 3.3 come with one node of ZooKeeper.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cluster_files::{Ports, kafka_uuid, server_properties};
+use crate::cluster_files::{Ports, Quorum, kafka_uuid, server_properties};
 use crate::error::{Error, Result};
 use crate::jars::Jars;
 use crate::java::classes;
@@ -15,6 +16,8 @@ use crate::probe::living_brokers;
 use crate::process::{Lifetime, Process};
 use crate::progress::Progress;
 use crate::scratch::Scratch;
+use crate::version::KafkaVersion;
+use crate::zookeeper::ZooKeeper;
 
 const START_LIMIT: Duration = Duration::from_secs(120);
 const FORMAT_LIMIT: Duration = Duration::from_secs(60);
@@ -26,6 +29,8 @@ const PORT_TRIES: u32 = 5;
 pub struct ClusterOptions {
     /// How messages call it, and part of its directory's name: "source".
     pub name: String,
+    /// Of the brokers; `None`: that of the jars which the cluster is started with.
+    pub version: Option<KafkaVersion>,
     /// Brokers, at least one.
     pub nodes: usize,
     /// Of every node.
@@ -47,6 +52,7 @@ impl ClusterOptions {
     pub fn named(name: &str) -> ClusterOptions {
         ClusterOptions {
             name: name.to_owned(),
+            version: None,
             nodes: 1,
             jvm_flags: ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
                 .map(str::to_owned)
@@ -91,10 +97,14 @@ impl fmt::Debug for ScramUser {
 #[derive(Debug)]
 pub struct Cluster {
     options: ClusterOptions,
+    /// Of the launcher's own version: our Java classes are compiled against them.
     jars: Jars,
+    broker_jars: Jars,
     id: String,
-    // Before the directory: a node must be gone when its files go.
+    // Before ZooKeeper, which they look for in vain otherwise.
     nodes: Vec<Node>,
+    // Before the directory: all must be gone when their files go.
+    zookeeper: Option<ZooKeeper>,
     _scratch: Option<Scratch>,
 }
 
@@ -110,6 +120,7 @@ impl Cluster {
     /// Starts a cluster and waits until all its brokers serve. A directory that holds the data of an earlier one, of
     /// as many nodes, goes on as that cluster.
     pub fn start(jars: &Jars, options: ClusterOptions) -> Result<Cluster> {
+        let broker_jars = broker_jars(jars, &options)?;
         let scratch = match &options.dir {
             Some(_) => None,
             None => Some(Scratch::new(&options.name)?),
@@ -117,7 +128,18 @@ impl Cluster {
         let kept = options.dir.as_deref();
         let dir = kept.or(scratch.as_ref().map(Scratch::path)).unwrap_or(Path::new(".")).to_owned();
         let id = formatted_id(&dir).unwrap_or_else(new_cluster_id);
-        let mut cluster = Cluster { options, jars: jars.clone(), id, nodes: Vec::new(), _scratch: scratch };
+        let needs_zookeeper = options.version.is_some_and(KafkaVersion::needs_zookeeper);
+        let zookeeper =
+            needs_zookeeper.then(|| ZooKeeper::start(&broker_jars, &dir, options.lifetime, options.progress));
+        let mut cluster = Cluster {
+            options,
+            jars: jars.clone(),
+            broker_jars,
+            id,
+            nodes: Vec::new(),
+            zookeeper: zookeeper.transpose()?,
+            _scratch: scratch,
+        };
         let mut tries = 1;
         loop {
             cluster.nodes = cluster.plan(&dir)?;
@@ -128,9 +150,12 @@ impl Cluster {
                     tries += 1;
                 }
                 Err(error) => return Err(error),
-                Ok(()) => return Ok(cluster),
+                Ok(()) => break,
             }
         }
+        // With ZooKeeper the first broker makes it up.
+        cluster.id = formatted_id(&dir).unwrap_or(cluster.id);
+        Ok(cluster)
     }
 
     /// Starts two clusters at once, which takes little longer than one.
@@ -148,7 +173,8 @@ impl Cluster {
         (1..=self.options.nodes)
             .map(|id| {
                 let sasl = self.options.scram.as_ref().map(|_| free_port()).transpose()?;
-                let controller = (id == 1).then(free_port).transpose()?;
+                let has_controller = id == 1 && self.zookeeper.is_none();
+                let controller = has_controller.then(free_port).transpose()?;
                 let ports = Ports { plaintext: free_port()?, sasl, controller };
                 let what = format!("Kafka node {id} of {}", self.options.name);
                 Ok(Node { what, ports, dir: node_dir(dir, id), process: None })
@@ -158,11 +184,13 @@ impl Cluster {
 
     fn write_files(&self) -> Result<()> {
         let controller = self.nodes.iter().find_map(|node| node.ports.controller).unwrap_or_default();
+        let quorum = self.zookeeper.as_ref().map(|zookeeper| Quorum::ZooKeeper(zookeeper.port));
+        let quorum = quorum.unwrap_or(Quorum::KRaft(controller));
         for (number, node) in self.nodes.iter().enumerate() {
-            let text = server_properties(&self.options, number + 1, node.ports, controller, &node.data());
+            let text = server_properties(&self.options, number + 1, node.ports, quorum, &node.data());
             let written = fs::create_dir_all(&node.dir).and_then(|()| fs::write(node.config(), text));
             written.map_err(Error::io(format_args!("write {}", node.config().display())))?;
-            if !node.data().join("meta.properties").exists() {
+            if self.zookeeper.is_none() && !node.data().join("meta.properties").exists() {
                 self.format(node)?;
             }
         }
@@ -170,7 +198,7 @@ impl Cluster {
     }
 
     fn class_path(&self) -> Result<PathBuf> {
-        let mut class_path = self.jars.class_path().into_os_string();
+        let mut class_path = self.broker_jars.class_path().into_os_string();
         if self.options.refuses_compression_type {
             class_path.push(":");
             class_path.push(classes(&self.jars, self.options.progress)?);
@@ -182,8 +210,13 @@ impl Cluster {
         let what = format!("the formatting of {}", node.what);
         let quick = ["-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dcopyist.log.level=WARN"].map(str::to_owned);
         let class = "kafka.tools.StorageTool";
-        let spec =
-            self.jars.java_with(&what, &quick, &self.class_path()?, class, &node.dir.join("format.log"))?;
+        let spec = self.broker_jars.java_with(
+            &what,
+            &quick,
+            &self.class_path()?,
+            class,
+            &node.dir.join("format.log"),
+        )?;
         let mut spec = spec.args(["format", "--cluster-id", &self.id, "--config"]).arg(node.config());
         // The controller's snapshot holds the users.
         if let (Some(user), Some(_)) = (&self.options.scram, node.ports.controller) {
@@ -198,7 +231,7 @@ impl Cluster {
         let class_path = self.class_path()?;
         for node in self.nodes.iter_mut().filter(|node| node.process.is_none()) {
             let (flags, log) = (&self.options.jvm_flags, node.log());
-            let spec = self.jars.java_with(&node.what, flags, &class_path, "kafka.Kafka", &log)?;
+            let spec = self.broker_jars.java_with(&node.what, flags, &class_path, "kafka.Kafka", &log)?;
             let mut spec = spec.arg(node.config());
             spec.lifetime = self.options.lifetime;
             node.process = Some(Process::spawn(&spec)?);
@@ -262,13 +295,17 @@ impl Cluster {
     /// Starts what does not run, on the same ports and data. After [`Cluster::kill_9`] or [`Cluster::stop`]; when
     /// nodes still run, those stay.
     pub fn restart(&mut self) -> Result<()> {
+        if self.zookeeper.is_some() {
+            ZooKeeper::wait_sessions_over(self.options.progress)?;
+        }
         self.launch()
     }
 
     /// Gives the nodes up, for [`Lifetime::MayOutliveUs`] and with a directory of their own; returns their pids.
     pub fn leave_running(mut self) -> Vec<u32> {
         let processes = self.nodes.iter_mut().filter_map(|node| node.process.take());
-        processes.map(Process::leave_running).collect()
+        let zookeeper = self.zookeeper.take().map(ZooKeeper::leave_running);
+        processes.map(Process::leave_running).chain(zookeeper).collect()
     }
 }
 
@@ -284,6 +321,17 @@ impl Node {
     fn log(&self) -> PathBuf {
         self.dir.join("kafka.log")
     }
+}
+
+/// What the brokers are started from.
+fn broker_jars(jars: &Jars, options: &ClusterOptions) -> Result<Jars> {
+    let Some(version) = options.version else { return Ok(jars.clone()) };
+    if options.scram.is_some() && !version.formats_users() {
+        let text =
+            format!("{}: the launcher gives users to Kafka 3.5 and later, not to {version}", options.name);
+        return Err(Error::Invalid(text));
+    }
+    Jars::fetch_broker(version, options.progress)
 }
 
 /// Its first bit is 0, as an id that begins with a dash (the 63rd letter of 64) would be taken for an option.

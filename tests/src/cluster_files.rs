@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::cluster::ClusterOptions;
+use crate::zookeeper::SESSION_MS;
 
 /// The ports of one node on 127.0.0.1.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +16,13 @@ pub(crate) struct Ports {
     pub controller: Option<u16>,
 }
 
+/// Who keeps what the cluster knows of itself: the controller at this port, or ZooKeeper.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Quorum {
+    KRaft(u16),
+    ZooKeeper(u16),
+}
+
 const LOOPBACK: &str = "127.0.0.1";
 
 /// The properties of node `id` (1, 2, …); node 1 is broker and controller, the others are brokers. The options'
@@ -23,26 +31,22 @@ pub(crate) fn server_properties(
     options: &ClusterOptions,
     id: usize,
     ports: Ports,
-    controller_port: u16,
+    quorum: Quorum,
     data: &Path,
 ) -> String {
     let mut listeners = vec![format!("PLAINTEXT://{LOOPBACK}:{}", ports.plaintext)];
     listeners.extend(ports.sasl.map(|port| format!("SASL_PLAINTEXT://{LOOPBACK}:{port}")));
     let advertised = listeners.join(",");
     listeners.extend(ports.controller.map(|port| format!("CONTROLLER://{LOOPBACK}:{port}")));
-    let roles = if ports.controller.is_some() { "broker,controller" } else { "broker" };
     let mut properties: BTreeMap<String, String> = BTreeMap::from(
         [
-            ("process.roles", roles.to_owned()),
-            ("node.id", id.to_string()),
-            ("controller.quorum.voters", format!("1@{LOOPBACK}:{controller_port}")),
-            ("controller.listener.names", "CONTROLLER".to_owned()),
             ("listeners", listeners.join(",")),
             ("advertised.listeners", advertised),
             ("log.dirs", data.display().to_string()),
         ]
         .map(|(key, value)| (key.to_owned(), value)),
     );
+    properties.extend(in_quorum(quorum, id, ports).into_iter().map(|(key, value)| (key.to_owned(), value)));
     properties.extend(FIXED.map(|(key, value)| (key.to_owned(), value.to_owned())));
     if options.scram.is_some() {
         properties.extend(SCRAM.map(|(key, value)| (key.to_owned(), value.to_owned())));
@@ -53,6 +57,25 @@ pub(crate) fn server_properties(
     properties.extend(options.properties.clone());
     // A backslash would start an escape.
     properties.iter().map(|(key, value)| format!("{key}={}\n", value.replace('\\', "\\\\"))).collect()
+}
+
+fn in_quorum(quorum: Quorum, id: usize, ports: Ports) -> Vec<(&'static str, String)> {
+    match quorum {
+        Quorum::KRaft(port) => {
+            let roles = if ports.controller.is_some() { "broker,controller" } else { "broker" };
+            vec![
+                ("process.roles", roles.to_owned()),
+                ("node.id", id.to_string()),
+                ("controller.quorum.voters", format!("1@{LOOPBACK}:{port}")),
+                ("controller.listener.names", "CONTROLLER".to_owned()),
+            ]
+        }
+        Quorum::ZooKeeper(port) => vec![
+            ("broker.id", id.to_string()),
+            ("zookeeper.connect", format!("{LOOPBACK}:{port}")),
+            ("zookeeper.session.timeout.ms", SESSION_MS.to_owned()),
+        ],
+    }
 }
 
 const FIXED: [(&str, &str); 16] = [
@@ -116,10 +139,22 @@ mod tests {
         let mut options = ClusterOptions::named("x");
         options.properties.insert("auto.create.topics.enable".to_owned(), "true".to_owned());
         let ports = Ports { plaintext: 1, sasl: None, controller: None };
-        let text = server_properties(&options, 2, ports, 9, Path::new("/data"));
+        let text = server_properties(&options, 2, ports, Quorum::KRaft(9), Path::new("/data"));
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines.contains(&"auto.create.topics.enable=true") && lines.contains(&"process.roles=broker"));
         assert!(lines.contains(&"listeners=PLAINTEXT://127.0.0.1:1"), "{text}");
         assert!(lines.contains(&"controller.quorum.voters=1@127.0.0.1:9"), "{text}");
+    }
+
+    #[test]
+    fn a_broker_finds_zookeeper_and_has_no_role() {
+        let ports = Ports { plaintext: 1, sasl: None, controller: None };
+        let options = ClusterOptions::named("x");
+        let text = server_properties(&options, 2, ports, Quorum::ZooKeeper(9), Path::new("/data"));
+        assert!(
+            text.contains("\nzookeeper.connect=127.0.0.1:9\n") && text.contains("broker.id=2\n"),
+            "{text}"
+        );
+        assert!(!text.contains("process.roles") && !text.contains("voters"), "{text}");
     }
 }

@@ -9,11 +9,11 @@ use crate::error::{Error, Result};
 use crate::java::java_program;
 use crate::process::{Process, Spec, find_program};
 use crate::progress::Progress;
+use crate::version::{KAFKA_VERSION, KafkaVersion};
 use crate::wait::{Waited, wait_telling};
 
-pub const KAFKA_VERSION: &str = "4.3.1";
-
 const POM: &str = include_str!("../kafka/pom.xml");
+const BROKER_POM: &str = include_str!("../kafka/broker.xml");
 const LOG4J: &str = include_str!("../kafka/log4j2.properties");
 const LOG4J_FILE: &str = "log4j2.properties";
 const FETCH_LIMIT: Duration = Duration::from_secs(900);
@@ -42,17 +42,16 @@ impl Jars {
 
     /// As [`Jars::fetch`], with another directory in place of `…/copyist`.
     pub fn fetch_into(cache: &Path, progress: Progress) -> Result<Jars> {
-        let root = cache.join(format!("kafka-{KAFKA_VERSION}"));
-        let libs = root.join(format!("libs-{}", fingerprint(&[POM])));
-        make_once(&libs, progress, |dir| {
-            copy_dependencies(dir, &root, progress)?;
-            check(dir)
-        })?;
-        let log4j = root.join(format!("log4j2-{}", fingerprint(&[LOG4J])));
-        make_once(&log4j, progress, |dir| {
-            fs::write(dir.join(LOG4J_FILE), LOG4J).map_err(Error::io(format_args!("write {LOG4J_FILE}")))
-        })?;
-        Ok(Jars { root, libs, log4j: log4j.join(LOG4J_FILE) })
+        let what =
+            Fetched { version: KAFKA_VERSION, pom: POM, required: REQUIRED.map(str::to_owned).to_vec() };
+        what.fetch(&cache.join(format!("kafka-{KAFKA_VERSION}")), progress)
+    }
+
+    /// A broker of another version, without its tools, into `…/kafka-VERSION`.
+    pub fn fetch_broker(version: KafkaVersion, progress: Progress) -> Result<Jars> {
+        let required = ["kafka_2.13", "kafka-clients"].map(|jar| format!("{jar}-{version}.jar"));
+        let what = Fetched { version, pom: BROKER_POM, required: required.to_vec() };
+        what.fetch(&cache_dir()?.join(format!("kafka-{version}")), progress)
     }
 
     /// Where the jars and what is compiled against them lie.
@@ -96,39 +95,64 @@ impl Jars {
     }
 }
 
-fn copy_dependencies(dir: &Path, root: &Path, progress: Progress) -> Result<()> {
-    let maven = find_program("mvn", "to fetch Kafka", "maven")?;
-    progress.say(format_args!("Fetching Kafka {KAFKA_VERSION} (about 55 MB)"));
-    fs::write(dir.join("pom.xml"), POM).map_err(Error::io("write pom.xml"))?;
-    let mut output = std::ffi::OsString::from("-DoutputDirectory=");
-    output.push(dir);
-    let log = root.join("fetch.log");
-    let spec = Spec::new("the fetch of Kafka by mvn", maven, &log).args(["--batch-mode", "--file"]);
-    let spec = spec.arg(dir.join("pom.xml")).args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
-    let mut process = Process::spawn(&spec.arg(output))?;
-    let status = wait_telling(FETCH_LIMIT, progress, || {
-        Ok(match process.exited()? {
-            Some(status) => Waited::For(status),
-            None => Waited::Still(fetched_so_far(&process.log_text()?)),
-        })
-    });
-    process.ended_well(status)
+/// The jars of one pom.
+struct Fetched {
+    version: KafkaVersion,
+    pom: &'static str,
+    required: Vec<String>,
+}
+
+impl Fetched {
+    fn fetch(&self, root: &Path, progress: Progress) -> Result<Jars> {
+        let libs = root.join(format!("libs-{}", fingerprint(&[self.pom])));
+        make_once(&libs, progress, |dir| {
+            self.copy_dependencies(dir, root, progress)?;
+            self.check(dir)
+        })?;
+        let log4j = root.join(format!("log4j2-{}", fingerprint(&[LOG4J])));
+        make_once(&log4j, progress, |dir| {
+            fs::write(dir.join(LOG4J_FILE), LOG4J).map_err(Error::io(format_args!("write {LOG4J_FILE}")))
+        })?;
+        Ok(Jars { root: root.to_owned(), libs, log4j: log4j.join(LOG4J_FILE) })
+    }
+
+    fn copy_dependencies(&self, dir: &Path, root: &Path, progress: Progress) -> Result<()> {
+        let maven = find_program("mvn", "to fetch Kafka", "maven")?;
+        progress.say(format_args!("Fetching Kafka {} (about 55 MB)", self.version));
+        fs::write(dir.join("pom.xml"), self.pom).map_err(Error::io("write pom.xml"))?;
+        let mut output = std::ffi::OsString::from("-DoutputDirectory=");
+        output.push(dir);
+        let log = root.join("fetch.log");
+        let spec = Spec::new("the fetch of Kafka by mvn", maven, &log).args(["--batch-mode", "--file"]);
+        let spec =
+            spec.arg(dir.join("pom.xml")).args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
+        let spec = spec.arg(format!("-Dkafka.version={}", self.version));
+        let mut process = Process::spawn(&spec.arg(output))?;
+        let status = wait_telling(FETCH_LIMIT, progress, || {
+            Ok(match process.exited()? {
+                Some(status) => Waited::For(status),
+                None => Waited::Still(fetched_so_far(self.version, &process.log_text()?)),
+            })
+        });
+        process.ended_well(status)
+    }
+
+    fn check(&self, dir: &Path) -> Result<()> {
+        let missing: Vec<&str> =
+            self.required.iter().map(String::as_str).filter(|jar| !dir.join(jar).is_file()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let missing = missing.join(", ");
+        Err(Error::Invalid(format!("mvn reported success, but these jars are not there: {missing}")))
+    }
 }
 
 /// Maven logs one line per file; the pom of each jar is one as well.
-fn fetched_so_far(log: &str) -> String {
+fn fetched_so_far(version: KafkaVersion, log: &str) -> String {
     let files = log.lines().filter(|line| line.contains("Downloaded from")).count();
     let jars = log.lines().filter(|line| line.contains("Downloaded from") && line.contains(".jar (")).count();
-    format!("Kafka {KAFKA_VERSION}: {files} files so far, {jars} of them jars")
-}
-
-fn check(dir: &Path) -> Result<()> {
-    let missing: Vec<&str> = REQUIRED.into_iter().filter(|jar| !dir.join(jar).is_file()).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let missing = missing.join(", ");
-    Err(Error::Invalid(format!("mvn reported success, but these jars are not there: {missing}")))
+    format!("Kafka {version}: {files} files so far, {jars} of them jars")
 }
 
 #[cfg(test)]
@@ -139,7 +163,7 @@ mod tests {
     fn counts_what_maven_fetched() {
         let log = "[INFO] Downloading from central: x/a.pom\n[INFO] Downloaded from central: x/a.pom (2 kB at 3 kB/s)\n\
                    [INFO] Downloaded from central: x/a.jar (5 MB at 9 MB/s)\n";
-        assert_eq!(fetched_so_far(log), "Kafka 4.3.1: 2 files so far, 1 of them jars");
+        assert_eq!(fetched_so_far(KAFKA_VERSION, log), "Kafka 4.3.1: 2 files so far, 1 of them jars");
     }
 
     #[test]
@@ -148,7 +172,9 @@ mod tests {
         for jar in &REQUIRED[1..] {
             fs::write(dir.path().join(jar), "").expect("written");
         }
-        let error = check(dir.path()).expect_err("one is missing").to_string();
+        let required = REQUIRED.map(str::to_owned).to_vec();
+        let what = Fetched { version: KAFKA_VERSION, pom: POM, required };
+        let error = what.check(dir.path()).expect_err("one is missing").to_string();
         assert!(error.ends_with("not there: kafka_2.13-4.3.1.jar"), "{error}");
     }
 }

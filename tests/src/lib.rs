@@ -1,4 +1,4 @@
-//! Starts what the end-to-end tests and `deploy/quickstart` need, for real: Kafka 4.3.1 clusters, Kafka's own Java
+//! Starts what the end-to-end tests and `deploy/quickstart` need, for real: Kafka clusters (4.3.1, or any version from 2.4 on), Kafka's own Java
 //! clients, and the `copyist` binary, each as a child process with a log file, free ports, and a certain end.
 //!
 //! Absent on purpose: mocks, containers, async (its users are plain `#[test]` functions and one small binary), and
@@ -30,14 +30,16 @@ mod spawner;
 pub mod stub;
 pub mod suite;
 mod tool;
+mod version;
 mod wait;
 mod wire;
+mod zookeeper;
 
 pub use cache::cache_dir;
 pub use cluster::{Cluster, ClusterOptions, ScramUser};
 pub use copyist::{Copyist, CopyistOptions, copyist_binary};
 pub use error::{Error, LogTail, Result};
-pub use jars::{Jars, KAFKA_VERSION};
+pub use jars::Jars;
 pub use ports::free_port;
 pub use process::{Lifetime, Process, Spec};
 pub use progress::Progress;
@@ -47,4 +49,5 @@ pub use scenario::Scenario;
 pub use scratch::Scratch;
 pub use spawner::{interrupt, interrupted};
 pub use tool::{Comparison, Difference, Kafka, KafkaTool, Partition, Side, Topic};
+pub use version::{KAFKA_VERSION, KafkaVersion};
 pub use wait::{Deadline, wait_until};

@@ -20,6 +20,9 @@ use crate::wait::wait_until;
 /// Wide: a machine under load is no failure.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
+/// 2024-01-02, so that a clock of today is seen as a difference.
+pub const THEN: i64 = 1_704_153_600_000;
+
 /// The suite's source, seen by Kafka's clients.
 pub fn source() -> Kafka<'static> {
     suite::tool().at(&suite::pair().0.bootstrap())
@@ -191,6 +194,24 @@ pub fn numbered(topic: &str, partitions: i32, tag: &str, count: usize) -> Vec<Re
         Rec::new(topic, partition).key(format!("key {}", n % 97)).value(format!("{tag} {n}"))
     };
     (0..count).zip(partition_of).map(record).collect()
+}
+
+/// Records with everything that a copy can get wrong.
+pub fn odd_records(topic: &str, partition: i32) -> Vec<Rec> {
+    let rec = |age: i64| Rec::new(topic, partition).timestamp(THEN + age);
+    vec![
+        rec(0),
+        rec(1).key("").value(""),
+        rec(2).key("tombstone"),
+        rec(3).value("without a key"),
+        rec(4).key(""),
+        rec(5).key(vec![7; 300_000]).value(vec![0; 600_000]),
+        rec(6).key([0, 255, 10]).value([128, 0]).header("twice", Some(b"1")).header("twice", Some(b"2")),
+        rec(7).value("v").header("null", None).header("empty", Some(b"")).header("", Some(b"no name")),
+        rec(8).key("tombstone with a header").header("h\u{e9}", Some(&[0, 159, 146, 150])),
+        rec(-1_000).value("older than the one before"),
+        rec(-THEN + 1).value("1970"),
+    ]
 }
 
 /// From the beginning to the end of all partitions; 0 for a topic that is not there.

@@ -2,13 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use copyist_tests::scenario::{LIMIT, config, connector_state, destination, numbered, source, task_states};
+use copyist_tests::scenario::{
+    LIMIT, THEN, config, connector_state, destination, numbered, odd_records, source, task_states,
+};
 use copyist_tests::{Kafka, Process, Progress, Rec, Scenario, Scratch, Step, suite, wait_until};
 use reqwest::Method;
 use serde_json::{Value, json};
-
-/// 2024-01-02, so that a clock of today is seen as a difference.
-const THEN: i64 = 1_704_153_600_000;
 
 /// Kafka's own tools at both ends, and the `curl` line that people have, to the letter.
 #[test]
@@ -54,24 +53,6 @@ fn kafkas_own(tool: &str, bootstrap: &str, args: &[&str]) -> String {
 fn sum_of(metrics: &str, start: &str) -> u64 {
     let values = metrics.lines().filter(|line| line.starts_with(start));
     values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
-}
-
-/// Records with everything that a copy can get wrong.
-fn odd_records(topic: &str, partition: i32) -> Vec<Rec> {
-    let rec = |age: i64| Rec::new(topic, partition).timestamp(THEN + age);
-    vec![
-        rec(0),
-        rec(1).key("").value(""),
-        rec(2).key("tombstone"),
-        rec(3).value("without a key"),
-        rec(4).key(""),
-        rec(5).key(vec![7; 300_000]).value(vec![0; 600_000]),
-        rec(6).key([0, 255, 10]).value([128, 0]).header("twice", Some(b"1")).header("twice", Some(b"2")),
-        rec(7).value("v").header("null", None).header("empty", Some(b"")).header("", Some(b"no name")),
-        rec(8).key("tombstone with a header").header("h\u{e9}", Some(&[0, 159, 146, 150])),
-        rec(-1_000).value("older than the one before"),
-        rec(-THEN + 1).value("1970"),
-    ]
 }
 
 #[test]

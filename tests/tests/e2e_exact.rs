@@ -1,39 +1,20 @@
 //! Exactly once, by the raw engine on real brokers, whatever is killed: Copyist at random and at chosen places, its
 //! store lost, either broker; with records of now, and with records so old that brokers forget who wrote them. Nothing
 //! is missing, nothing is there twice, order is kept. Each run tells what happened, and fails when it did not.
-#![expect(
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test whose step fails has failed, and says why; it tells what really happened"
-)]
+#![expect(clippy::panic, reason = "a test whose step fails has failed, and says why")]
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use copyist_tests::exact::{Age, Copies, Dice, Feed, Gate, Lives, Place, Tally, check, write_until};
+use copyist_tests::exact::{
+    Age, Copies, Dice, Feed, Gate, Lives, Place, Tally, at, dice, finish, live, lives, while_written,
+};
 use copyist_tests::scenario::{LIMIT, records_in};
-use copyist_tests::{Cluster, ClusterOptions, Deadline, Kafka, Progress, suite, wait_until};
+use copyist_tests::{Cluster, ClusterOptions, Deadline, Progress, suite, wait_until};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use serde_json::json;
 
 const PARTITIONS: u32 = 2;
-/// A right is short here, as a lane that is not remembered waits out its former holder's with each kill.
-const WORKER: [(&str, &str); 4] = [
-    ("agent.lease.ttl.ms", "1500"),
-    ("agent.suspect.ms", "500"),
-    ("lease.margin.ms", "200"),
-    ("offset.flush.interval.ms", "700"),
-];
-
-/// Begins a run that can be had again: says its seed.
-fn dice(test: &str) -> Dice {
-    let seed = suite::count("COPYIST_TEST_SEED", 1);
-    println!("{test}: COPYIST_TEST_SEED={seed}");
-    Dice::new(seed)
-}
-
 /// A destination that looks every second whom it may forget, 600 times as often as usual.
 fn forgetful(name: &str) -> ClusterOptions {
     let mut options = ClusterOptions::named(name);
@@ -48,56 +29,6 @@ fn pair() -> &'static (Cluster, Cluster) {
         let (source, destination) = (ClusterOptions::named("exact-source"), forgetful("exact-destination"));
         suite::must("two clusters", Cluster::start_two(suite::jars(), source, destination))
     })
-}
-
-fn at(cluster: &Cluster) -> Kafka<'static> {
-    suite::tool().at(&cluster.bootstrap())
-}
-
-/// Lives between two clusters, and a source topic that is there.
-fn lives(topic: &str, (source, destination): (&Cluster, &Cluster)) -> Lives {
-    suite::must("created", at(source).create_topic(topic, PARTITIONS));
-    let config = json!({
-        "connector.class": "EMRReplicatorSourceConnector",
-        "src.kafka.bootstrap.servers": source.bootstrap(),
-        "topic.whitelist": topic,
-    });
-    Lives::prepare(topic, at(destination), &destination.bootstrap(), &WORKER, &config)
-}
-
-/// Ends the writer when the test does, however that comes about.
-struct Done<'a>(&'a AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
-/// While a producer writes on; returns how many records it wrote that are to be copied.
-fn while_written(feed: &Feed<'_>, dice: Dice, body: impl FnOnce()) -> u64 {
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let end = Done(&done);
-        let writer = scope.spawn(|| write_until(feed, dice, &done));
-        body();
-        drop(end);
-        writer.join().unwrap_or_else(|_| panic!("the writer failed"))
-    })
-}
-
-/// All is copied, by a last life that ends then; and is it exact? Returns how many records are equal.
-fn finish(lives: &mut Lives, source: &Kafka<'_>, copies: &Copies<'_>, records: u64) -> u64 {
-    lives.wait_copied(records);
-    // Nothing comes later.
-    lives.die();
-    match check(source, copies.topic, copies) {
-        Ok(equal) => {
-            println!("{}: {equal} records, 0 missing, 0 twice, in order\n{}", copies.topic, lives.tally);
-            equal
-        }
-        Err(wrong) => panic!("{}: not exact{wrong}\n{}{}", copies.topic, lives.tally, lives.tail()),
-    }
 }
 
 /// A place, and how often it is passed before it kills, at most.
@@ -157,7 +88,7 @@ fn killed_at_random_and_at_every_place_with_records_of_now() {
     ];
     let mut dice = dice(TOPIC);
     let (source, destination) = pair();
-    let mut lives = lives(TOPIC, (source, destination));
+    let mut lives = lives(TOPIC, PARTITIONS, (source, destination));
     let copies = Copies { at: at(destination), topic: TOPIC, deleted: BTreeMap::new() };
     let feed = Feed { most: 200, ..feed(source, TOPIC, Age::Fresh, true) };
     let plan = plan(&mut dice, &BIRTHS, &PLACES);
@@ -190,15 +121,6 @@ fn feed<'a>(source: &Cluster, topic: &'a str, age: Age, transactions: bool) -> F
     Feed { at: at(source), topic, partitions, age, transactions, most: 60 }
 }
 
-/// One life, to its end.
-fn live(lives: &mut Lives, place: Option<Place>, longest_ms: u64, dice: &mut Dice) {
-    lives.begin(place);
-    match place {
-        Some(place) => lives.die_at(place),
-        None => lives.die_after(dice.millis(200, longest_ms)),
-    }
-}
-
 #[test]
 fn killed_at_random_and_at_every_place_with_records_that_brokers_forget() {
     const TOPIC: &str = "exact-old";
@@ -217,7 +139,7 @@ fn killed_at_random_and_at_every_place_with_records_that_brokers_forget() {
     ];
     let mut dice = dice(TOPIC);
     let (source, destination) = pair();
-    let mut lives = lives(TOPIC, (source, destination));
+    let mut lives = lives(TOPIC, PARTITIONS, (source, destination));
     let mut copies = Copies { at: at(destination), topic: TOPIC, deleted: BTreeMap::new() };
     let feed = feed(source, TOPIC, Age::TwoDays, true);
     let plan = plan(&mut dice, &[], &PLACES);
@@ -351,7 +273,7 @@ fn brokers_killed_in_the_middle() {
     let mut dice = dice(TOPIC);
     let kills = (suite::count("COPYIST_TEST_KILLS", 20) / 5).max(WAYS.len() as u64);
     let mut killed = Killed::start();
-    let mut lives = lives(TOPIC, (&killed.source, &killed.destination));
+    let mut lives = lives(TOPIC, PARTITIONS, (&killed.source, &killed.destination));
     let copies = Copies { at: at(&killed.destination), topic: TOPIC, deleted: BTreeMap::new() };
     let feed = Feed { most: 300, ..feed(&killed.source, TOPIC, Age::Both, false) };
     lives.begin(None);

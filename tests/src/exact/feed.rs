@@ -12,7 +12,7 @@ use crate::wait::{Deadline, wait_until};
 
 /// From one call of the producer to the next, at least.
 const PAUSE: Duration = Duration::from_millis(60);
-const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
+pub const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 const TWO_DAYS_MS: i64 = 2 * 24 * 3_600_000;
 
 /// How old the records say they are.

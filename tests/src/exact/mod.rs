@@ -8,13 +8,15 @@ pub mod equality;
 pub mod feed;
 pub mod gate;
 pub mod lives;
+pub mod run;
 pub mod tally;
 
 pub use dice::Dice;
 pub use equality::{Copies, check};
-pub use feed::{Age, Feed, write_until};
+pub use feed::{Age, CODECS, Feed, write_until};
 pub use gate::Gate;
 pub use lives::{Lives, Place};
+pub use run::{at, dice, finish, live, lives, while_written};
 pub use tally::Tally;
 
 use std::collections::BTreeMap;

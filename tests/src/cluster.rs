@@ -33,6 +33,8 @@ pub struct ClusterOptions {
     pub version: Option<KafkaVersion>,
     /// Brokers, at least one.
     pub nodes: usize,
+    /// Of node 1's PLAINTEXT listener; `None`: a free one.
+    pub port: Option<u16>,
     /// Of every node.
     pub jvm_flags: Vec<String>,
     /// Kafka's server properties in addition, or instead of the launcher's own.
@@ -54,6 +56,7 @@ impl ClusterOptions {
             name: name.to_owned(),
             version: None,
             nodes: 1,
+            port: None,
             jvm_flags: ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
                 .map(str::to_owned)
                 .to_vec(),
@@ -175,7 +178,8 @@ impl Cluster {
                 let sasl = self.options.scram.as_ref().map(|_| free_port()).transpose()?;
                 let has_controller = id == 1 && self.zookeeper.is_none();
                 let controller = has_controller.then(free_port).transpose()?;
-                let ports = Ports { plaintext: free_port()?, sasl, controller };
+                let plaintext = self.options.port.filter(|_| id == 1).map_or_else(free_port, Ok)?;
+                let ports = Ports { plaintext, sasl, controller };
                 let what = format!("Kafka node {id} of {}", self.options.name);
                 Ok(Node { what, ports, dir: node_dir(dir, id), process: None })
             })

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use copyist_tests::exact::{Age, CODECS, Copies, Feed, Lives, at, dice, finish, live, lives, while_written};
+use copyist_tests::exact::{
+    Age, CODECS, Copies, Feed, Lives, at, dice, finish, kill_brokers, live, lives, require, while_written,
+};
 use copyist_tests::scenario::odd_records;
 use copyist_tests::{Cluster, ClusterOptions, KafkaVersion, suite};
 
@@ -21,10 +23,14 @@ const VERSIONS: [KafkaVersion; 6] = [
 /// The first that tells what it remembers of a producer.
 const DESCRIBES_PRODUCERS_FROM: KafkaVersion = KafkaVersion::new(2, 8, 0);
 
+fn versions(at_least: u64) -> impl Iterator<Item = KafkaVersion> {
+    let count = suite::count("COPYIST_TEST_VERSIONS", at_least).max(at_least);
+    VERSIONS.into_iter().take(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
 #[test]
 fn exact_from_and_to_brokers_of_former_versions() {
-    let count = usize::try_from(suite::count("COPYIST_TEST_VERSIONS", 1)).unwrap_or(usize::MAX);
-    for version in VERSIONS.into_iter().take(count) {
+    for version in versions(1) {
         let mut old = ClusterOptions { version: Some(version), ..ClusterOptions::named("former") };
         // At its start a broker forgets who wrote records that are older than this; the second is the name before 3.4.
         for name in ["producer.id.expiration.ms", "transactional.id.expiration.ms"] {
@@ -106,4 +112,14 @@ fn account(lives: &mut Lives, feed: &Feed<'_>, destination: &Cluster, records: u
     let tally = &lives.tally;
     assert!(tally.random_kills >= 2 && tally.takeovers > 0, "{tally}");
     println!("{}: {records} records", feed.topic);
+}
+
+#[test]
+fn brokers_of_former_versions_killed_in_the_middle() {
+    for version in versions(0) {
+        let tally = kill_brokers(&format!("killed-{version}"), Some(version));
+        if version >= DESCRIBES_PRODUCERS_FROM {
+            require(&tally, &[("an expired state", tally.expired)]);
+        }
+    }
 }

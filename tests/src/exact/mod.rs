@@ -7,6 +7,7 @@ pub mod dice;
 pub mod equality;
 pub mod feed;
 pub mod gate;
+pub mod killed;
 pub mod lives;
 pub mod run;
 pub mod tally;
@@ -15,8 +16,9 @@ pub use dice::Dice;
 pub use equality::{Copies, check};
 pub use feed::{Age, CODECS, Feed, write_until};
 pub use gate::Gate;
+pub use killed::kill_brokers;
 pub use lives::{Lives, Place};
-pub use run::{at, dice, finish, live, lives, while_written};
+pub use run::{at, dice, finish, forgetful, live, lives, require, while_written};
 pub use tally::Tally;
 
 use std::collections::BTreeMap;

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
-use super::{Copies, Dice, Feed, Lives, Place, check, write_until};
-use crate::cluster::Cluster;
+use super::{Copies, Dice, Feed, Lives, Place, Tally, check, write_until};
+use crate::cluster::{Cluster, ClusterOptions};
 use crate::suite;
 use crate::tool::Kafka;
 
@@ -89,5 +89,21 @@ pub fn live(lives: &mut Lives, place: Option<Place>, longest_ms: u64, dice: &mut
     match place {
         Some(place) => lives.die_at(place),
         None => lives.die_after(dice.millis(200, longest_ms)),
+    }
+}
+
+/// A destination that looks every second whom it may forget, 600 times as often as usual.
+pub fn forgetful(name: &str) -> ClusterOptions {
+    let mut options = ClusterOptions::named(name);
+    options.properties.insert("producer.id.expiration.check.interval.ms".to_owned(), "1000".to_owned());
+    // Before 3.4 a broker looks every ten minutes, and at its start; its limit has another name, and is a week.
+    options.properties.insert("transactional.id.expiration.ms".to_owned(), "86400000".to_owned());
+    options
+}
+
+/// What must have come about.
+pub fn require(tally: &Tally, what: &[(&str, u64)]) {
+    for (name, times) in what {
+        assert!(*times > 0, "{name} never happened:\n{tally}");
     }
 }

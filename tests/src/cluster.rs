@@ -305,6 +305,17 @@ impl Cluster {
         self.launch()
     }
 
+    /// All brokers stop, and go on as another version, which looks after its metadata in the same way.
+    pub fn upgrade(&mut self, version: KafkaVersion) -> Result<()> {
+        if version.needs_zookeeper() != self.zookeeper.is_some() {
+            return Err(Error::Invalid(format!("{} cannot become {version}", self.options.name)));
+        }
+        self.stop()?;
+        self.broker_jars = Jars::fetch_broker(version, self.options.progress)?;
+        self.options.version = Some(version);
+        self.restart()
+    }
+
     /// Gives the nodes up, for [`Lifetime::MayOutliveUs`] and with a directory of their own; returns their pids.
     pub fn leave_running(mut self) -> Vec<u32> {
         let processes = self.nodes.iter_mut().filter_map(|node| node.process.take());

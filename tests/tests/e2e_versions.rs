@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use copyist_tests::exact::{
     Age, CODECS, Copies, Feed, Lives, at, dice, finish, kill_brokers, live, lives, require, while_written,
 };
-use copyist_tests::scenario::odd_records;
+use copyist_tests::scenario::{odd_records, records_in};
 use copyist_tests::{Cluster, ClusterOptions, KafkaVersion, suite};
 
 const PARTITIONS: u32 = 4;
@@ -122,4 +122,37 @@ fn brokers_of_former_versions_killed_in_the_middle() {
             require(&tally, &[("an expired state", tally.expired)]);
         }
     }
+}
+
+/// 2.8 gives an id to topics that had none.
+#[test]
+fn lanes_go_on_while_their_brokers_are_upgraded() {
+    const TOPIC: &str = "upgraded";
+    let [before, after] = [VERSIONS[0], VERSIONS[1]];
+    if versions(0).count() < 2 {
+        println!("{TOPIC}: from {before} to {after} with COPYIST_TEST_VERSIONS=2");
+        return;
+    }
+    let old = |name| ClusterOptions { version: Some(before), ..ClusterOptions::named(name) };
+    let clusters = Cluster::start_two(suite::jars(), old("upgraded-source"), old("upgraded-destination"));
+    let (mut source, mut destination) = suite::must("two clusters", clusters);
+    let mut lives = lives(TOPIC, PARTITIONS, (&source, &destination));
+    let feed = Feed { transactions: false, ..feed(&source, TOPIC, Age::Fresh) };
+    let odd = write_odd(&feed);
+    let mut dice = dice(TOPIC);
+    lives.begin(None);
+    let written = while_written(&feed, dice.clone(), || {
+        lives.wait_copied(odd + 100);
+        for cluster in [&mut source, &mut destination] {
+            suite::must("the upgrade", cluster.upgrade(after));
+            let there = suite::must("offsets", records_in(&feed.at, TOPIC));
+            lives.wait_copied(there + 500);
+        }
+        lives.die();
+        for _ in 0..2 {
+            live(&mut lives, None, 2_500, &mut dice);
+        }
+    });
+    lives.begin(None);
+    account(&mut lives, &feed, &destination, odd + written);
 }

@@ -85,10 +85,11 @@ impl Metadata {
         Ok(Self { cluster, controller, brokers, topics })
     }
 
-    /// Who leads a partition of exactly this topic.
+    /// Who leads a partition of exactly this topic; of one without an id, of whatever has its name.
     #[must_use]
     pub fn leader(&self, key: &PartitionKey) -> Option<Leader> {
-        let topic = self.topics.get(key.topic.name()).filter(|found| found.topic.id() == key.topic.id())?;
+        let is_it = |found: &&TopicMetadata| key.topic.id().is_none() || found.topic.id() == key.topic.id();
+        let topic = self.topics.get(key.topic.name()).filter(is_it)?;
         topic.partitions.get(&key.partition)?.leader
     }
 
@@ -99,11 +100,12 @@ impl Metadata {
     }
 
     /// A newer answer in place of this one. A broker may lag behind: of the same topic the leader with the higher epoch
-    /// stays (KIP-320), and so do the clones of its name.
+    /// stays (KIP-320), and so do the clones of its name. One that knows of no ids takes none away.
     #[must_use]
     pub fn updated(&self, mut newer: Self) -> Self {
         for (name, topic) in &mut newer.topics {
-            let Some(before) = self.topics.get(name).filter(|before| before.topic == topic.topic) else {
+            let Some(before) = self.topics.get(name).filter(|before| is_same(&before.topic, &topic.topic))
+            else {
                 continue;
             };
             topic.topic = before.topic.clone();
@@ -133,6 +135,10 @@ impl Metadata {
         self.brokers.extend(endpoints.iter().cloned());
         true
     }
+}
+
+fn is_same(before: &Topic, told: &Topic) -> bool {
+    before == told || told.id().is_none()
 }
 
 fn read_broker(reader: &mut Reader<'_>) -> Result<(BrokerId, Endpoint), Error> {

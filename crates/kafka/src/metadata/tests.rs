@@ -75,6 +75,7 @@ fn each_version_is_read() {
         assert_eq!(topic.partitions[&0], led);
         assert_eq!(topic.partitions[&1], PartitionMetadata { code: Code(5), leader: None, replicas: 3 });
         assert_eq!(read.leader(&key(id, 0)), led.leader);
+        assert_eq!(read.leader(&key(0, 0)), led.leader, "known before the cluster had ids");
         assert_eq!(read.leader(&key(77, 0)), None, "another topic of that name");
         let gone: TopicName = "b".parse().unwrap();
         assert_eq!((read.topics[&gone].code, read.topic(&gone)), (Code(3), None));
@@ -118,6 +119,18 @@ fn a_broker_that_lags_behind_does_not_bring_an_old_leader_back() {
         let kept = anew.leader(&key(10, 0)).map(|leader| (leader.broker, leader.epoch));
         assert_eq!(kept, told, "a topic created anew has a history of its own");
     }
+}
+
+#[test]
+fn ids_come_with_an_upgrade_and_a_broker_without_them_takes_none_away() {
+    let id_of = |view: &Metadata| view.topics[&"a".parse::<TopicName>().unwrap()].topic.id();
+    let upgraded = view(0, &[(1, 5)]).updated(view(9, &[(1, 5)]));
+    assert_eq!(id_of(&upgraded), TopicId(9));
+    let asked_an_old_one = upgraded.updated(view(0, &[(2, 4)]));
+    assert_eq!(id_of(&asked_an_old_one), TopicId(9));
+    assert_eq!(asked_an_old_one.leader(&key(9, 0)), Some(Leader { broker: 1, epoch: 5 }), "it lags behind");
+    let newer = asked_an_old_one.updated(view(0, &[(2, 6)]));
+    assert_eq!(newer.leader(&key(9, 0)), Some(Leader { broker: 2, epoch: 6 }));
 }
 
 #[test]

@@ -127,9 +127,43 @@ impl Route {
     }
 }
 
-/// The topic that has the name now, when it is not the one that was copied.
+/// The topic that has the name now, when it is not the one that was copied, or has an id only now, as its brokers were
+/// upgraded: the lane begins again with that, and finds no loss where the record has no id. A broker that knows of no
+/// ids says nothing.
 fn other_topic(view: &Metadata, key: &PartitionKey) -> Option<Topic> {
     let now = view.topic(key.topic.name())?;
-    let changed = now.topic.id() != key.topic.id() && !now.topic.id().is_none() && !key.topic.id().is_none();
+    let changed = now.topic.id() != key.topic.id() && !now.topic.id().is_none();
     changed.then(|| now.topic.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use copyist_kafka::metadata::TopicMetadata;
+    use copyist_model::TopicId;
+
+    use super::*;
+
+    fn topic(id: u128) -> Topic {
+        Topic::new("t".parse().expect("a name"), TopicId(id))
+    }
+
+    #[test]
+    fn a_topic_is_another_by_its_id_and_by_its_first_one() {
+        // Known, told, and what the lane begins again with.
+        let rows = [(0, 0, None), (7, 7, None), (7, 8, Some(8)), (0, 8, Some(8)), (7, 0, None)];
+        for (known, told, expected) in rows {
+            let found = TopicMetadata {
+                topic: topic(told),
+                code: copyist_kafka::Code::NONE,
+                is_internal: false,
+                partitions: BTreeMap::new(),
+            };
+            let topics = [(found.topic.name().clone(), found)].into();
+            let view = Metadata { topics, ..Metadata::default() };
+            let other = other_topic(&view, &PartitionKey { topic: topic(known), partition: 0 });
+            assert_eq!(other.map(|topic| topic.id()), expected.map(TopicId), "{known} {told}");
+        }
+    }
 }

@@ -26,12 +26,12 @@ pub(super) struct Moving {
 
 impl Core {
     pub(super) fn place_parts(&mut self, tick: bool) -> Vec<Commit> {
-        if !tick && !self.parts().any(|id| self.hold(&id) == Hold::Nobody) {
+        if !tick && !self.parts().any(|id| self.held(&id).is_none()) {
             return Vec::new();
         }
         let fleet = self.fleet();
         let plan = place(&fleet);
-        if tick && plan.taken.is_empty() {
+        if tick {
             self.begin_moves(fleet.parts.len(), plan.moves);
         }
         let given: Vec<(Holder, Write)> =
@@ -56,12 +56,11 @@ impl Core {
     fn begin_moves(&mut self, parts: usize, moves: Vec<Move>) {
         let most = (parts / MOVING_SHARE).max(1);
         for Move { id, to, .. } in moves {
-            if let Some(moving) = self.moving.get_mut(&id) {
-                moving.to = to;
-            } else if self.moving.len() < most
+            if self.moving.len() < most
                 && let Some(assignment) = self.view.assignments.get(&id)
             {
-                self.moving.insert(id, Moving { epoch: assignment.epoch, to });
+                // What moves already is placed afresh once it is released.
+                self.moving.entry(id).or_insert(Moving { epoch: assignment.epoch, to });
             }
         }
     }
@@ -107,17 +106,19 @@ impl Core {
     }
 
     fn hold(&self, id: &AssignmentId) -> Hold {
-        let Some(Assignment { holder, epoch, .. }) = self.view.assignments.get(id) else {
-            return Hold::Nobody;
-        };
-        if !self.is_alive(holder) || self.released.get(id) == Some(epoch) {
-            return Hold::Nobody;
-        }
-        let from = holder.agent.clone();
+        let Some(assignment) = self.held(id) else { return Hold::Nobody };
+        let from = assignment.holder.agent.clone();
         match self.moving.get(id) {
             Some(moving) => Hold::Moving { from, to: moving.to.clone() },
             None => Hold::Agent(from),
         }
+    }
+
+    /// A part's assignment, if the holder lives and has not released it.
+    fn held(&self, id: &AssignmentId) -> Option<&Assignment> {
+        let assignment = self.view.assignments.get(id)?;
+        let is_released = self.released.get(id) == Some(&assignment.epoch);
+        (!is_released && self.is_alive(&assignment.holder)).then_some(assignment)
     }
 
     fn weight(&self, id: &AssignmentId) -> usize {

@@ -176,6 +176,8 @@ proptest! {
     fn a_plan_that_is_done_or_begun_leaves_nothing_to_do_and_is_always_the_same(fleet in any_fleet()) {
         let plan = place(&fleet);
         prop_assert_eq!(&plan, &place(&fleet.clone()));
+        let stays = |it: &Move| fleet.parts[&it.id].hold == Hold::Agent(it.to.clone());
+        prop_assert!(!plan.moves.iter().any(stays), "{:?}", plan.moves);
         for half_way in [false, true] {
             prop_assert_eq!(place(&applied(&fleet, &plan, half_way)), Plan::default(), "half way: {}", half_way);
         }

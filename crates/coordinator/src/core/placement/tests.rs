@@ -200,3 +200,15 @@ fn what_does_not_prefer_the_rack_is_given_first_and_goes_to_its_rack_among_equal
     }
     assert_eq!(planned(&fleet), ["1:a>c", "0:a>b"]);
 }
+
+#[test]
+fn what_had_no_place_yet_makes_room_before_what_runs() {
+    let nobody = (1, Hold::Nobody);
+    let mut fleet =
+        fleet(&["a", "b"], &[(1, with("a")), (1, with("b")), nobody.clone(), nobody.clone(), nobody]);
+    fleet.agents.get_mut(&"a".parse().unwrap()).unwrap().labels = labels(&[("zone", "x")]);
+    for number in 3..5 {
+        fleet.parts.get_mut(&id(number)).unwrap().wants = labels(&[("zone", "x")]);
+    }
+    assert_eq!(planned(&fleet), ["2>b", "3>a", "4>a"]);
+}

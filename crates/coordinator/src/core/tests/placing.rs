@@ -169,6 +169,33 @@ fn what_was_released_is_not_stated_again_before_it_is_assigned_anew() {
     let of_moved: Vec<_> = runs.iter().filter(|run| run.id == moved).collect();
     assert_eq!(of_moved.len(), 1, "{runs:?}");
     assert!(of_moved[0].epoch > epoch && !of_moved[0].follows_unreleased);
+
+    // Nor by a leader that does not know why it was released.
+    let mut world = joined(3);
+    let Assignment { holder: by, epoch, .. } = world.core.view.assignments[&moved].clone();
+    world.core = Core::new(world.core.view.clone());
+    world.feed(Event::Released { holder: by, id: moved.clone(), epoch });
+    world.hello("a:1", "one");
+    let runs = world.runs();
+    assert!(runs.iter().filter(|run| run.id == moved).all(|run| run.epoch > epoch), "{runs:?}");
+}
+
+#[test]
+fn what_moves_and_loses_its_holder_is_stated_to_the_next_one_at_once() {
+    let mut world = joined(250);
+    world.feed(Event::Tick);
+    assert_eq!(releases(&mut world).len(), 25);
+    world.feed(Event::LeaseEnded(holder("a:1", "one")));
+    assert_eq!(releases(&mut world), [], "nothing is to be released under its new epoch");
+    assert_eq!(spread(&world), BTreeMap::from([("b:1".to_owned(), 251)]));
+}
+
+#[test]
+fn a_part_that_is_placed_begins_no_moves() {
+    let mut world = joined(39);
+    world.create("d", &[]);
+    assert_eq!(spread(&world)["b:1"], 1);
+    assert_eq!(releases(&mut world), []);
 }
 
 #[test]

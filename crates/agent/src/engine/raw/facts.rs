@@ -77,13 +77,15 @@ async fn producer_expiration(cluster: &Cluster) -> Result<Option<Duration>, Erro
             Err(Error::Refused { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        // Before 3.4 the second was meant for both.
-        let millis = number(&configs, "producer.id.expiration.ms")
-            .or_else(|| number(&configs, "transactional.id.expiration.ms"));
-        let Some(millis) = millis else { return Ok(None) };
+        let Some(millis) = expiration_ms(&configs) else { return Ok(None) };
         smallest = Some(smallest.map_or(millis, |known| known.min(millis)));
     }
     Ok(smallest.map(Duration::from_millis))
+}
+
+/// Before 3.4 the second was meant for both.
+fn expiration_ms(configs: &[Config]) -> Option<u64> {
+    number(configs, "producer.id.expiration.ms").or_else(|| number(configs, "transactional.id.expiration.ms"))
 }
 
 async fn describes_producers(cluster: &Cluster) -> Result<bool, Error> {
@@ -109,4 +111,33 @@ fn text<'c>(configs: &'c [Config], name: &str) -> Option<&'c str> {
 
 fn number(configs: &[Config], name: &str) -> Option<u64> {
     text(configs, name)?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use copyist_kafka::admin::ConfigSource;
+
+    use super::*;
+
+    #[test]
+    fn a_broker_forgets_producers_after_what_its_version_calls_so() {
+        let (own, shared) = ("producer.id.expiration.ms", "transactional.id.expiration.ms");
+        let rows = [
+            (vec![(shared, "604800000"), (own, "86400000")], Some(86_400_000)),
+            (vec![(shared, "604800000")], Some(604_800_000)),
+            (vec![(own, "soon")], None),
+            (vec![], None),
+        ];
+        for (configs, expected) in rows {
+            let config = |(name, value): &(&str, &str)| Config {
+                name: (*name).to_owned(),
+                value: Some((*value).to_owned()),
+                source: ConfigSource::Default,
+                is_read_only: true,
+                is_sensitive: false,
+            };
+            let configs: Vec<Config> = configs.iter().map(config).collect();
+            assert_eq!(expiration_ms(&configs), expected, "{configs:?}");
+        }
+    }
 }

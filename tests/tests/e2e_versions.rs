@@ -49,16 +49,7 @@ fn from_former(version: KafkaVersion, former: &Cluster, now: &Cluster) {
     let mut lives = lives(&topic, PARTITIONS, (former, now));
     let feed = feed(former, &topic, Age::Fresh);
     let odd = write_odd(&feed);
-    let mut dice = dice(&topic);
-    let kills = kills();
-    let written = while_written(&feed, dice.clone(), || {
-        live_to_copy(&mut lives);
-        live_to_copy(&mut lives);
-        for _ in 2..kills {
-            live(&mut lives, None, 2_500, &mut dice);
-        }
-    });
-    lives.begin(None);
+    let written = die_again_and_again(&mut lives, &feed, |_| {});
     account(&mut lives, &feed, now, odd + written);
     assert!(lives.tally.resumed_by("DescribeProducers") > 0, "{}", lives.tally);
 }
@@ -69,19 +60,11 @@ fn to_former(version: KafkaVersion, now: &Cluster, former: &mut Cluster) {
     let mut lives = lives(&topic, PARTITIONS, (now, former));
     let feed = feed(now, &topic, Age::Both);
     let odd = write_odd(&feed);
-    let mut dice = dice(&topic);
-    let kills = kills();
-    let written = while_written(&feed, dice.clone(), || {
-        live_to_copy(&mut lives);
-        live_to_copy(&mut lives);
+    let written = die_again_and_again(&mut lives, &feed, |lives| {
         former.kill_9();
         suite::must("the broker again", former.restart());
         lives.tally.broker_kills[1] += 1;
-        for _ in 2..kills {
-            live(&mut lives, None, 2_500, &mut dice);
-        }
     });
-    lives.begin(None);
     account(&mut lives, &feed, former, odd + written);
     let describes = version >= DESCRIBES_PRODUCERS_FROM;
     let evidence = if describes { "DescribeProducers" } else { "Tail" };
@@ -90,6 +73,22 @@ fn to_former(version: KafkaVersion, now: &Cluster, former: &mut Cluster) {
 
 fn kills() -> u64 {
     suite::count("COPYIST_TEST_KILLS", 4).max(4)
+}
+
+/// Lives that are killed while records are written, with what happens after the second; then the last one. Returns how
+/// many records were written.
+fn die_again_and_again(lives: &mut Lives, feed: &Feed<'_>, happen: impl FnOnce(&mut Lives)) -> u64 {
+    let mut dice = dice(feed.topic);
+    let written = while_written(feed, dice.clone(), || {
+        live_to_copy(lives);
+        live_to_copy(lives);
+        happen(lives);
+        for _ in 2..kills() {
+            live(lives, None, 2_500, &mut dice);
+        }
+    });
+    lives.begin(None);
+    written
 }
 
 /// A life that is killed while records flow: the next has something to resume.

@@ -39,10 +39,9 @@ impl Core {
         given.chunks(Commit::WRITES_MAX).map(assigning).collect()
     }
 
-    /// Whether a part's holder was told to release it for another one, or has done so.
+    /// Whether a part's holder is to release it for another one.
     pub(super) fn is_leaving(&self, id: &AssignmentId, epoch: AssignmentEpoch) -> bool {
         self.moving.get(id).is_some_and(|moving| moving.epoch == epoch)
-            || self.released.get(id) == Some(&epoch)
     }
 
     pub(super) fn forget_ended_moves(&mut self) {

@@ -54,15 +54,15 @@ impl Core {
     }
 
     fn task_shown(&self, id: &AssignmentId) -> Status {
-        let status = self.inherited(id).or_else(|| self.shown(id));
+        let status = self.shown(id).or_else(|| self.inherited(id));
         status.unwrap_or_else(|| self.unassigned(id))
     }
 
-    /// What a former leader stored of a part that was placed before this term and has not reported in it: its holder
-    /// goes on, whoever leads.
+    /// What a former leader stored of a part that was placed before this term: its holder goes on, whoever leads. It
+    /// stands until the holder reports.
     fn inherited(&self, id: &AssignmentId) -> Option<Status> {
         let assignment = self.view.assignments.get(id)?;
-        if assignment.epoch > self.term_began || self.shown(id).is_some() {
+        if assignment.epoch > self.term_began {
             return None;
         }
         let stored = self.view.statuses.get(id)?;
@@ -79,10 +79,13 @@ impl Core {
         if connector.target == TargetState::Stopped && self.view.assignments_of(name).next().is_none() {
             return Status::new(InstanceState::Stopped, stored_agent(), String::new());
         }
-        if let Some(inherited) = self.inherited(survey) {
+        let shown = self.shown(survey);
+        if shown.is_none()
+            && let Some(inherited) = self.inherited(survey)
+        {
             return inherited;
         }
-        let mut status = self.shown(survey).unwrap_or_else(|| self.unassigned(survey));
+        let mut status = shown.unwrap_or_else(|| self.unassigned(survey));
         if let Some(conflict) = self.conflicts.get(name)
             && status.state == InstanceState::Running
         {

@@ -67,6 +67,7 @@ impl Core {
         for session in sessions.values_mut().filter(|session| self.is_alive(&session.holder)) {
             let mut stated = BTreeMap::new();
             for (id, assignment) in &self.view.assignments {
+                // Its holder knows.
                 let is_released = self.released.get(id) == Some(&assignment.epoch);
                 if assignment.holder != session.holder || is_released {
                     continue;

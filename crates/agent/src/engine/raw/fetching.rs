@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::answers;
 use super::appetite::{Appetite, Served};
 use super::budget::Lease;
-use super::lane::{Alive, LaneCell, LaneNumber};
+use super::lane::{Alive, LaneCell, LaneNumber, int32};
 use super::route::{Happening, Route};
 use super::sides::End;
 use crate::driver::boot;
@@ -332,6 +332,6 @@ pub(super) fn jittered(pause: Duration) -> Duration {
 
 /// A fetch waits for the first record, not for many: it is what follows that gathers.
 fn limits(max_bytes: usize) -> FetchLimits {
-    let max_bytes = i32::try_from(max_bytes).unwrap_or(i32::MAX);
+    let max_bytes = int32(max_bytes);
     FetchLimits { max_wait: MAX_WAIT, min_bytes: 1, max_bytes, isolation: Isolation::ReadCommitted }
 }

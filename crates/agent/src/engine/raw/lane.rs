@@ -213,7 +213,7 @@ impl Alive {
     }
 }
 
-/// Bounded where it was made.
-fn int32(bytes: usize) -> i32 {
+/// As Kafka counts what it is asked for; all that is asked for is far below the bound.
+pub fn int32(bytes: usize) -> i32 {
     i32::try_from(bytes).unwrap_or(i32::MAX)
 }

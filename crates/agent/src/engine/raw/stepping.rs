@@ -351,10 +351,8 @@ impl Route {
     }
 
     fn gaps(&self, number: LaneNumber) -> Vec<String> {
-        let lane = self.lanes.get(&number);
-        let task = lane.and_then(|lane| self.tasks.get(&lane.task));
-        let gaps = task.zip(lane).and_then(|(task, lane)| task.gaps.get(&lane.name));
-        gaps.cloned().unwrap_or_default()
+        let Some(lane) = self.lanes.get(&number) else { return Vec::new() };
+        self.tasks.get(&lane.task).map(|task| task.gaps_of(&lane.name)).unwrap_or_default()
     }
 
     /// What a former process told of the lane's losses is told on.

@@ -36,3 +36,9 @@ pub struct TaskCell {
     /// The state or its trace may have changed.
     pub changed: bool,
 }
+
+impl TaskCell {
+    pub fn gaps_of(&self, lane: &LaneName) -> Vec<String> {
+        self.gaps.get(lane).cloned().unwrap_or_default()
+    }
+}

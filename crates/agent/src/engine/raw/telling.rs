@@ -127,7 +127,7 @@ fn lane_state(lane: &LaneCell, task: &TaskCell, shared_by_config: bool) -> LaneS
         why,
         idle_since: lane.idle_since,
         found_shared: !shared_by_config && record.is_some_and(|record| record.shared),
-        gaps: task.gaps.get(&lane.name).cloned().unwrap_or_default(),
+        gaps: task.gaps_of(&lane.name),
     }
 }
 

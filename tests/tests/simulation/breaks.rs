@@ -1,0 +1,19 @@
+//! Rules of the drivers that can be left out, to see that a run notices it.
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Breaks {
+    /// `Renew` keeps the lease alive and answers by what was true a while ago.
+    pub renew_without_read: bool,
+    /// What follows a commit is told before the commit is stored.
+    pub tell_before_storing: bool,
+    /// An agent counts its right from the answer of its `Renew`.
+    pub right_from_answer: bool,
+    /// A commit does not compare the leader's key.
+    pub leader_not_compared: bool,
+    /// A commit does not compare the keys of the agents that it gives work to.
+    pub living_not_compared: bool,
+    /// After an unknown outcome the leader goes on without putting its key again.
+    pub unknown_not_fenced: bool,
+    /// Whoever follows a holder that confirmed nothing does not wait for the margin.
+    pub no_margin: bool,
+}

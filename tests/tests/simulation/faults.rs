@@ -1,0 +1,164 @@
+//! What goes wrong, drawn by chance, and how it ends.
+
+use crate::node::Node;
+use crate::options::REPLICAS;
+use crate::queue::{Happening, Relief};
+use crate::world::World;
+
+impl World {
+    /// One fault, and the plan of the next.
+    pub fn strike(&mut self) {
+        if self.sim.is_healed {
+            return;
+        }
+        let next = 1 + self.sim.dice.below(2 * self.sim.options.fault_every_ms);
+        self.sim.after(next, Happening::FaultStrikes);
+        let agent = Node::Agent(self.sim.dice.index(self.agents.len()));
+        let replica = match self.store.leader() {
+            // Most of what goes wrong with a replica matters if it leads.
+            Some(leader) if self.sim.dice.percent(60) => Node::Replica(leader),
+            Some(_) | None => Node::Replica(self.sim.dice.index(REPLICAS)),
+        };
+        match self.sim.dice.below(100) {
+            0..20 => self.crash(agent, "crashes of agents"),
+            20..30 => self.crash(replica, "crashes of replicas"),
+            30..42 => self.pause(agent, "pauses of agents"),
+            42..52 => self.pause(replica, "pauses of replicas"),
+            52..62 => self.cut_off(agent, "agents cut off"),
+            62..72 => self.cut_off(replica, "replicas cut off"),
+            72..82 => self.cut(vec![(replica, Node::Store), (Node::Store, replica)], "replicas without a store"),
+            82..90 => self.cut_one_way(agent, replica),
+            90..95 => self.drain(agent),
+            _ => self.break_a_session(),
+        }
+    }
+
+    fn crash(&mut self, node: Node, kind: &'static str) {
+        if !self.process(node).is_some_and(|process| process.is_up) {
+            return;
+        }
+        self.sim.trace.count(kind);
+        self.sim.note(node, "crashes", String::new);
+        self.end(node);
+        let delay = match self.sim.dice.below(10) {
+            0..6 => self.sim.between(100, 2_000),
+            _ => self.sim.between(2_000, 20_000),
+        };
+        self.sim.after(delay, Happening::FaultEnds(Relief::Starts(node)));
+    }
+
+    fn pause(&mut self, node: Node, kind: &'static str) {
+        let Some(process) = self.process_mut(node).filter(|it| it.is_up && !it.is_paused) else { return };
+        process.is_paused = true;
+        self.sim.trace.count(kind);
+        self.sim.note(node, "pauses", String::new);
+        let delay = match self.sim.dice.below(10) {
+            0..6 => self.sim.between(300, 4_000),
+            _ => self.sim.between(4_000, 25_000),
+        };
+        self.sim.after(delay, Happening::FaultEnds(Relief::Resumes(node)));
+    }
+
+    fn cut_off(&mut self, node: Node, kind: &'static str) {
+        let mut others: Vec<Node> = (0..REPLICAS).map(Node::Replica).collect();
+        others.extend((0..self.agents.len()).map(Node::Agent));
+        others.extend([Node::Store, Node::User]);
+        others.retain(|other| *other != node);
+        self.cut(others.iter().flat_map(|other| [(node, *other), (*other, node)]).collect(), kind);
+    }
+
+    fn cut_one_way(&mut self, agent: Node, replica: Node) {
+        let ways = [(agent, replica), (replica, agent), (replica, Node::Store), (Node::Store, replica)];
+        let way = ways[self.sim.dice.index(ways.len())];
+        self.cut(vec![way], "ways cut");
+    }
+
+    fn cut(&mut self, ways: Vec<(Node, Node)>, kind: &'static str) {
+        self.sim.trace.count(kind);
+        if let Some((from, to)) = ways.first() {
+            let (from, to, count) = (*from, *to, ways.len());
+            self.sim.note(from, "cut", || format!("{kind}: {count} ways, the first to {to}"));
+        }
+        self.sim.network.cut(&ways);
+        let delay = match self.sim.dice.below(10) {
+            0..6 => self.sim.between(200, 5_000),
+            _ => self.sim.between(5_000, 25_000),
+        };
+        self.sim.after(delay, Happening::FaultEnds(Relief::Opens(ways)));
+    }
+
+    fn drain(&mut self, node: Node) {
+        let Node::Agent(index) = node else { return };
+        let agent = &mut self.agents[index];
+        if agent.process.is_up && !agent.process.is_paused {
+            self.sim.trace.count("agents drained");
+            self.sim.note(node, "drains", String::new);
+            agent.step(&mut self.sim, copyist_agent::core::Event::Drain);
+            self.end_if_drained(index);
+        }
+    }
+
+    fn break_a_session(&mut self) {
+        let open = self.sim.links_of(|link| !link.is_broken);
+        if !open.is_empty() {
+            let session = open[self.sim.dice.index(open.len())];
+            self.sim.break_link(session);
+        }
+    }
+
+    /// An agent that has nothing more to do ends, and another process begins.
+    pub fn end_if_drained(&mut self, index: usize) {
+        if self.agents[index].is_drained && self.agents[index].process.is_up {
+            let node = Node::Agent(index);
+            self.sim.note(node, "drained", String::new);
+            self.end(node);
+            let delay = self.sim.between(100, 3_000);
+            self.sim.after(delay, Happening::FaultEnds(Relief::Starts(node)));
+        }
+    }
+
+    pub fn relieve(&mut self, relief: Relief) {
+        match relief {
+            Relief::Starts(node) => {
+                if self.process(node).is_some_and(|process| !process.is_up) {
+                    self.begin(node);
+                }
+            }
+            Relief::Resumes(node) => self.resume(node),
+            Relief::Opens(ways) => {
+                if let Some((from, to)) = ways.first() {
+                    let (from, to) = (*from, *to);
+                    self.sim.note(from, "opens", || format!("to {to}"));
+                }
+                self.sim.network.open(&ways);
+            }
+        }
+    }
+
+    /// A paused process goes on where it was, with all that came meanwhile.
+    pub fn resume(&mut self, node: Node) {
+        let Some(process) = self.process_mut(node).filter(|it| it.is_up && it.is_paused) else { return };
+        process.is_paused = false;
+        let held = std::mem::take(&mut process.held);
+        self.sim.note(node, "resumes", || format!("{} things happened", held.len()));
+        for happening in held {
+            self.sim.after(0, happening);
+        }
+    }
+
+    /// Nothing fails any more, and everybody is there.
+    pub fn heal(&mut self) {
+        self.sim.is_healed = true;
+        self.sim.note(Node::User, "heals", String::new);
+        self.sim.network.open_all();
+        let nodes = (0..REPLICAS).map(Node::Replica).chain((0..self.agents.len()).map(Node::Agent));
+        for node in nodes.collect::<Vec<_>>() {
+            self.resume(node);
+            if self.process(node).is_some_and(|process| !process.is_up) {
+                self.begin(node);
+            }
+        }
+        self.healed_at = self.sim.now;
+        self.sim.after(1_000, Happening::Looks);
+    }
+}

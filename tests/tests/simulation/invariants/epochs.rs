@@ -1,0 +1,89 @@
+//! No instruction of an older epoch acts: a process never goes back to one, starts only what it was assigned, and not
+//! longer than a right after somebody else was; what is stored as released is released.
+
+use std::collections::BTreeMap;
+
+use copyist_coordinator::core::{Holder, Write};
+use copyist_model::{AssignmentEpoch, AssignmentId, StoreRevision};
+
+use super::{Fact, Invariant, Truth};
+use crate::options::TTL_MS;
+
+#[derive(Default)]
+pub struct Epochs {
+    /// Every assignment that was ever stored, and when.
+    assigned: BTreeMap<AssignmentId, Vec<(AssignmentEpoch, Holder, u64)>>,
+    /// Those that hold, with former holders.
+    holds: BTreeMap<AssignmentId, Vec<(Holder, AssignmentEpoch)>>,
+    stated: BTreeMap<(AssignmentId, Holder), AssignmentEpoch>,
+}
+
+impl Invariant for Epochs {
+    fn name(&self) -> &'static str {
+        "older epochs"
+    }
+
+    fn observe(&mut self, truth: &Truth, fact: &Fact) -> Option<String> {
+        match fact {
+            Fact::Stored { revision, writes } => {
+                writes.iter().find_map(|write| self.stored(truth, *revision, write))
+            }
+            Fact::Stated { holder, id, epoch } => {
+                let newest = self.stated.entry((id.clone(), holder.clone())).or_default();
+                *newest = (*newest).max(*epoch);
+                None
+            }
+            Fact::Started { holder, id, epoch } => self.started(truth.now, holder, id, *epoch),
+            _ => None,
+        }
+    }
+}
+
+impl Epochs {
+    fn started(
+        &self,
+        now: u64,
+        holder: &Holder,
+        id: &AssignmentId,
+        epoch: AssignmentEpoch,
+    ) -> Option<String> {
+        let by = &holder.incarnation;
+        let newest = self.stated.get(&(id.clone(), holder.clone())).copied().unwrap_or_default();
+        if newest > epoch {
+            return Some(format!("{by} starts {id}@{epoch} and was told {newest}"));
+        }
+        let assigned = self.assigned.get(id).map(Vec::as_slice).unwrap_or_default();
+        if !assigned.iter().any(|(at, to, _)| *at == epoch && to == holder) {
+            return Some(format!("{by} starts {id}@{epoch}, which it was never assigned"));
+        }
+        // A clock that is one per cent slow counts a right that much too long.
+        let longest = TTL_MS + TTL_MS / 50;
+        let newer = assigned.iter().find(|(at, ..)| *at > epoch)?;
+        let late = now.checked_sub(newer.2 + longest)?;
+        Some(format!("{by} starts {id}@{epoch}, {late} ms after every right of before {} ended", newer.0))
+    }
+
+    fn stored(&mut self, truth: &Truth, revision: u64, write: &Write) -> Option<String> {
+        let Write::Assignment(id, assignment) = write else { return None };
+        let epoch = AssignmentEpoch {
+            incarnation: truth.store.view.meta.incarnation,
+            revision: StoreRevision(revision),
+        };
+        let mut holds = Vec::new();
+        if let Some(assignment) = assignment {
+            holds.clone_from(&assignment.former);
+            holds.push((assignment.holder.clone(), epoch));
+            let all = self.assigned.entry(id.clone()).or_default();
+            all.push((epoch, assignment.holder.clone(), truth.now));
+        }
+        let before = self.holds.insert(id.clone(), holds).unwrap_or_default();
+        let kept = &self.holds[id];
+        let gone = before.iter().filter(|former| !kept.contains(former));
+        gone.into_iter().find_map(|(holder, epoch)| {
+            let runs = truth.running.get(&(id.clone(), holder.clone()))?;
+            (runs == epoch).then(|| {
+                format!("{id}@{epoch} is stored as released by {}, which runs it", holder.incarnation)
+            })
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! What must hold at every moment, one invariant a file. They see what really is: the store, every process, and what the
+//! user was told.
+
+mod acknowledged;
+mod epochs;
+mod growth;
+mod limits;
+mod stops;
+mod weak_writers;
+
+use std::collections::BTreeMap;
+
+use copyist_coordinator::core::{Command, Holder, Write};
+use copyist_model::{AssignmentEpoch, AssignmentId};
+
+use crate::store::Store;
+use crate::user::User;
+
+/// Something that has just happened.
+#[derive(Debug, Clone)]
+pub enum Fact {
+    Stored { revision: u64, writes: Vec<Write> },
+    /// The key of an agent went with its lease.
+    Vanished,
+    LimitBroken(String),
+    /// A leader sends a reply.
+    Answered { command: Box<Command>, is_ok: bool },
+    /// An agent hears what it should run.
+    Stated { holder: Holder, id: AssignmentId, epoch: AssignmentEpoch },
+    Started { holder: Holder, id: AssignmentId, epoch: AssignmentEpoch },
+    /// When a job may write by its right alone.
+    Right { holder: Holder, id: AssignmentId, epoch: AssignmentEpoch, from: u64, until: u64 },
+    /// A job is over; unless it was clean, what it wrote last may be on its way.
+    Ended { holder: Holder, id: AssignmentId, epoch: AssignmentEpoch, is_clean: bool },
+    /// The user has learned or asked something.
+    UserMoved,
+}
+
+/// What really is.
+pub struct Truth<'a> {
+    pub now: u64,
+    pub store: &'a Store,
+    pub user: &'a User,
+    /// All jobs that run, with their epochs.
+    pub running: &'a BTreeMap<(AssignmentId, Holder), AssignmentEpoch>,
+}
+
+pub trait Invariant {
+    fn name(&self) -> &'static str;
+
+    /// Says what is wrong, if something is.
+    fn observe(&mut self, truth: &Truth, fact: &Fact) -> Option<String>;
+
+    /// Time went by since the last fact.
+    fn pass(&mut self, _now: u64) -> Option<String> {
+        None
+    }
+}
+
+/// Something that must not be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    pub invariant: &'static str,
+    pub text: String,
+}
+
+/// All of them, and what they look at.
+pub struct Invariants {
+    all: Vec<Box<dyn Invariant>>,
+    running: BTreeMap<(AssignmentId, Holder), AssignmentEpoch>,
+}
+
+impl Invariants {
+    pub fn new() -> Self {
+        Self {
+            all: vec![
+                Box::new(weak_writers::WeakWriters::default()),
+                Box::new(epochs::Epochs::default()),
+                Box::new(acknowledged::Acknowledged),
+                Box::new(growth::Growth::default()),
+                Box::new(stops::Stops),
+                Box::new(limits::Limits),
+            ],
+            running: BTreeMap::new(),
+        }
+    }
+
+    pub fn running(&self) -> &BTreeMap<(AssignmentId, Holder), AssignmentEpoch> {
+        &self.running
+    }
+
+    pub fn pass(&mut self, now: u64) -> Option<Violation> {
+        self.all.iter_mut().find_map(|invariant| {
+            let text = invariant.pass(now)?;
+            Some(Violation { invariant: invariant.name(), text })
+        })
+    }
+
+    pub fn observe(&mut self, now: u64, store: &Store, user: &User, fact: &Fact) -> Option<Violation> {
+        match fact {
+            Fact::Started { holder, id, epoch } => {
+                self.running.insert((id.clone(), holder.clone()), *epoch);
+            }
+            Fact::Ended { holder, id, .. } => drop(self.running.remove(&(id.clone(), holder.clone()))),
+            _ => {}
+        }
+        let truth = Truth { now, store, user, running: &self.running };
+        self.all.iter_mut().find_map(|invariant| {
+            let text = invariant.observe(&truth, fact)?;
+            Some(Violation { invariant: invariant.name(), text })
+        })
+    }
+}

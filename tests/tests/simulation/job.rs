@@ -1,0 +1,143 @@
+//! What runs on an agent: surveys look at the source, tasks say that they run. Both stop after a while.
+
+use copyist_agent::core::Event;
+use copyist_agent::job::{Findings, FoundTopic, JobEvent, Order, Right};
+use copyist_model::{AssignmentEpoch, AssignmentId, InstanceState, Part};
+
+use crate::agent::Agent;
+use crate::invariants::Fact;
+use crate::queue::{Timer, Turn};
+use crate::sim::Sim;
+
+/// Between two surveys of one connector.
+const SURVEY_EVERY_MS: u64 = 4_000;
+
+pub struct Job {
+    pub epoch: AssignmentEpoch,
+    pub order: Order,
+    pub right: Right,
+    pub is_stopping: bool,
+    /// When a survey looks again, in true time.
+    survey_at: u64,
+}
+
+impl Agent {
+    pub fn start(
+        &mut self,
+        sim: &mut Sim,
+        id: AssignmentId,
+        epoch: AssignmentEpoch,
+        order: Order,
+        right: Right,
+    ) {
+        sim.note(self.process.node, "runs", || format!("{id}@{epoch}"));
+        sim.trace.count("jobs started");
+        let job = Job { epoch, order, right, is_stopping: false, survey_at: 0 };
+        self.jobs.insert(id.clone(), job);
+        sim.facts.push(Fact::Started { holder: self.holder.clone(), id: id.clone(), epoch });
+        self.show_right(sim, &id);
+        let delay = sim.between(20, 400);
+        self.plan(sim, delay, &id, epoch, Turn::Begin);
+    }
+
+    fn plan(&self, sim: &mut Sim, delay: u64, id: &AssignmentId, epoch: AssignmentEpoch, turn: Turn) {
+        sim.wake(&self.process, delay, Timer::Job { id: id.clone(), epoch, turn });
+    }
+
+    pub fn order(&mut self, sim: &mut Sim, id: &AssignmentId, order: Order) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        job.order = order;
+        let epoch = job.epoch;
+        let delay = sim.between(5, 100);
+        self.plan(sim, delay, id, epoch, Turn::Begin);
+    }
+
+    pub fn right(&mut self, sim: &mut Sim, id: &AssignmentId, right: Right) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        job.right = right;
+        self.show_right(sim, id);
+    }
+
+    /// From when to when a job may write by its right alone, in true time.
+    fn show_right(&self, sim: &mut Sim, id: &AssignmentId) {
+        let Some(job) = self.jobs.get(id) else { return };
+        let when = |shown: std::time::Duration| {
+            self.process.clock.when(u64::try_from(shown.as_millis()).expect("a short test"))
+        };
+        let until = if job.right.ends_at.is_zero() { sim.now } else { when(job.right.ends_at) };
+        let from = when(job.right.free_at);
+        let (holder, epoch) = (self.holder.clone(), job.epoch);
+        sim.facts.push(Fact::Right { holder, id: id.clone(), epoch, from, until });
+    }
+
+    pub fn stop(&mut self, sim: &mut Sim, id: &AssignmentId) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        job.is_stopping = true;
+        let epoch = job.epoch;
+        let is_slow = sim.chance(10);
+        let delay = if is_slow { sim.between(1_000, 6_000) } else { sim.between(5, 300) };
+        self.plan(sim, delay, id, epoch, Turn::End);
+    }
+
+    pub fn job_turn(&mut self, sim: &mut Sim, id: &AssignmentId, epoch: AssignmentEpoch, turn: Turn) {
+        let Some(job) = self.jobs.get(id).filter(|job| job.epoch == epoch) else { return };
+        match turn {
+            Turn::Begin => {
+                let state = if job.order.paused { InstanceState::Paused } else { InstanceState::Running };
+                let (id, trace) = (id.clone(), String::new());
+                let survey = id.part == Part::Survey;
+                self.step(sim, Event::Job(JobEvent::Status { id: id.clone(), epoch, state, trace }));
+                if survey {
+                    self.plan_survey(sim, 50, &id, epoch);
+                }
+            }
+            Turn::Survey => self.survey(sim, id, epoch),
+            Turn::End => {
+                sim.note(self.process.node, "ended", || format!("{id}@{epoch}"));
+                if let Some(job) = self.jobs.remove(id) {
+                    let (holder, id) = (self.holder.clone(), id.clone());
+                    sim.facts.push(Fact::Ended { holder, id, epoch: job.epoch, is_clean: true });
+                }
+                self.step(sim, Event::Job(JobEvent::Ended { id: id.clone(), epoch }));
+            }
+        }
+    }
+
+    fn survey(&mut self, sim: &mut Sim, id: &AssignmentId, epoch: AssignmentEpoch) {
+        let now = sim.now;
+        let due = |job: &&Job| !job.is_stopping && job.survey_at == now;
+        let Some(job) = self.jobs.get(id).filter(due) else { return };
+        let free_at = u64::try_from(job.right.free_at.as_millis()).expect("a short test");
+        if self.now(sim) < free_at {
+            let delay = self.process.clock.when(free_at).saturating_sub(sim.now) + 1;
+            return self.plan_survey(sim, delay, id, epoch);
+        }
+        let spec = &job.order.spec;
+        let selected = sim.source.iter().filter(|(topic, _)| spec.selection.selects(topic));
+        let topics = selected.filter_map(|(topic, partitions)| {
+            Some(FoundTopic {
+                source: topic.clone(),
+                destination: spec.rename.apply(topic).ok()?,
+                partitions: *partitions,
+                literal: false,
+            })
+        });
+        let findings = Findings {
+            generation: job.order.generation,
+            source_cluster: "source".parse().expect("a name"),
+            destination_cluster: "destination".parse().expect("a name"),
+            topics: topics.collect(),
+        };
+        sim.trace.count("surveys");
+        self.step(sim, Event::Job(JobEvent::Surveyed { id: id.clone(), epoch, findings }));
+        self.plan_survey(sim, SURVEY_EVERY_MS, id, epoch);
+    }
+
+    /// The next look at the source; one that was planned before is no more.
+    fn plan_survey(&mut self, sim: &mut Sim, delay: u64, id: &AssignmentId, epoch: AssignmentEpoch) {
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.survey_at = sim.now + delay;
+        }
+        self.plan(sim, delay, id, epoch, Turn::Survey);
+    }
+}

@@ -1,0 +1,118 @@
+//! The fleet in a simulated world: the coordinator's core and the agent's core as they are, a store as etcd is, time,
+//! network and faults drawn from a seed. Safety at every moment (`invariants`), then liveness after healing.
+//!
+//! `COPYIST_TEST_SEEDS` and `COPYIST_TEST_SEED` set how many runs there are and with which seed they begin.
+
+#![expect(clippy::print_stdout, reason = "a run tells what really happened, and how to replay it")]
+#![expect(clippy::expect_used, reason = "the numbers of a short test fit, and its names parse")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "a model looks at what it models, and leaves the rest")]
+
+mod agent;
+mod breaks;
+#[path = "../../../crates/lane/tests/schedules/dice.rs"]
+mod dice;
+mod faults;
+mod invariants;
+mod job;
+mod link;
+mod liveness;
+mod network;
+mod node;
+mod options;
+mod queue;
+mod replica;
+mod sim;
+mod store;
+mod term;
+mod trace;
+mod user;
+mod world;
+
+use breaks::Breaks;
+use copyist_tests::suite;
+use trace::Counts;
+use world::{Outcome, options_of, run};
+
+const SEEDS: u64 = 2_000;
+const EVENTS_LEAST: u64 = 200;
+const THREADS: u64 = 2;
+
+/// What all runs of a thread came to.
+#[derive(Default)]
+struct Sum {
+    counts: Counts,
+    events: u64,
+    fewest_events: Option<u64>,
+    longest_recovery_ms: u64,
+    failed: Option<u64>,
+}
+
+fn replay(seed: u64) -> String {
+    format!(
+        "COPYIST_TEST_SEED={seed} COPYIST_TEST_SEEDS=1 cargo test -p copyist-tests --test simulation seeds_ -- \
+         --nocapture"
+    )
+}
+
+fn run_all(first: u64, count: u64, thread: u64) -> Sum {
+    let mut sum = Sum::default();
+    for seed in (first..first + count).filter(|seed| seed % THREADS == thread) {
+        let outcome = run(seed, options_of(seed), Breaks::default(), false);
+        for (what, times) in outcome.counts {
+            *sum.counts.entry(what).or_default() += times;
+        }
+        sum.events += outcome.events;
+        sum.fewest_events = Some(sum.fewest_events.unwrap_or(u64::MAX).min(outcome.events));
+        sum.longest_recovery_ms = sum.longest_recovery_ms.max(outcome.recovery_ms);
+        if outcome.violation.is_some() {
+            sum.failed = Some(seed);
+            return sum;
+        }
+    }
+    sum
+}
+
+fn fail(seed: u64) -> ! {
+    let Outcome { violation, lines, .. } = run(seed, options_of(seed), Breaks::default(), true);
+    lines.iter().for_each(|line| println!("{line}"));
+    let violation = violation.expect("the same as before");
+    panic!(
+        "{}: {}\n{:?}\nreplay: {}",
+        violation.invariant,
+        violation.text,
+        options_of(seed),
+        replay(seed)
+    );
+}
+
+#[test]
+fn seeds_end_well() {
+    let count = suite::count("COPYIST_TEST_SEEDS", SEEDS);
+    let first = suite::count("COPYIST_TEST_SEED", 0);
+    let sums: Vec<Sum> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..THREADS).map(|thread| scope.spawn(move || run_all(first, count, thread))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a run panicked")).collect()
+    });
+    if let Some(seed) = sums.iter().filter_map(|sum| sum.failed).min() {
+        fail(seed);
+    }
+    let events: u64 = sums.iter().map(|sum| sum.events).sum();
+    let fewest = sums.iter().filter_map(|sum| sum.fewest_events).min().unwrap_or(0);
+    let longest = sums.iter().map(|sum| sum.longest_recovery_ms).max().unwrap_or(0);
+    let mut counts = Counts::new();
+    for (what, times) in sums.into_iter().flat_map(|sum| sum.counts) {
+        *counts.entry(what).or_default() += times;
+    }
+    println!("{count} runs from seed {first}: {events} events, at least {fewest} each; {longest} ms to be well at most");
+    counts.iter().for_each(|(what, times)| println!("  {times:>9} {what}"));
+    assert!(fewest >= EVENTS_LEAST, "a run of {fewest} events");
+}
+
+#[test]
+fn a_seed_gives_one_trace() {
+    for seed in 0..5 {
+        let [one, other] = [(); 2].map(|()| run(seed, options_of(seed), Breaks::default(), true).digest);
+        assert_eq!(one, other, "seed {seed}");
+    }
+}

@@ -1,0 +1,49 @@
+//! What kind of run: how many take part, how often what fails.
+
+use crate::dice::Dice;
+
+pub const REPLICAS: usize = 3;
+/// Rights of agents.
+pub const TTL_MS: u64 = 10_000;
+pub const MARGIN_MS: u64 = 7_000;
+/// A write that was sent under a right arrives by then after it, or never: its connection is aborted.
+pub const IN_FLIGHT_MS: u64 = 4_000;
+pub const LEADER_TTL_MS: u64 = 2_500;
+/// How long whoever asks the store waits for its answer.
+pub const STORE_PATIENCE_MS: u64 = 2_000;
+
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub agents: usize,
+    pub connectors: usize,
+    /// True milliseconds until everything heals.
+    pub storm_ms: u64,
+    /// Between two faults, on average.
+    pub fault_every_ms: u64,
+    /// Of a hundred messages so many are lost.
+    pub loss: u64,
+    /// And so many are very late.
+    pub late: u64,
+    /// Of a hundred commands so many are delivered twice.
+    pub duplicates: u64,
+    /// Leases end early or late, and not almost on time.
+    pub odd_leases: bool,
+    /// Agents' clocks go so many per mille fast or slow, at most.
+    pub drift_per_mille: i64,
+}
+
+impl Options {
+    pub fn draw(dice: &mut Dice) -> Self {
+        Self {
+            agents: 2 + dice.index(3),
+            connectors: 1 + dice.index(3),
+            storm_ms: 30_000 + dice.below(40_000),
+            fault_every_ms: [1_500, 4_000, 10_000][dice.index(3)],
+            loss: [0, 1, 3][dice.index(3)],
+            late: [0, 1, 4][dice.index(3)],
+            duplicates: [0, 10, 30][dice.index(3)],
+            odd_leases: dice.percent(40),
+            drift_per_mille: [0, 3, 10][dice.index(3)],
+        }
+    }
+}

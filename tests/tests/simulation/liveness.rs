@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use copyist_coordinator::core::placement::{Candidate, Fleet, Hold, Labels, Placed, Standing, place};
 use copyist_model::{AssignmentId, ConnectorName, InstanceState, Part, TargetState, TaskId, TopicName};
 
+use crate::options::TOLERATED;
 use crate::queue::Happening;
 use crate::world::World;
 
@@ -28,8 +29,9 @@ impl World {
     }
 
     fn is_well(&self) -> Result<(), String> {
-        if self.user.is_waiting() {
-            return Err("the user waits for an answer".to_owned());
+        let waits = self.user.connectors.iter().find(|(name, it)| it.pending.is_some() && !self.is_stuck(name));
+        if let Some((name, _)) = waits {
+            return Err(format!("the user waits for an answer about {name}"));
         }
         let leader = self.replicas.iter().filter_map(|replica| replica.term()).next();
         if !leader.is_some_and(|term| term.is_idle()) {
@@ -38,6 +40,9 @@ impl World {
         let view = &self.store.view;
         let mut expected = BTreeSet::new();
         for (name, connector) in &view.connectors {
+            if self.is_stuck(name) {
+                continue;
+            }
             if connector.target == TargetState::Stopped {
                 if view.tasks_of(name).next().is_some() {
                     return Err(format!("{name} is stopped, and has tasks"));
@@ -51,6 +56,15 @@ impl World {
         self.runs_exactly(&expected)?;
         self.is_shown(&expected)?;
         self.is_balanced(&expected)
+    }
+
+    /// Known defect: what a dead process held is waited for without end.
+    fn is_stuck(&self, name: &ConnectorName) -> bool {
+        let view = &self.store.view;
+        let is_over = view.connectors.get(name).is_some_and(|it| {
+            it.deleting || it.target == TargetState::Stopped || !it.tasks_are_current()
+        });
+        TOLERATED.dead_holders && is_over && view.assignments_of(name).any(|(_, it)| !self.store.is_alive(&it.holder))
     }
 
     fn has_all_lanes(&self, name: &ConnectorName) -> Result<(), String> {
@@ -87,7 +101,7 @@ impl World {
                 return Err(format!("{id}@{} does not run", assignment.epoch));
             }
         }
-        if let Some(id) = view.assignments.keys().find(|id| !expected.contains(id)) {
+        if let Some(id) = view.assignments.keys().find(|id| !expected.contains(id) && !self.is_stuck(&id.connector)) {
             return Err(format!("{id} is assigned, and should not be"));
         }
         let stray = running.iter().find(|((id, by), epoch)| {

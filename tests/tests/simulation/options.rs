@@ -12,6 +12,20 @@ pub const LEADER_TTL_MS: u64 = 2_500;
 /// How long whoever asks the store waits for its answer.
 pub const STORE_PATIENCE_MS: u64 = 2_000;
 
+/// Known defects that would hide others.
+pub struct Tolerated {
+    pub keys_twice: bool,
+    /// Former holders without a lease are not waited for.
+    pub former_holders: bool,
+    /// Dead holders are waited for without end.
+    pub dead_holders: bool,
+    /// Late duplicates of stops, resumes and deletes act again.
+    pub duplicates: bool,
+}
+
+pub const TOLERATED: Tolerated =
+    Tolerated { keys_twice: true, former_holders: true, dead_holders: true, duplicates: true };
+
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     pub agents: usize,

@@ -55,7 +55,7 @@ pub enum Timer {
     Renew { turn: u64 },
     RenewSilent { number: u64 },
     Job { id: AssignmentId, epoch: AssignmentEpoch, turn: Turn },
-    UserSilent { number: u64 },
+    UserSilent { number: u64, turn: u64 },
 }
 
 /// What a job does when it wakes up.

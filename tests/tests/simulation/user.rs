@@ -26,6 +26,8 @@ pub struct Pending {
     number: u64,
     command: Command,
     tries: u32,
+    /// Of the times at which it is to be asked again only the last counts.
+    turn: u64,
     /// What there is once it is done; nothing: no such connector.
     pub after: Option<Wanted>,
 }
@@ -81,7 +83,7 @@ impl User {
         let number = self.last_number;
         sim.note(Node::User, "asks", || format!("{number}: {}", shown(&command)));
         sim.trace.count(kind(&command));
-        let pending = Pending { number, command, tries: 0, after };
+        let pending = Pending { number, command, tries: 0, turn: 0, after };
         self.connectors.entry(name.clone()).or_default().pending = Some(pending);
         self.send(sim, number);
     }
@@ -156,11 +158,21 @@ impl User {
         sim.send(Node::User, Node::Replica(replica), None, Message::Command { number, command });
         let patience =
             if waits_for_releases { sim.between(6_000, 20_000) } else { sim.between(2_000, 6_000) };
-        sim.wake(&self.process, patience, Timer::UserSilent { number });
+        self.ask_again(sim, number, patience);
+    }
+
+    fn ask_again(&mut self, sim: &mut Sim, number: u64, delay: u64) {
+        let pending = self.connectors.values_mut().filter_map(|known| known.pending.as_mut());
+        if let Some(pending) = pending.into_iter().find(|pending| pending.number == number) {
+            pending.turn += 1;
+            sim.wake(&self.process, delay, Timer::UserSilent { number, turn: pending.turn });
+        }
     }
 
     pub fn wake(&mut self, sim: &mut Sim, timer: &Timer) {
-        if let Timer::UserSilent { number } = timer {
+        let Timer::UserSilent { number, turn } = timer else { return };
+        let is_due = |pending: &Pending| pending.number == *number && pending.turn == *turn;
+        if self.connectors.values().filter_map(|known| known.pending.as_ref()).any(is_due) {
             self.send(sim, *number);
         }
     }
@@ -175,7 +187,7 @@ impl User {
         let Some(reply) = reply else {
             self.leader = leader;
             let delay = sim.between(100, 500);
-            return sim.wake(&self.process, delay, Timer::UserSilent { number });
+            return self.ask_again(sim, number, delay);
         };
         match judge(pending, reply) {
             Judged::Done => {
@@ -186,7 +198,7 @@ impl User {
             }
             Judged::Again => {
                 let delay = sim.between(300, 1_500);
-                sim.wake(&self.process, delay, Timer::UserSilent { number });
+                self.ask_again(sim, number, delay);
             }
             Judged::Refused => known.pending = None,
             Judged::Surprise(text) => {

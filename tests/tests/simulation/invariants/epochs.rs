@@ -7,7 +7,7 @@ use copyist_coordinator::core::{Holder, Write};
 use copyist_model::{AssignmentEpoch, AssignmentId, StoreRevision};
 
 use super::{Fact, Invariant, Truth};
-use crate::options::TTL_MS;
+use crate::options::{TOLERATED, TTL_MS};
 
 #[derive(Default)]
 pub struct Epochs {
@@ -81,7 +81,8 @@ impl Epochs {
         let gone = before.iter().filter(|former| !kept.contains(former));
         gone.into_iter().find_map(|(holder, epoch)| {
             let runs = truth.running.get(&(id.clone(), holder.clone()))?;
-            (runs == epoch).then(|| {
+            let counts = !TOLERATED.former_holders || truth.store.is_alive(holder);
+            (counts && runs == epoch).then(|| {
                 format!("{id}@{epoch} is stored as released by {}, which runs it", holder.incarnation)
             })
         })

@@ -197,6 +197,7 @@ impl Agent {
             holder: self.holder.clone(),
             running: self.core.reports(),
         };
+        sim.note(self.process.node, "connects", || format!("session {session} to replica-{replica}"));
         sim.send(self.process.node, Node::Replica(replica), None, Message::Open(Box::new(opening)));
         sim.wake(&self.process, ANSWER_PATIENCE_MS, Timer::OpenSilent { session });
     }

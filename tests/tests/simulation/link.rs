@@ -96,6 +96,8 @@ impl Sim {
         let heard = self.dice.index(link.stated.len() + 1);
         link.stated.truncate(heard);
         link.stated.push_back((0, Stated::Closed));
+        link.said.iter_mut().for_each(|(due, _)| *due = 0);
+        link.stated.iter_mut().for_each(|(due, _)| *due = 0);
         let agent = link.agent;
         let late = self.chance(self.options.late * 10) && kept > 0;
         let (soon, later) = (1 + self.dice.below(50), if late { 500 + self.dice.below(4_000) } else { 20 });

@@ -239,7 +239,7 @@ impl Store {
                 let vanished = Message::Vanished { holder: holder.clone(), revision: self.revision };
                 sim.send_until_heard(Node::Store, Node::Replica(*replica), Some(*life), vanished);
             }
-            sim.facts.push(Fact::Vanished);
+            sim.facts.push(Fact::Vanished(holder.clone()));
         }
     }
 

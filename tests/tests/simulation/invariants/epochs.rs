@@ -81,7 +81,7 @@ impl Epochs {
         let gone = before.iter().filter(|former| !kept.contains(former));
         gone.into_iter().find_map(|(holder, epoch)| {
             let runs = truth.running.get(&(id.clone(), holder.clone()))?;
-            let counts = !TOLERATED.former_holders || truth.store.is_alive(holder);
+            let counts = !TOLERATED.former_holders || !truth.lapsed.contains(holder);
             (counts && runs == epoch).then(|| {
                 format!("{id}@{epoch} is stored as released by {}, which runs it", holder.incarnation)
             })

@@ -8,7 +8,7 @@ mod limits;
 mod stops;
 mod weak_writers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use copyist_coordinator::core::{Command, Holder, Write};
 use copyist_model::{AssignmentEpoch, AssignmentId};
@@ -21,7 +21,7 @@ use crate::user::User;
 pub enum Fact {
     Stored { revision: u64, writes: Vec<Write> },
     /// The key of an agent went with its lease.
-    Vanished,
+    Vanished(Holder),
     LimitBroken(String),
     /// A leader sends a reply.
     Answered { command: Box<Command>, is_ok: bool },
@@ -43,6 +43,8 @@ pub struct Truth<'a> {
     pub user: &'a User,
     /// All jobs that run, with their epochs.
     pub running: &'a BTreeMap<(AssignmentId, Holder), AssignmentEpoch>,
+    /// Processes whose lease has ever ended.
+    pub lapsed: &'a BTreeSet<Holder>,
 }
 
 pub trait Invariant {
@@ -68,6 +70,7 @@ pub struct Violation {
 pub struct Invariants {
     all: Vec<Box<dyn Invariant>>,
     running: BTreeMap<(AssignmentId, Holder), AssignmentEpoch>,
+    lapsed: BTreeSet<Holder>,
 }
 
 impl Invariants {
@@ -82,6 +85,7 @@ impl Invariants {
                 Box::new(limits::Limits),
             ],
             running: BTreeMap::new(),
+            lapsed: BTreeSet::new(),
         }
     }
 
@@ -102,9 +106,10 @@ impl Invariants {
                 self.running.insert((id.clone(), holder.clone()), *epoch);
             }
             Fact::Ended { holder, id, .. } => drop(self.running.remove(&(id.clone(), holder.clone()))),
+            Fact::Vanished(holder) => drop(self.lapsed.insert(holder.clone())),
             _ => {}
         }
-        let truth = Truth { now, store, user, running: &self.running };
+        let truth = Truth { now, store, user, running: &self.running, lapsed: &self.lapsed };
         self.all.iter_mut().find_map(|invariant| {
             let text = invariant.observe(&truth, fact)?;
             Some(Violation { invariant: invariant.name(), text })

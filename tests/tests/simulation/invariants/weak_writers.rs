@@ -76,9 +76,7 @@ impl Invariant for WeakWriters {
                 for write in writes {
                     let Write::Assignment(id, None) = write else { continue };
                     let writers = self.writers.get_mut(id).into_iter().flatten();
-                    for writer in writers.filter(|it| truth.lapsed.contains(&it.holder)) {
-                        writer.is_forgotten = true;
-                    }
+                    writers.for_each(|writer| writer.is_forgotten = true);
                 }
             }
             _ => {}

@@ -72,7 +72,7 @@ impl Core {
 
     fn judge(&self, proposal: &Proposal) -> Judgement {
         let Proposal { holder, id, epoch, replaces, record } = proposal;
-        if !self.holds(holder, id, *epoch) || !self.is_alive(holder) {
+        if !self.holds(holder, id, *epoch) || !self.view.is_alive(holder) {
             return Judgement::Refuse(format!(
                 "agent {} does not hold {id} under epoch {epoch}",
                 holder.agent

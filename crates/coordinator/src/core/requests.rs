@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use copyist_model::{ConnectorGeneration, ConnectorName, InstanceState, TargetState, TaskId, TaskRevision};
 
-use super::event::{Answer, Command, Failure, GivenConfig, Now, Send, Ticket};
+use super::event::{Answer, Command, Commit, Failure, GivenConfig, Now, Send, Ticket};
 use super::view::{Connector, RequestAnswer, Status, Task, Write};
 use super::{Core, StatusView, Until, Waiting, is_failed};
 
 /// How long the answer to a write is kept for whoever repeats it.
 const REQUEST_KEPT_MS: u64 = 120_000;
+
+/// A commit has a connector's config twice, the second time in the answer that is kept.
+const CONFIG_BYTES_MAX: usize = Commit::BYTES_MAX / 3;
 
 type Planned = (Vec<Write>, Vec<Send>);
 
@@ -40,6 +43,7 @@ impl Core {
                 self.restart(name, *include_tasks, *only_failed)
             }
             Command::RestartTask { name, task } => self.restart_task(name, *task),
+            Command::ForgetAgent { agent, caller: _ } => self.forget_agent(agent),
         };
         match planned {
             Ok((mut writes, answer)) => {
@@ -232,7 +236,7 @@ fn request_id(command: &Command) -> &str {
         | Command::PatchConfig { request, .. }
         | Command::Delete { request, .. }
         | Command::SetTarget { request, .. } => request,
-        Command::Restart { .. } | Command::RestartTask { .. } => "",
+        Command::Restart { .. } | Command::RestartTask { .. } | Command::ForgetAgent { .. } => "",
     }
 }
 
@@ -249,6 +253,14 @@ fn raised(name: &ConnectorName, number: u32, task: &Task) -> Write {
 
 /// The config to store, if it is one: as given, plus `name`.
 fn accept(name: &str, given: &GivenConfig) -> Result<BTreeMap<String, String>, Failure> {
+    let bytes: usize =
+        given.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, String::len)).sum();
+    if bytes > CONFIG_BYTES_MAX {
+        return Err(Failure::Invalid(format!(
+            "the config has {bytes} bytes, and at most {CONFIG_BYTES_MAX} can be stored: select topics by a pattern \
+             instead of naming each"
+        )));
+    }
     copyist_connector::parse(name, given).map_err(|rejection| Failure::Invalid(rejection.to_string()))?;
     let mut config: BTreeMap<String, String> =
         given.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect();

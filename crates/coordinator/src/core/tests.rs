@@ -4,9 +4,14 @@ use copyist_model::{ClusterId, InstanceState, LaneStart, StoreRevision, TargetSt
 
 use super::*;
 
+/// What a coordinator has by default: 1.5 s; and 10 s and 10 min, a fiftieth of that, and 7 s.
+const PATIENCE: Patience = Patience { suspect_ms: 1_500, released_after_ms: 629_200 };
+
 /// A store that takes every commit, unless told to refuse the next one; and everybody who is told something.
 struct World {
     core: Core,
+    now: Now,
+    silent: BTreeSet<String>,
     revision: u64,
     refuse_next: bool,
     commits: Vec<usize>,
@@ -17,7 +22,9 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            core: Core::new(View::default()),
+            core: Core::new(View::default(), PATIENCE),
+            now: Now::default(),
+            silent: BTreeSet::new(),
             revision: 0,
             refuse_next: false,
             commits: Vec::new(),
@@ -32,10 +39,26 @@ impl World {
         world
     }
 
+    /// A tick is a second, in which who is connected and not silent says that it is there.
     fn feed(&mut self, event: Event) {
+        if event == Event::Tick {
+            for _ in 0..4 {
+                self.pass(250);
+                let connected = self.core.sessions.values().map(|session| session.holder.clone());
+                let heard: Vec<Holder> =
+                    connected.filter(|holder| !self.silent.contains(holder.agent.as_str())).collect();
+                heard.into_iter().for_each(|holder| self.perform(Event::Heartbeat(holder)));
+                self.perform(Event::Tick);
+            }
+        } else {
+            self.perform(event);
+        }
+    }
+
+    fn perform(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            let decision = self.core.step(Now::default(), event);
+            let decision = self.core.step(self.now, event);
             for commit in decision.commits {
                 if !commit.writes.is_empty() {
                     if std::mem::take(&mut self.refuse_next) {
@@ -58,9 +81,13 @@ impl World {
         }
     }
 
+    fn pass(&mut self, passed_ms: u64) {
+        let Now { boot_ms, wall_ms } = self.now;
+        self.now = Now { boot_ms: boot_ms + passed_ms, wall_ms: wall_ms + passed_ms };
+    }
+
     fn hello(&mut self, agent: &str, incarnation: &str) {
-        let holder = holder(agent, incarnation);
-        self.feed(Event::Hello { holder, rack: String::new(), labels: BTreeMap::new() });
+        self.feed(hello(agent, incarnation, &[]));
     }
 
     fn ask(&mut self, ticket: u64, command: Command) -> Option<Result<Answer, Failure>> {
@@ -147,6 +174,16 @@ fn connector(name: &str) -> ConnectorName {
 
 fn holder(agent: &str, incarnation: &str) -> Holder {
     Holder { agent: agent.parse().unwrap(), incarnation: incarnation.to_owned() }
+}
+
+fn hello(agent: &str, incarnation: &str, running: &[(AssignmentId, AssignmentEpoch)]) -> Event {
+    Event::Hello(Box::new(Hello {
+        holder: holder(agent, incarnation),
+        rack: String::new(),
+        labels: BTreeMap::new(),
+        running: running.to_vec(),
+        store_id: String::new(),
+    }))
 }
 
 fn config(extra: &[(&str, &str)]) -> GivenConfig {
@@ -439,8 +476,7 @@ fn a_refused_commit_leaves_no_trace_and_is_planned_again() {
 
     let mut world = running();
     let view = world.core.view.clone();
-    let decision =
-        world.core.step(Now::default(), Event::Command(Ticket(1), put("c", &[("tasks.max", "9")])));
+    let decision = world.core.step(world.now, Event::Command(Ticket(1), put("c", &[("tasks.max", "9")])));
     assert!(decision.commits.iter().any(|commit| !commit.writes.is_empty()));
     assert_eq!(world.core.view, view, "nothing counts before it is stored");
     let told_early =
@@ -450,7 +486,7 @@ fn a_refused_commit_leaves_no_trace_and_is_planned_again() {
 
 #[test]
 fn what_is_asked_while_a_commit_is_in_flight_waits_for_it() {
-    let mut core = Core::new(View::default());
+    let mut core = Core::new(View::default(), PATIENCE);
     core.step(Now::default(), Event::Command(Ticket(1), create("c", &[])));
     let second = core.step(Now::default(), Event::Command(Ticket(2), create("c", &[])));
     assert_eq!(second, Decision::default());
@@ -679,4 +715,5 @@ fn edges_between_clusters_are_told_apart_by_cluster() {
 
 mod lane_records;
 mod placing;
+mod releases;
 mod scripts;

@@ -1,5 +1,7 @@
 //! Keys and values: the only place that knows how the view's parts are spelled in the store.
 
+use std::collections::BTreeSet;
+
 use copyist_model::{
     AssignmentEpoch, AssignmentId, ConnectorGeneration, ConnectorName, InstanceState, LaneId, LaneRecord,
     Part, StoreRevision, TargetState, TaskId, TaskRevision,
@@ -9,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use prost::Message;
 
 use crate::core::view::{
-    Agent, Assignment, Connector, Holder, Meta, RequestAnswer, Status, Task, View, Write,
+    Agent, Assignment, Connector, Holder, Holding, Meta, RequestAnswer, Status, Task, View, Write,
 };
 use crate::core::{Answer, Info};
 use crate::driver::chain;
@@ -45,8 +47,19 @@ pub fn encode(write: &Write, incarnation: u64) -> (String, Option<Vec<u8>>) {
             let value = value.as_ref().map(|assignment| assignment_value(assignment, incarnation));
             (part_key("assignments", id, "survey"), value)
         }
+        Write::Released(id, holdings) => {
+            let value = (!holdings.is_empty()).then(|| releases_value(holdings));
+            (part_key("releases", id, "survey"), value)
+        }
         Write::Status(id, value) => (part_key("status", id, "connector"), value.as_ref().map(status_value)),
     }
+}
+
+/// What a write takes in the store, key and value.
+#[must_use]
+pub fn size(write: &Write) -> usize {
+    let (key, value) = encode(write, u64::MAX);
+    key.len() + value.map_or(0, |value| value.len())
 }
 
 fn part_key(family: &str, id: &AssignmentId, survey: &str) -> String {
@@ -130,20 +143,28 @@ fn agent_value(agent: &Agent) -> Vec<u8> {
 }
 
 fn assignment_value(assignment: &Assignment, incarnation: u64) -> Vec<u8> {
-    let former = assignment.former.iter().map(|(holder, epoch)| store::FormerHolder {
-        agent: holder.agent.to_string(),
-        incarnation: holder.incarnation.clone(),
-        epoch_revision: epoch.revision.0,
-        epoch_incarnation: epoch.incarnation,
-    });
     let value = store::Assignment {
         format_version: FORMAT,
         holder: assignment.holder.agent.to_string(),
         holder_incarnation: assignment.holder.incarnation.clone(),
         epoch_incarnation: incarnation,
-        former: former.collect(),
+        former: assignment.former.iter().map(holding_value).collect(),
     };
     value.encode_to_vec()
+}
+
+fn holding_value((holder, epoch): &Holding) -> store::FormerHolder {
+    store::FormerHolder {
+        agent: holder.agent.to_string(),
+        incarnation: holder.incarnation.clone(),
+        epoch_revision: epoch.revision.0,
+        epoch_incarnation: epoch.incarnation,
+    }
+}
+
+fn releases_value(holdings: &BTreeSet<Holding>) -> Vec<u8> {
+    let released = holdings.iter().map(holding_value).collect();
+    store::Releases { format_version: FORMAT, released }.encode_to_vec()
 }
 
 fn status_value(status: &Status) -> Vec<u8> {
@@ -193,6 +214,12 @@ pub fn decode(view: &mut View, key: &str, value: &[u8], revision: StoreRevision)
         ["assignments", name, part] => {
             let id = AssignmentId { connector: named(key, name)?, part: part_of(key, part, "survey")? };
             view.assignments.insert(id, assignment(key, value, revision)?);
+        }
+        ["releases", name, part] => {
+            let id = AssignmentId { connector: named(key, name)?, part: part_of(key, part, "survey")? };
+            let value: store::Releases = message(key, value)?;
+            check_format(key, value.format_version)?;
+            view.releases.insert(id, holdings(key, value.released)?.into_iter().collect());
         }
         ["status", name, part] => {
             let id = AssignmentId { connector: named(key, name)?, part: part_of(key, part, "connector")? };
@@ -310,20 +337,20 @@ fn lane_record(key: &str, value: &[u8]) -> Result<LaneRecord, Error> {
 fn assignment(key: &str, value: &[u8], revision: StoreRevision) -> Result<Assignment, Error> {
     let value: store::Assignment = message(key, value)?;
     check_format(key, value.format_version)?;
-    let mut former = Vec::new();
-    for one in value.former {
-        let holder = Holder { agent: parsed(key, &one.agent)?, incarnation: one.incarnation };
-        let epoch = AssignmentEpoch {
-            incarnation: one.epoch_incarnation,
-            revision: StoreRevision(one.epoch_revision),
-        };
-        former.push((holder, epoch));
-    }
     Ok(Assignment {
         holder: Holder { agent: parsed(key, &value.holder)?, incarnation: value.holder_incarnation },
         epoch: AssignmentEpoch { incarnation: value.epoch_incarnation, revision },
-        former,
+        former: holdings(key, value.former)?,
     })
+}
+
+fn holdings(key: &str, stored: Vec<store::FormerHolder>) -> Result<Vec<Holding>, Error> {
+    let holding = |one: store::FormerHolder| {
+        let holder = Holder { agent: parsed(key, &one.agent)?, incarnation: one.incarnation };
+        let revision = StoreRevision(one.epoch_revision);
+        Ok((holder, AssignmentEpoch { incarnation: one.epoch_incarnation, revision }))
+    };
+    stored.into_iter().map(holding).collect()
 }
 
 fn status(key: &str, value: &[u8]) -> Result<Status, Error> {

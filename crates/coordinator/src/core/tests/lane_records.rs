@@ -540,7 +540,7 @@ fn a_delete_that_is_cut_short_keeps_the_connector_until_its_records_are_gone() {
     assert!((1..250).contains(&left), "{left}");
 
     // The next leader goes on from what is stored.
-    world.core = Core::new(world.core.view.clone());
+    world.core = Core::new(world.core.view.clone(), PATIENCE);
     assert!(world.core.view.connectors.contains_key(&connector("c")));
     world.feed(Event::Tick);
     assert_eq!(world.core.view.lanes, BTreeMap::new());
@@ -569,7 +569,7 @@ fn the_next_leader_knows_the_records_and_the_holder_repeats_what_it_has_no_verdi
     }
     assert_eq!(families, BTreeSet::from(["lanes".to_owned()]));
     assert_eq!(view.lanes, world.core.view.lanes);
-    world.core = Core::new(world.core.view.clone());
+    world.core = Core::new(world.core.view.clone(), PATIENCE);
     world.commits.clear();
     world.hello("a:1", "one");
     let told = world.propose(vec![first, second]);

@@ -120,7 +120,7 @@ fn a_new_leader_carries_a_move_through_that_it_does_not_know_of() {
     let mut world = joined(3);
     world.feed(Event::Tick);
     let (_, id, epoch) = releases(&mut world).remove(0);
-    world.core = Core::new(world.core.view.clone());
+    world.core = Core::new(world.core.view.clone(), PATIENCE);
     world.hello("a:1", "one");
     world.hello("b:1", "one");
     assert_eq!(releases(&mut world), [], "it states what is stored");
@@ -165,6 +165,8 @@ fn what_was_released_is_not_stated_again_before_it_is_assigned_anew() {
     assert_eq!(world.core.view.assignments[&moved].epoch, epoch, "there is nobody to take it");
     world.refuse_next = true;
     world.hello("a:1", "one");
+    assert_eq!(world.runs().iter().filter(|run| run.id == moved).count(), 0, "whether it lives is in doubt");
+    world.feed(Event::Tick);
     let runs = world.runs();
     let of_moved: Vec<_> = runs.iter().filter(|run| run.id == moved).collect();
     assert_eq!(of_moved.len(), 1, "{runs:?}");
@@ -173,7 +175,7 @@ fn what_was_released_is_not_stated_again_before_it_is_assigned_anew() {
     // Nor by a leader that does not know why it was released.
     let mut world = joined(3);
     let Assignment { holder: by, epoch, .. } = world.core.view.assignments[&moved].clone();
-    world.core = Core::new(world.core.view.clone());
+    world.core = Core::new(world.core.view.clone(), PATIENCE);
     world.feed(Event::Released { holder: by, id: moved.clone(), epoch });
     world.hello("a:1", "one");
     let runs = world.runs();

@@ -5,8 +5,8 @@
 //!
 //! `scripts/*.txt` tell what it does in the lives of connectors and agents; a test plays them. Of the code read
 //! [`event`] first, then `requests` (what users ask), `reconcile` (what follows from what is stored), `placing` (which
-//! agent has what), `statements` (what agents are told), `releases` and
-//! `suspicion` (who may still be at work), `lane_records` (what agents propose), `read` (what is shown).
+//! agent has what), `statements` (what agents are told), `releases` and `suspicion`
+//! (who may still be at work), `surveys` (what becomes tasks), `lane_records` (what agents propose), `read` (what is shown).
 //! Invariants:
 //! - one commit is in flight; nothing is planned on top of what is not stored (`Core::decide`);
 //! - nobody is told what is not stored (`Commit`: sends follow writes);
@@ -29,13 +29,14 @@ mod releases;
 mod requests;
 pub mod rules;
 mod statements;
+mod surveys;
 mod suspicion;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use copyist_model::{
-    AgentId, AssignmentEpoch, AssignmentId, ConnectorName, InstanceState, LaneId, StoreRevision, TopicName,
+    AgentId, AssignmentEpoch, AssignmentId, ConnectorName, InstanceState, LaneId, StoreRevision,
 };
 
 pub use event::{
@@ -44,7 +45,6 @@ pub use event::{
 };
 use placing::Moving;
 use releases::Releases;
-use rules::Verdict;
 use statements::Session;
 use suspicion::Hearing;
 pub use view::{Holder, Status, View, Write};
@@ -371,72 +371,6 @@ impl Core {
             self.sessions.remove(&holder.agent);
         }
     }
-
-    /// Weighs what a survey found against the other connectors; a conflict fails the connector.
-    fn surveyed(&mut self, name: ConnectorName, findings: Findings) {
-        let current = |connector: &view::Connector| connector.generation == findings.generation;
-        if !self.view.connectors.get(&name).is_some_and(current) {
-            return;
-        }
-        let (found, left_out) = self.without_own_products(findings);
-        match rules::judge(&name, &wanted_edges(&found), &self.edges_without(&name)) {
-            Verdict::Conflict(text) => {
-                self.conflicts.insert(name, text);
-            }
-            Verdict::Fine { shared } => {
-                self.conflicts.remove(&name);
-                let notes = rules::shared_note(&shared).into_iter().chain(rules::left_out_note(&left_out));
-                self.notes.insert(name.clone(), notes.collect());
-                self.findings.insert(name, found);
-            }
-        }
-    }
-
-    /// On one cluster, what some connector of this fleet makes is no source, unless the user named it; with the
-    /// topics that are left out for it.
-    fn without_own_products(&self, mut findings: Findings) -> (Findings, BTreeSet<TopicName>) {
-        let mut left_out = BTreeSet::new();
-        if findings.source == findings.destination {
-            let edges = self.view.connectors.keys().flat_map(|name| self.edges_of(name));
-            let made: BTreeSet<rules::Place> = edges.map(|(_, destination)| destination).collect();
-            for topic in findings.topics.iter().filter(|topic| !topic.literal) {
-                if made.contains(&(findings.source.clone(), topic.source.clone())) {
-                    left_out.insert(topic.source.clone());
-                }
-            }
-            findings.topics.retain(|topic| !left_out.contains(&topic.source));
-        }
-        (findings, left_out)
-    }
-
-    fn edges_without(&self, name: &ConnectorName) -> BTreeMap<ConnectorName, rules::Edges> {
-        let others = self.view.connectors.keys().filter(|other| *other != name);
-        others.map(|other| (other.clone(), self.edges_of(other))).collect()
-    }
-
-    fn edges_of(&self, name: &ConnectorName) -> rules::Edges {
-        let Some((source, destination)) =
-            self.view.connectors.get(name).and_then(|connector| connector.clusters.clone())
-        else {
-            return rules::Edges::new();
-        };
-        let topics = self.view.tasks_of(name).flat_map(|(_, task)| task.lanes.0.iter());
-        topics
-            .map(|(topic, lanes)| {
-                ((source.clone(), topic.clone()), (destination.clone(), lanes.destination.clone()))
-            })
-            .collect()
-    }
-}
-
-fn wanted_edges(findings: &Findings) -> rules::Edges {
-    let edge = |topic: &FoundTopic| {
-        (
-            (findings.source.clone(), topic.source.clone()),
-            (findings.destination.clone(), topic.destination.clone()),
-        )
-    };
-    findings.topics.iter().map(edge).collect()
 }
 
 /// Whether an instance needs a restart to go on.

@@ -122,11 +122,27 @@ impl Core {
     /// Turns what a survey found into tasks. Whether the survey was the first is stored last, so that a row of
     /// commits gives all its lanes the same start.
     fn growth(&self, name: &ConnectorName, connector: &Connector, findings: &Findings, batch: &mut Batch) {
-        let Ok(spec) = &connector.spec else { return };
         if findings.generation != connector.generation {
             return;
         }
-        let tasks: BTreeMap<u32, &Task> = self.view.tasks_of(name).collect();
+        let grown = self.grown(name, connector, findings);
+        let clusters = Some((findings.source.clone(), findings.destination.clone()));
+        if batch.extend(grown) && (!connector.surveyed || connector.clusters != clusters) {
+            let after = Connector { surveyed: true, clusters, ..connector.clone() };
+            batch.extend([Write::Connector(name.clone(), Some(Box::new(after)))]);
+        }
+    }
+
+    /// The tasks that change by what a survey found, whole.
+    pub(super) fn grown(
+        &self,
+        name: &ConnectorName,
+        connector: &Connector,
+        findings: &Findings,
+    ) -> Vec<Write> {
+        let Ok(spec) = &connector.spec else { return Vec::new() };
+        let tasks = self.view.tasks_of(name).filter(|(_, task)| task.generation == connector.generation);
+        let tasks: BTreeMap<u32, &Task> = tasks.collect();
         let start = if connector.surveyed { LaneStart::Earliest } else { LaneStart::Reset };
         let new = new_lanes(&tasks, findings, start);
         let lanes: BTreeMap<u32, TaskLanes> =
@@ -136,11 +152,7 @@ impl Core {
             let task = Task { revision, generation: connector.generation, lanes };
             Write::Task(TaskId { connector: name.clone(), number }, Some(task))
         });
-        let clusters = Some((findings.source.clone(), findings.destination.clone()));
-        if batch.extend(grown) && (!connector.surveyed || connector.clusters != clusters) {
-            let after = Connector { surveyed: true, clusters, ..connector.clone() };
-            batch.extend([Write::Connector(name.clone(), Some(Box::new(after)))]);
-        }
+        grown.collect()
     }
 
     /// Findings that a running connector had no more use for are applied in full.

@@ -253,11 +253,12 @@ fn raised(name: &ConnectorName, number: u32, task: &Task) -> Write {
 
 /// The config to store, if it is one: as given, plus `name`.
 fn accept(name: &str, given: &GivenConfig) -> Result<BTreeMap<String, String>, Failure> {
-    let bytes: usize =
-        given.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, String::len)).sum();
+    let pair = |(key, value): (&String, &Option<String>)| key.len() + value.as_ref().map_or(0, String::len);
+    // In a key of the store each byte of a name may become three.
+    let bytes = 3 * name.len() + given.iter().map(pair).sum::<usize>();
     if bytes > CONFIG_BYTES_MAX {
         return Err(Failure::Invalid(format!(
-            "the config has {bytes} bytes, and at most {CONFIG_BYTES_MAX} can be stored: select topics by a pattern \
+            "the config takes {bytes} bytes, and at most {CONFIG_BYTES_MAX} can be stored: select topics by a pattern \
              instead of naming each"
         )));
     }

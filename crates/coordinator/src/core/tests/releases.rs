@@ -333,6 +333,26 @@ fn commits_are_bounded_in_bytes_as_well() {
 }
 
 #[test]
+fn a_task_that_no_commit_can_hold_fails_its_connector_and_says_what_to_do() {
+    let mut world = World::with_agent();
+    world.create("c", &[("tasks.max", "1")]);
+    let names: Vec<String> = (0..4_000).map(|number| format!("{number:0>120}")).collect();
+    let topics: Vec<(&str, u32)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    world.survey("c", ("S", "D"), &topics[..2_000]);
+    assert_eq!(world.tasks("c"), [(0, 2_000)]);
+    world.report(&AssignmentId::survey(&connector("c")), InstanceState::Running, "");
+    world.survey("c", ("S", "D"), &topics);
+    let (state, trace) = world.connector_state("c");
+    assert_eq!((state, world.tasks("c").len()), (InstanceState::Failed, 1), "the task that is there goes on");
+    assert!(trace.contains("raise tasks.max"), "{trace}");
+    world.ask(1, put("c", &[("tasks.max", "2")]));
+    world.confirm_releases();
+    world.report(&AssignmentId::survey(&connector("c")), InstanceState::Running, "");
+    world.survey("c", ("S", "D"), &topics);
+    assert_eq!(world.tasks("c"), [(0, 2_000), (1, 2_000)]);
+}
+
+#[test]
 fn a_config_that_no_commit_can_hold_is_refused() {
     let mut world = World::new();
     let reply = world.ask(1, create("c", &[("topic.regex", &"x".repeat(360 * 1024))]));

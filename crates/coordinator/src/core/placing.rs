@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use copyist_model::{AgentId, AssignmentEpoch, AssignmentId, Part, TaskId};
+use copyist_model::{AgentChoice, AgentId, AssignmentEpoch, AssignmentId, Part, TaskId};
 
 use super::Core;
 use super::event::Commit;
-use super::placement::{Candidate, Fleet, Hold, Labels, Move, Placed, Standing, place};
+use super::placement::{Candidate, Fleet, Hold, Move, Placed, Standing, place};
 use super::statements::should_run;
 use super::view::{Assignment, Holder, Holding, Write};
 
@@ -105,7 +105,8 @@ impl Core {
         });
         let parts = self.parts().map(|id| {
             let (weight, hold) = (self.weight(&id), self.hold(&id));
-            (id, Placed { weight, hold, wants: Labels::new(), prefers: Vec::new() })
+            let AgentChoice { labels: wants, racks: prefers } = self.choice(&id);
+            (id, Placed { weight, hold, wants, prefers: prefers.into_iter().collect() })
         });
         Fleet { agents: agents.collect(), parts: parts.collect() }
     }
@@ -142,6 +143,12 @@ impl Core {
     fn is_there(&self, agent: &AgentId, incarnation: &str) -> bool {
         let holder = Holder { agent: agent.clone(), incarnation: incarnation.to_owned() };
         self.view.is_alive(&holder) && !self.hearing.is_suspect(&holder) && !self.doubted.contains(&holder)
+    }
+
+    pub(super) fn choice(&self, id: &AssignmentId) -> AgentChoice {
+        let connector = self.view.connectors.get(&id.connector);
+        let spec = connector.and_then(|connector| connector.spec.as_ref().ok());
+        spec.map(|spec| spec.agents.clone()).unwrap_or_default()
     }
 
     fn weight(&self, id: &AssignmentId) -> usize {

@@ -143,11 +143,15 @@ impl Core {
             None => {
                 let last = self.view.statuses.get(id).and_then(|status| status.agent.clone());
                 let connector = self.view.connectors.get(&id.connector);
+                let labels = self.choice(id).labels;
+                let labels: Vec<String> =
+                    labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
                 let trace = match connector.is_some_and(|connector| should_run(connector, id.part)) {
-                    true => "waits for an agent",
-                    false => "has ended, and waits until every part of the connector has",
+                    true if labels.is_empty() => "waits for an agent".to_owned(),
+                    true => format!("waits for an agent with the labels {}", labels.join(",")),
+                    false => "has ended, and waits until every part of the connector has".to_owned(),
                 };
-                Status::new(InstanceState::Unassigned, last, trace.to_owned())
+                Status::new(InstanceState::Unassigned, last, trace)
             }
         }
     }

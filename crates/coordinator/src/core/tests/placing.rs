@@ -201,6 +201,34 @@ fn a_part_that_is_placed_begins_no_moves() {
 }
 
 #[test]
+fn a_connector_runs_where_its_config_says_and_moves_when_that_changes() {
+    let mut world = World::with_agent();
+    let Event::Hello(mut hello) = hello("b:1", "one", &[]) else { unreachable!() };
+    hello.labels = BTreeMap::from([("zone".to_owned(), "z".to_owned())]);
+    hello.rack = "r".into();
+    world.feed(Event::Hello(hello));
+    world.create("c", &[("agent.labels", "zone=z")]);
+    world.survey("c", ("S", "D"), &[("t", 5)]);
+    assert_eq!(spread(&world), BTreeMap::from([("b:1".to_owned(), 6)]));
+    world.create("d", &[("agent.labels", "zone=y, x=1")]);
+    assert_eq!(world.connector_state("d").1, "waits for an agent with the labels x=1,zone=y");
+    world.create("e", &[("agent.racks", "r")]);
+    assert_eq!(
+        spread(&world),
+        BTreeMap::from([("a:1".to_owned(), 1), ("b:1".to_owned(), 6)]),
+        "up to a share"
+    );
+
+    let epochs = |world: &World| world.core.view.assignments.values().map(|it| it.epoch).max();
+    let before = epochs(&world);
+    world.ask(1, put("c", &[]));
+    assert_eq!(epochs(&world), before, "nothing is made anew for it");
+    world.statements.clear();
+    world.feed(Event::Tick);
+    assert!(releases(&mut world).iter().all(|(agent, ..)| agent == "b:1"));
+}
+
+#[test]
 fn thousands_of_parts_are_a_row_of_commits_from_one_plan() {
     let mut world = World::with_agent();
     for name in ["c", "d", "e"] {

@@ -138,10 +138,14 @@ pub enum Command {
         name: ConnectorName,
         task: i32,
     },
-    /// None of the agent's processes runs any more: `caller` says so.
+    /// None of the agent's processes runs any more: somebody says so.
     ForgetAgent {
         agent: AgentId,
-        caller: String,
+    },
+    /// Whether an agent's process is to have nothing to run.
+    DrainAgent {
+        agent: AgentId,
+        drained: bool,
     },
 }
 

@@ -97,7 +97,7 @@ impl Core {
         let agents = self.view.agents.iter().filter(|(id, agent)| self.is_there(id, &agent.incarnation));
         let agents = agents.map(|(id, agent)| {
             let standing = match self.sessions.get(id) {
-                Some(session) if session.draining => Standing::Drains,
+                Some(session) if session.draining || agent.drained => Standing::Drains,
                 Some(_) => Standing::Takes,
                 None => Standing::Keeps,
             };

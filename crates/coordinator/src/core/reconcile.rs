@@ -59,6 +59,7 @@ impl Core {
                     incarnation: session.holder.incarnation.clone(),
                     rack: session.rack.clone(),
                     labels: session.labels.clone(),
+                    drained: false,
                 };
                 Write::Agent(session.holder.agent.clone(), Some(agent))
             });

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use copyist_model::{ConnectorGeneration, ConnectorName, InstanceState, TargetState, TaskId, TaskRevision};
+use copyist_model::{
+    AgentId, ConnectorGeneration, ConnectorName, InstanceState, TargetState, TaskId, TaskRevision,
+};
 
 use super::event::{Answer, Command, Commit, Failure, GivenConfig, Now, Send, Ticket};
-use super::view::{Connector, RequestAnswer, Status, Task, Write};
+use super::view::{Agent, Connector, RequestAnswer, Status, Task, Write};
 use super::{Core, StatusView, Until, Waiting, is_failed};
 
 /// How long the answer to a write is kept for whoever repeats it.
@@ -43,7 +45,8 @@ impl Core {
                 self.restart(name, *include_tasks, *only_failed)
             }
             Command::RestartTask { name, task } => self.restart_task(name, *task),
-            Command::ForgetAgent { agent, caller: _ } => self.forget_agent(agent),
+            Command::ForgetAgent { agent } => self.forget_agent(agent),
+            Command::DrainAgent { agent, drained } => self.drain_agent(agent, *drained),
         };
         match planned {
             Ok((mut writes, answer)) => {
@@ -220,6 +223,14 @@ impl Core {
         Ok((vec![raised(name, number, found)], Answer::Done))
     }
 
+    fn drain_agent(&self, id: &AgentId, drained: bool) -> Result<(Vec<Write>, Answer), Failure> {
+        let Some(agent) = self.view.agents.get(id) else {
+            return Err(Failure::NotFound(format!("Unknown agent: {id}")));
+        };
+        let after = (agent.drained != drained).then(|| Agent { drained, ..agent.clone() });
+        Ok((after.into_iter().map(|after| Write::Agent(id.clone(), Some(after))).collect(), Answer::Done))
+    }
+
     fn connector(
         &self,
         name: &ConnectorName,
@@ -236,7 +247,10 @@ fn request_id(command: &Command) -> &str {
         | Command::PatchConfig { request, .. }
         | Command::Delete { request, .. }
         | Command::SetTarget { request, .. } => request,
-        Command::Restart { .. } | Command::RestartTask { .. } | Command::ForgetAgent { .. } => "",
+        Command::Restart { .. }
+        | Command::RestartTask { .. }
+        | Command::ForgetAgent { .. }
+        | Command::DrainAgent { .. } => "",
     }
 }
 

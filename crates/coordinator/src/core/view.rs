@@ -159,6 +159,8 @@ pub struct Agent {
     pub incarnation: String,
     pub rack: String,
     pub labels: BTreeMap<String, String>,
+    /// An operator wants it to have nothing to run.
+    pub drained: bool,
 }
 
 /// Everything the store holds.

@@ -1,5 +1,6 @@
 //! `copyist.connect.v1.FleetService`.
 
+use copyist_model::{AgentId, InvalidName};
 use copyist_proto::connect as wire;
 use copyist_proto::connect::fleet_service_server::FleetService;
 use tonic::{Request, Response, Status};
@@ -19,6 +20,19 @@ impl Fleet {
     pub fn new(handle: Handle) -> Self {
         Self { handle }
     }
+
+    async fn command(&self, command: Command) -> Result<(), Status> {
+        self.handle.command(command).await.map_err(|failure| status(&failure)).map(drop)
+    }
+}
+
+fn agent(id: &str) -> Result<AgentId, Status> {
+    id.parse().map_err(|error: InvalidName| Status::invalid_argument(error.to_string()))
+}
+
+/// Who asked, for the log.
+fn caller<T>(request: &Request<T>) -> String {
+    request.remote_addr().map_or_else(|| "this process".to_owned(), |at| at.to_string())
 }
 
 #[tonic::async_trait]
@@ -27,16 +41,32 @@ impl FleetService for Fleet {
         &self,
         request: Request<wire::ForgetAgentRequest>,
     ) -> Result<Response<wire::ForgetAgentResponse>, Status> {
-        let caller = request.remote_addr().map_or_else(|| "this process".to_owned(), |at| at.to_string());
-        let agent = request.into_inner().agent_id;
-        let agent = agent
-            .parse()
-            .map_err(|error: copyist_model::InvalidName| Status::invalid_argument(error.to_string()))?;
+        let caller = caller(&request);
+        let agent = agent(&request.into_inner().agent_id)?;
         tracing::warn!(%agent, caller, "somebody declares the agent dead");
-        self.handle
-            .command(Command::ForgetAgent { agent, caller })
-            .await
-            .map_err(|failure| status(&failure))?;
+        self.command(Command::ForgetAgent { agent }).await?;
         Ok(Response::new(wire::ForgetAgentResponse {}))
+    }
+
+    async fn drain_agent(
+        &self,
+        request: Request<wire::DrainAgentRequest>,
+    ) -> Result<Response<wire::DrainAgentResponse>, Status> {
+        let caller = caller(&request);
+        let agent = agent(&request.into_inner().agent_id)?;
+        tracing::info!(%agent, caller, "somebody drains the agent");
+        self.command(Command::DrainAgent { agent, drained: true }).await?;
+        Ok(Response::new(wire::DrainAgentResponse {}))
+    }
+
+    async fn undrain_agent(
+        &self,
+        request: Request<wire::UndrainAgentRequest>,
+    ) -> Result<Response<wire::UndrainAgentResponse>, Status> {
+        let caller = caller(&request);
+        let agent = agent(&request.into_inner().agent_id)?;
+        tracing::info!(%agent, caller, "somebody ends the draining of the agent");
+        self.command(Command::DrainAgent { agent, drained: false }).await?;
+        Ok(Response::new(wire::UndrainAgentResponse {}))
     }
 }

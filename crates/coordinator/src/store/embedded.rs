@@ -204,7 +204,12 @@ mod tests {
     }
 
     fn agent(incarnation: &str) -> Write {
-        let agent = Agent { incarnation: incarnation.into(), rack: String::new(), labels: BTreeMap::new() };
+        let agent = Agent {
+            incarnation: incarnation.into(),
+            rack: String::new(),
+            labels: BTreeMap::new(),
+            drained: false,
+        };
         Write::Agent("a:1".parse().unwrap(), Some(agent))
     }
 

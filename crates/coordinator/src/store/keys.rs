@@ -138,6 +138,7 @@ fn agent_value(agent: &Agent) -> Vec<u8> {
         incarnation: agent.incarnation.clone(),
         rack: agent.rack.clone(),
         labels: agent.labels.clone(),
+        drained: agent.drained,
     };
     value.encode_to_vec()
 }
@@ -208,7 +209,8 @@ pub fn decode(view: &mut View, key: &str, value: &[u8], revision: StoreRevision)
         ["agents", id] => {
             let value: store::Agent = message(key, value)?;
             check_format(key, value.format_version)?;
-            let agent = Agent { incarnation: value.incarnation, rack: value.rack, labels: value.labels };
+            let store::Agent { format_version: _, incarnation, rack, labels, drained } = value;
+            let agent = Agent { incarnation, rack, labels, drained };
             view.agents.insert(parsed(key, &unescape(key, id)?)?, agent);
         }
         ["assignments", name, part] => {
@@ -428,7 +430,8 @@ mod tests {
         };
         let kept = RequestAnswer { answer: Answer::Info { created: true, info }, expires_at_ms: 9 };
         let task = Task { revision: TaskRevision(2), generation: ConnectorGeneration(2), lanes };
-        let agent = Agent { incarnation: "i".into(), rack: "r".into(), labels: BTreeMap::new() };
+        let agent =
+            Agent { incarnation: "i".into(), rack: "r".into(), labels: BTreeMap::new(), drained: true };
         let assignment = Assignment { holder: holder.clone(), epoch, former: vec![(holder, epoch)] };
         let status = Status::new(InstanceState::Failed, None, "why".into());
         vec![

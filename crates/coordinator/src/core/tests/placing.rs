@@ -201,6 +201,43 @@ fn a_part_that_is_placed_begins_no_moves() {
 }
 
 #[test]
+fn an_operator_drains_an_agent_and_takes_it_back() {
+    let drain = |drained| Command::DrainAgent { agent: "a:1".parse().unwrap(), drained };
+    let mut world = joined(3);
+    assert_eq!(world.ask(1, drain(true)), Some(Ok(Answer::Done)));
+    let given_up = |world: &mut World| {
+        world.feed(Event::Tick);
+        let told = releases(world);
+        for (agent, id, epoch) in &told {
+            let (holder, id, epoch) = (holder(agent, "one"), id.clone(), *epoch);
+            world.feed(Event::Released { holder, id, epoch });
+        }
+        told.into_iter().map(|(agent, ..)| agent).collect::<Vec<_>>()
+    };
+    for _ in 0..4 {
+        assert_eq!(given_up(&mut world), ["a:1"], "one of few at a time");
+    }
+    assert_eq!((given_up(&mut world), spread(&world)), (vec![], BTreeMap::from([("b:1".to_owned(), 4)])));
+    world.core = Core::new(world.core.view.clone(), PATIENCE);
+    for agent in ["a:1", "b:1"] {
+        world.hello(agent, "one");
+    }
+    assert_eq!(given_up(&mut world), Vec::<String>::new(), "the next leader knows");
+    let commits = world.commits.len();
+    assert_eq!(world.ask(2, drain(true)), Some(Ok(Answer::Done)));
+    assert_eq!(world.commits.len(), commits, "it is drained already");
+    assert_eq!(world.ask(3, drain(false)), Some(Ok(Answer::Done)));
+    assert_eq!(given_up(&mut world), ["b:1"]);
+
+    assert_eq!(world.ask(4, drain(true)), Some(Ok(Answer::Done)));
+    world.feed(Event::LeaseEnded(holder("a:1", "one")));
+    let unknown = world.ask(5, drain(true));
+    assert_eq!(unknown, Some(Err(Failure::NotFound("Unknown agent: a:1".to_owned()))));
+    world.hello("a:1", "two");
+    assert!(!world.core.view.agents.values().any(|agent| agent.drained), "a new process takes its share");
+}
+
+#[test]
 fn a_connector_runs_where_its_config_says_and_moves_when_that_changes() {
     let mut world = World::with_agent();
     let Event::Hello(mut hello) = hello("b:1", "one", &[]) else { unreachable!() };

@@ -24,7 +24,7 @@ fn releases(world: &World, id: &AssignmentId) -> Vec<Holding> {
 }
 
 fn forget(agent: &str) -> Command {
-    Command::ForgetAgent { agent: agent.parse().unwrap(), caller: "test".into() }
+    Command::ForgetAgent { agent: agent.parse().unwrap() }
 }
 
 #[test]

@@ -9,7 +9,7 @@
 //! > surveyed NAME SOURCE DESTINATION [TOPIC:PARTITIONS…] > reported NAME/PART STATE [TRACE…]
 //! > released NAME/PART [by AGENT INCARNATION EPOCH]      > the-next-commit-is-refused
 //! > tick [SECONDS]                                       > silent|heard AGENT
-//! > forget AGENT                                         > new-leader   > sleep SECONDS
+//! > forget|drain|undrain AGENT                                         > new-leader   > sleep SECONDS
 //! ```
 
 use std::fmt::Write as _;
@@ -119,7 +119,9 @@ impl Stage {
             "resume" => target(name, TargetState::Running),
             "stop" => target(name, TargetState::Stopped),
             "delete" => delete(name),
-            "forget" => Command::ForgetAgent { agent: name.parse().ok()?, caller: "an operator".to_owned() },
+            "forget" => Command::ForgetAgent { agent: name.parse().ok()? },
+            "drain" => Command::DrainAgent { agent: name.parse().ok()?, drained: true },
+            "undrain" => Command::DrainAgent { agent: name.parse().ok()?, drained: false },
             "restart" => Command::Restart { name: connector(name), include_tasks: true, only_failed: false },
             _ => return None,
         })

@@ -336,7 +336,8 @@ impl Core {
     fn settle(&mut self) -> Vec<Send> {
         let view = &self.view;
         let done = |waiting: &Waiting| match waiting.until {
-            Until::Deleted => !view.connectors.contains_key(&waiting.name),
+            // Another one of its name may be there by now.
+            Until::Deleted => view.connectors.get(&waiting.name).is_none_or(|connector| !connector.deleting),
             Until::Stopped => view.connectors.get(&waiting.name).is_none_or(|connector| {
                 // A stop that was overtaken by a resume is answered as well: it was carried out, or is void.
                 connector.target != copyist_model::TargetState::Stopped

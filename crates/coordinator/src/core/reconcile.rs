@@ -41,9 +41,12 @@ impl Core {
                 batch.extend(self.stored_words());
             }
         }
-        if tick {
+        if tick && batch.is_empty() {
             batch.extend(self.statuses_that_changed());
             batch.extend(self.expired_requests(now));
+        } else if tick {
+            // A key comes once in a commit; the next tick will do.
+            self.swept_ms = None;
         }
         commits.push(batch.into());
         commits
@@ -114,7 +117,7 @@ impl Core {
     fn deletion(&self, now: Now, name: &ConnectorName) -> Vec<Write> {
         let waiting =
             self.waiting.values().filter(|waiting| waiting.until == Until::Deleted && waiting.name == *name);
-        let answers = waiting.filter_map(|waiting| remember(now, &waiting.request, &Answer::Done));
+        let answers = waiting.filter_map(|waiting| remember(now, &waiting.request, &Ok(Answer::Done)));
         let survey = AssignmentId::survey(name);
         let status = self.view.statuses.contains_key(&survey).then_some(Write::Status(survey, None));
         answers.chain(status).chain([Write::Connector(name.clone(), None)]).collect()

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use copyist_model::{AgentId, AssignmentEpoch, AssignmentId};
 
 use super::event::{Answer, Failure, Now};
+use super::requests::Outcome;
 use super::statements::should_run;
 use super::view::{Holder, Holding, View, Write};
 use super::{Core, Patience};
@@ -86,7 +87,7 @@ impl Core {
     }
 
     /// An operator knows that an agent's processes run no more. Those with a lease do run.
-    pub(super) fn forget_agent(&self, agent: &AgentId) -> Result<(Vec<Write>, Answer), Failure> {
+    pub(super) fn forget_agent(&self, agent: &AgentId) -> Outcome {
         if self.view.agents.contains_key(agent) {
             return Err(Failure::Conflict(format!(
                 "agent {agent} holds a lease: it runs, or has run until a moment ago; stop its process and try again \

@@ -65,6 +65,9 @@ impl World {
                         events.push_back(Event::Refused);
                         break;
                     }
+                    let keys = commit.writes.iter().map(|write| crate::store::keys::encode(write, 0).0);
+                    let distinct: BTreeSet<String> = keys.collect();
+                    assert_eq!(distinct.len(), commit.writes.len(), "a key twice: {:?}", commit.writes);
                     self.revision += 1;
                     self.commits.push(commit.writes.len());
                     events.push_back(Event::Committed(StoreRevision(self.revision)));
@@ -461,10 +464,76 @@ fn a_repeated_write_gets_its_first_answer() {
     world.confirm_releases();
     assert_eq!(world.ask(4, delete()), Some(Ok(Answer::Done)));
 
+    for request in ["r3", "r4"] {
+        let failed = world.ask(5, Command::Delete { request: request.into(), name: connector("c") });
+        assert_eq!(failed, Some(Err(Failure::NotFound("Connector c not found".to_owned()))));
+        world.replies.clear();
+    }
+    world.create("c", &[]);
+    let failed = world.ask(6, Command::Delete { request: "r3".into(), name: connector("c") });
+    assert!(
+        matches!(failed, Some(Err(Failure::NotFound(_)))),
+        "a copy that comes late does nothing: {failed:?}"
+    );
+    let invalid = |request: &str| Command::PutConfig {
+        request: request.into(),
+        name: connector("c"),
+        config: GivenConfig::new(),
+    };
+    assert!(matches!(world.ask(7, invalid("r5")), Some(Err(Failure::Invalid(_)))));
+    assert!(!world.core.view.requests.contains_key("r5"), "it will be as wrong the next time");
+
     let later = Now { boot_ms: 0, wall_ms: 200_000 };
     let decision = world.core.step(later, Event::Tick);
     let expired = decision.commits.iter().flat_map(|commit| &commit.writes);
-    assert_eq!(expired.filter(|write| matches!(write, Write::Request(_, None))).count(), 2);
+    assert_eq!(expired.filter(|write| matches!(write, Write::Request(_, None))).count(), 4);
+}
+
+#[test]
+fn a_copy_that_comes_late_undoes_nothing() {
+    let to =
+        |request: &str, target| Command::SetTarget { request: request.into(), name: connector("c"), target };
+    let (stop, resume) = (to("stop", TargetState::Stopped), to("resume", TargetState::Running));
+    let delete = || Command::Delete { request: "delete".into(), name: connector("c") };
+    let mut world = running();
+    assert_eq!(world.ask(1, resume.clone()), Some(Ok(Answer::Done)), "it runs already");
+    assert_eq!(world.ask(2, stop.clone()), None);
+    assert_eq!((world.ask(3, resume), world.ask(4, stop.clone())), (Some(Ok(Answer::Done)), None));
+    world.confirm_releases();
+    assert_eq!((world.reply(2), world.reply(4)), (Some(Ok(Answer::Done)), Some(Ok(Answer::Done))));
+    assert_eq!(world.connector_state("c").0, InstanceState::Stopped);
+
+    world.ask(5, target("c", TargetState::Running));
+    assert_eq!(world.ask(6, stop), Some(Ok(Answer::Done)));
+    assert_eq!(world.core.view.connectors[&connector("c")].target, TargetState::Running);
+
+    assert_eq!(world.ask(7, delete()), None);
+    world.core = Core::new(world.core.view.clone(), PATIENCE);
+    world.hello("a:1", "one");
+    world.confirm_releases();
+    assert_eq!(world.ask(8, delete()), Some(Ok(Answer::Done)), "whoever leads");
+    world.create("c", &[]);
+    assert_eq!(world.ask(9, delete()), Some(Ok(Answer::Done)));
+    assert!(!world.core.view.connectors[&connector("c")].deleting);
+}
+
+#[test]
+fn no_commit_has_a_key_twice() {
+    let mut world = running();
+    let id = AssignmentId::task(&connector("c"), 1);
+    world.report(&id, InstanceState::Running, "");
+    world.feed(Event::Tick);
+    world.ask(1, put("c", &[("tasks.max", "1")]));
+    world.report(&id, InstanceState::Failed, "");
+    let told = std::mem::take(&mut world.statements);
+    for (_, statement) in told {
+        if let Statement::Release { id, epoch } = statement {
+            world.core.releases.hear(&world.core.view, &id, (holder("a:1", "one"), epoch));
+        }
+    }
+    world.pass(1_000);
+    world.perform(Event::Tick);
+    assert_eq!(world.tasks("c"), []);
 }
 
 #[test]

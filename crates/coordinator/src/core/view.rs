@@ -118,7 +118,7 @@ impl Status {
 /// The answer to a write, for whoever repeats it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestAnswer {
-    pub answer: super::Answer,
+    pub answer: Result<super::Answer, super::Failure>,
     pub expires_at_ms: u64,
 }
 

@@ -13,12 +13,19 @@ use prost::Message;
 use crate::core::view::{
     Agent, Assignment, Connector, Holder, Holding, Meta, RequestAnswer, Status, Task, View, Write,
 };
-use crate::core::{Answer, Info};
+use crate::core::{Answer, Failure, Info};
 use crate::driver::chain;
 use crate::error::Error;
 
 /// What stays as it is in a key's part.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
+
+/// Failures, by the names of gRPC's status codes.
+const NOT_FOUND: &str = "NOT_FOUND";
+const ALREADY_EXISTS: &str = "ALREADY_EXISTS";
+const ABORTED: &str = "ABORTED";
+const INVALID_ARGUMENT: &str = "INVALID_ARGUMENT";
+const UNAVAILABLE: &str = "UNAVAILABLE";
 
 fn escape(part: &str) -> String {
     utf8_percent_encode(part, ESCAPED).to_string()
@@ -103,8 +110,8 @@ fn connector_value(connector: &Connector) -> Vec<u8> {
 
 fn request_value(kept: &RequestAnswer) -> Vec<u8> {
     let response = match &kept.answer {
-        Answer::Done | Answer::Status(_) => connect::PutConnectorConfigResponse::default(),
-        Answer::Info { created, info } => connect::PutConnectorConfigResponse {
+        Ok(Answer::Done | Answer::Status(_)) | Err(_) => connect::PutConnectorConfigResponse::default(),
+        Ok(Answer::Info { created, info }) => connect::PutConnectorConfigResponse {
             created: *created,
             info: Some(connect::ConnectorInfo {
                 name: info.name.to_string(),
@@ -118,8 +125,20 @@ fn request_value(kept: &RequestAnswer) -> Vec<u8> {
         format_version: FORMAT,
         response: response.encode_to_vec(),
         expires_at_ms: kept.expires_at_ms,
+        failure: kept.answer.as_ref().err().map(failure_value),
     };
     value.encode_to_vec()
+}
+
+fn failure_value(failure: &Failure) -> store::Failure {
+    let code = match failure {
+        Failure::NotFound(_) => NOT_FOUND,
+        Failure::AlreadyExists(_) => ALREADY_EXISTS,
+        Failure::Conflict(_) => ABORTED,
+        Failure::Invalid(_) => INVALID_ARGUMENT,
+        Failure::Unavailable(_) => UNAVAILABLE,
+    };
+    store::Failure { code: code.to_owned(), text: failure.to_string() }
 }
 
 fn task_value(task: &Task) -> Vec<u8> {
@@ -300,15 +319,28 @@ fn request(key: &str, value: &[u8]) -> Result<Option<RequestAnswer>, Error> {
     let value: store::RequestAnswer = message(key, value)?;
     check_format(key, value.format_version)?;
     let response: connect::PutConnectorConfigResponse = message(key, &value.response)?;
-    let answer = match response.info {
-        None => Answer::Done,
-        Some(info) => {
+    let answer = match (response.info, value.failure) {
+        (_, Some(failed)) => Err(failure(key, failed)?),
+        (None, None) => Ok(Answer::Done),
+        (Some(info), None) => {
             let name = parsed(key, &info.name)?;
             let info = Info { name, config: info.config, tasks: info.tasks };
-            Answer::Info { created: response.created, info }
+            Ok(Answer::Info { created: response.created, info })
         }
     };
     Ok(Some(RequestAnswer { answer, expires_at_ms: value.expires_at_ms }))
+}
+
+fn failure(key: &str, stored: store::Failure) -> Result<Failure, Error> {
+    let store::Failure { code, text } = stored;
+    Ok(match code.as_str() {
+        NOT_FOUND => Failure::NotFound(text),
+        ALREADY_EXISTS => Failure::AlreadyExists(text),
+        ABORTED => Failure::Conflict(text),
+        INVALID_ARGUMENT => Failure::Invalid(text),
+        UNAVAILABLE => Failure::Unavailable(text),
+        other => return Err(damaged(key, &format!("{other:?} is no failure"))),
+    })
 }
 
 fn task(key: &str, value: &[u8]) -> Result<Task, Error> {
@@ -428,7 +460,16 @@ mod tests {
             spec,
             warnings,
         };
-        let kept = RequestAnswer { answer: Answer::Info { created: true, info }, expires_at_ms: 9 };
+        let kept = RequestAnswer { answer: Ok(Answer::Info { created: true, info }), expires_at_ms: 9 };
+        let failed = |failure| RequestAnswer { answer: Err(failure), expires_at_ms: 9 };
+        let failures = [
+            Failure::NotFound("a".into()),
+            Failure::AlreadyExists("b".into()),
+            Failure::Conflict("c".into()),
+            Failure::Invalid("d".into()),
+            Failure::Unavailable("e".into()),
+        ];
+        let failures = failures.map(|it| Write::Request(it.to_string(), Some(Box::new(failed(it)))));
         let task = Task { revision: TaskRevision(2), generation: ConnectorGeneration(2), lanes };
         let agent =
             Agent { incarnation: "i".into(), rack: "r".into(), labels: BTreeMap::new(), drained: true };
@@ -442,9 +483,13 @@ mod tests {
             lane_write(&lane_record(name.as_str(), "s/ñ", 11)),
             Write::Agent("h:1".parse().unwrap(), Some(agent)),
             Write::Assignment(AssignmentId::survey(&name), Some(assignment.clone())),
-            Write::Assignment(AssignmentId::task(&name, 7), Some(assignment)),
+            Write::Assignment(AssignmentId::task(&name, 7), Some(assignment.clone())),
+            Write::Released(AssignmentId::task(&name, 7), assignment.former.iter().cloned().collect()),
             Write::Status(AssignmentId::survey(&name), Some(status)),
         ]
+        .into_iter()
+        .chain(failures)
+        .collect()
     }
 
     #[test]
@@ -475,7 +520,13 @@ mod tests {
                 "agents/h%3A1".to_owned(),
                 format!("assignments/{name}/survey"),
                 format!("assignments/{name}/7"),
+                format!("releases/{name}/7"),
                 format!("status/{name}/connector"),
+                "requests/a".to_owned(),
+                "requests/b".to_owned(),
+                "requests/c".to_owned(),
+                "requests/d".to_owned(),
+                "requests/e".to_owned(),
             ]
         );
     }

@@ -314,7 +314,7 @@ fn commits_are_bounded_in_bytes_as_well() {
     let config = BTreeMap::from([("k".to_owned(), "v".repeat(300 * 1024))]);
     for name in ["d", "e"] {
         let info = Info { name: connector(name), config: config.clone(), tasks: Vec::new() };
-        let answer = Answer::Info { created: true, info };
+        let answer = Ok(Answer::Info { created: true, info });
         many.push(Write::Request(
             name.into(),
             Some(Box::new(view::RequestAnswer { answer, expires_at_ms: 0 })),

@@ -82,7 +82,11 @@ fn grpcurl_lists_the_services_by_both_reflections_and_asks_for_health() {
     let scenario = Scenario::start("grpc-services");
     let grpc = Grpc::of(&scenario.copyist);
     let services = grpc.run(&[], &["list"]).expect("listed");
-    let ours = ["copyist.connect.v1.ConnectorService", "copyist.control.v1.AgentService"];
+    let ours = [
+        "copyist.connect.v1.ConnectorService",
+        "copyist.connect.v1.FleetService",
+        "copyist.control.v1.AgentService",
+    ];
     for service in ours.iter().chain(&["grpc.health.v1.Health"]) {
         assert!(services.lines().any(|line| line == *service), "{service} in {services}");
     }

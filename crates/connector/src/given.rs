@@ -117,6 +117,19 @@ impl<'a> Given<'a> {
         format.clone()
     }
 
+    #[must_use]
+    pub fn labels(&self, key: &str) -> BTreeMap<String, String> {
+        let Some(Value::Labels(labels)) = self.values.get(key) else { return BTreeMap::new() };
+        labels.clone()
+    }
+
+    /// The entries of a list.
+    #[must_use]
+    pub fn list(&self, key: &str) -> BTreeSet<String> {
+        let entries = self.text(key).unwrap_or_default().split(',').map(str::trim);
+        entries.filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
+    }
+
     /// Whether the user wrote nothing for a key: it is not there, null, or holds blanks and commas only.
     #[must_use]
     pub fn is_blank(&self, key: &str) -> bool {
@@ -164,7 +177,7 @@ impl Value {
             Self::Text(text) => Some(text.clone()),
             Self::Flag(flag) => Some(flag.to_string()),
             Self::Number(number) => Some(number.to_string()),
-            Self::Topics(_) | Self::Pattern(_) | Self::Rename(_) => None,
+            Self::Topics(_) | Self::Pattern(_) | Self::Rename(_) | Self::Labels(_) => None,
         }
     }
 }

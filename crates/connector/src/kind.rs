@@ -1,6 +1,6 @@
 //! The types of keys: what a value may be, what it becomes, and what Connect says when it is wrong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use copyist_model::{RenameFormat, TopicName, TopicPattern};
 
@@ -44,6 +44,8 @@ pub enum Kind {
     Pattern,
     /// A topic name that may hold `${topic}`.
     Rename,
+    /// `name=value` entries, separated by commas; may be blank.
+    Labels,
     /// Where to start without a position.
     OffsetReset,
 }
@@ -66,6 +68,7 @@ pub enum Value {
     Topics(BTreeSet<TopicName>),
     Pattern(TopicPattern),
     Rename(RenameFormat),
+    Labels(BTreeMap<String, String>),
 }
 
 /// A value that is not possible: as Connect shows it, and the rule that it breaks. Both become one line:
@@ -103,7 +106,7 @@ impl Kind {
             | Self::OffsetReset => "STRING",
             Self::Boolean | Self::OnlyTrue(_) => "BOOLEAN",
             Self::Number { width, .. } => width.type_name(),
-            Self::List | Self::EmptyList(_) | Self::Servers | Self::Topics => "LIST",
+            Self::List | Self::EmptyList(_) | Self::Servers | Self::Topics | Self::Labels => "LIST",
             Self::Class | Self::ByteArrays => "CLASS",
             Self::Password => "PASSWORD",
         }
@@ -145,6 +148,7 @@ impl Kind {
             Self::Topics => read_topics(text),
             Self::Pattern => read_pattern(text),
             Self::Rename => read_rename(text),
+            Self::Labels => read_labels(text),
             Self::OffsetReset => read_reset(text),
         }
     }
@@ -170,6 +174,7 @@ impl Kind {
             | Self::Topics
             | Self::Pattern
             | Self::Rename
+            | Self::Labels
             | Self::OffsetReset => return None,
         };
         Some(Breach::new("null", rule))
@@ -251,6 +256,22 @@ fn read_number(
         (_, Some(max)) if number > max => refuse(format!("Value must be no more than {max}")),
         (Some(_) | None, Some(_) | None) => Ok(Value::Number(number)),
     }
+}
+
+fn read_labels(text: &str) -> Result<Value, Vec<Breach>> {
+    let mut labels = BTreeMap::new();
+    let mut breaches = Vec::new();
+    for entry in entries(text) {
+        match entry.split_once('=').map(|(name, value)| (name.trim(), value.trim())) {
+            Some((name, value)) if !name.is_empty() => {
+                if labels.insert(name.to_owned(), value.to_owned()).is_some() {
+                    breaches.push(Breach::new(text, format!("label {name} is there twice")));
+                }
+            }
+            Some(_) | None => breaches.push(Breach::new(text, format!("{entry} is not NAME=VALUE"))),
+        }
+    }
+    if breaches.is_empty() { Ok(Value::Labels(labels)) } else { Err(breaches) }
 }
 
 /// A list of aliases, each of them once.

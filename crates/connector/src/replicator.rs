@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use copyist_model::{
-    ClientProperties, ConnectorSpec, Destination, EngineChoice, LossPolicy, OffsetReset, TopicCreation,
-    TopicSelection,
+    AgentChoice, ClientProperties, ConnectorSpec, Destination, EngineChoice, LossPolicy, OffsetReset,
+    TopicCreation, TopicSelection,
 };
 
 use crate::class::{Family, Members};
@@ -86,6 +86,8 @@ const TRANSLATION: &[Key] = &[
 const COPYING: &[Key] = &[
     key("engine", Kind::OneOf(&["auto", "raw", "librdkafka"]), Value("auto"), Medium, Honoured, "What moves the records: raw copies batches as they are, exactly once; librdkafka is for clusters that raw cannot speak to, at least once; auto takes raw where it can."),
     key("loss.policy", Kind::OneOf(&["fail", "continue", "restart"]), Value("fail"), Medium, Honoured, "What a lane does when records are lost to it (source truncated, created anew or deleted before they were copied; destination lost what it had): fail stops it and says which offsets, continue goes on behind the gap and shows it, restart begins again at the source's first offset."),
+    key("agent.labels", Kind::Labels, Value(""), Low, Honoured, "Only agents that have all of these labels (name=value, separated by commas; agent.labels of their worker files) run the connector."),
+    key("agent.racks", Kind::List, Value(""), Low, Honoured, "Agents in one of these racks (agent.rack of their worker files) are taken before others."),
 ];
 
 pub const SECTIONS: &[Section] = &[
@@ -185,6 +187,7 @@ pub fn assemble(given: &Given<'_>) -> (ConnectorSpec, Vec<String>) {
             overrides: std::collections::BTreeMap::new(),
         },
         poll_interval: Duration::from_millis(count("topic.poll.interval.ms")),
+        agents: AgentChoice { labels: given.labels("agent.labels"), racks: given.list("agent.racks") },
     };
     let warnings = warnings(&spec);
     (spec, warnings)

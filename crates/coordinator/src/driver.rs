@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::core::{
-    Answer, Commit, Core, Event, Failure, Holder, LaneVerdict, Now, Proposal, Refusal, Send, Statement,
-    Ticket,
+    Answer, Commit, Core, Event, Failure, Holder, LaneVerdict, Now, Patience, Proposal, Refusal, Send,
+    Statement, Ticket,
 };
 use crate::error::Error;
 use crate::grpc::agents;
@@ -29,8 +29,11 @@ const MAILBOX: usize = 1024;
 /// Proposals that the core is told at once: their verdicts must fit an agent's outbox.
 const PROPOSALS_MAX: usize = 1024;
 
-/// How often time goes by: statuses are stored, leases end.
-const TICK: Duration = Duration::from_secs(1);
+/// How often time goes by: agents become suspect, leases end, and every few ticks statuses are stored.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How often the metrics are brought up to date.
+const TICKS_PER_SHOW: u32 = 4;
 
 /// What the coordinator is told by its worker file.
 #[derive(Debug, Clone)]
@@ -45,6 +48,8 @@ pub struct Settings {
     pub autonomy_max: Duration,
     /// How often an agent should say that it is there.
     pub heartbeat_interval: Duration,
+    /// After which silence of an agent its parts go to others.
+    pub suspect: Duration,
 }
 
 impl Settings {
@@ -52,6 +57,15 @@ impl Settings {
     #[must_use]
     pub fn previous_right_wait(&self) -> Duration {
         self.lease_ttl + self.lease_margin
+    }
+
+    fn patience(&self) -> Patience {
+        // Its lease may have ended early by a ttl, and its clock may be slow by a hundredth.
+        let by_itself = self.lease_ttl + self.autonomy_max;
+        Patience {
+            suspect_ms: millis(self.suspect),
+            released_after_ms: millis(by_itself + by_itself / 50 + self.lease_margin),
+        }
     }
 }
 
@@ -74,6 +88,7 @@ struct Term {
     last_session: SessionNumber,
     tickets: BTreeMap<Ticket, oneshot::Sender<Result<Answer, Failure>>>,
     last_ticket: Ticket,
+    ticks: u32,
 }
 
 /// An open session, and where its statements go.
@@ -88,13 +103,14 @@ impl Term {
         let (store, view) = Embedded::open(&settings.store_path)?;
         Ok(Self {
             store,
-            core: Core::new(view),
+            core: Core::new(view, settings.patience()),
             known: Known::default(),
             leases: Leases::new(millis(settings.lease_ttl)),
             sessions: BTreeMap::new(),
             last_session: 0,
             tickets: BTreeMap::new(),
             last_ticket: Ticket(0),
+            ticks: 0,
         })
     }
 }
@@ -166,7 +182,10 @@ impl Coordinator {
             self.step(Event::LeaseEnded(holder))?;
         }
         self.step(Event::Tick)?;
-        self.metrics.show(&self.term.core);
+        self.term.ticks = self.term.ticks.wrapping_add(1);
+        if self.term.ticks.is_multiple_of(TICKS_PER_SHOW) {
+            self.metrics.show(&self.term.core);
+        }
         Ok(())
     }
 
@@ -198,7 +217,7 @@ impl Coordinator {
             }
             Message::Heartbeat { holder, worker_cluster_id } => {
                 self.learn_cluster(&holder, worker_cluster_id);
-                Ok(())
+                self.step(Event::Heartbeat(holder))
             }
             Message::SessionEnded(holder, number) => {
                 let current = self.term.sessions.get(&holder.agent);
@@ -211,12 +230,9 @@ impl Coordinator {
             }
             Message::Renew(holder, reply) => {
                 let alive = self.term.leases.renew(&holder, now().boot_ms);
-                let held = self.term.core.view().assignments.iter();
-                let held = held
-                    .filter(|(_, assignment)| assignment.holder == holder)
-                    .map(|(id, assignment)| (id.clone(), assignment.epoch));
+                let held = self.term.core.view().held_by(&holder);
                 // The agent may have given up waiting.
-                drop(reply.send(alive.then(|| held.collect())));
+                drop(reply.send(alive.then_some(held)));
                 Ok(())
             }
         }
@@ -236,7 +252,8 @@ impl Coordinator {
     }
 
     fn hello(&mut self, hello: Hello) -> Result<(), Error> {
-        let Hello { holder, rack, labels, worker_cluster_id, outbox, opened } = hello;
+        let Hello { hello, worker_cluster_id, outbox, opened } = hello;
+        let holder = hello.holder.clone();
         tracing::info!(agent = %holder.agent, "agent connected");
         if let Some(former) = self.term.leases.grant(holder.clone(), now().boot_ms) {
             self.step(Event::LeaseEnded(former))?;
@@ -249,7 +266,7 @@ impl Coordinator {
         if opened.send(Opened { store_id, session: number }).is_ok() {
             let session = Session { number, holder: holder.clone(), outbox };
             self.term.sessions.insert(holder.agent.clone(), session);
-            self.step(Event::Hello { holder, rack, labels })?;
+            self.step(Event::Hello(Box::new(hello)))?;
         }
         Ok(())
     }
@@ -424,6 +441,7 @@ mod tests {
                 lease_margin: Duration::from_secs(7),
                 autonomy_max: Duration::from_secs(600),
                 heartbeat_interval: Duration::from_millis(500),
+                suspect: Duration::from_millis(1500),
             };
             let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
             let coordinator = Coordinator::open(settings, metrics).unwrap();
@@ -432,9 +450,13 @@ mod tests {
             let mut fleet = Self { coordinator, holder: holder.clone(), inbox };
             let (opened, _kept) = oneshot::channel();
             let hello = Hello {
-                holder,
-                rack: String::new(),
-                labels: BTreeMap::new(),
+                hello: crate::core::Hello {
+                    holder,
+                    rack: String::new(),
+                    labels: BTreeMap::new(),
+                    running: Vec::new(),
+                    store_id: String::new(),
+                },
                 worker_cluster_id: String::new(),
                 outbox,
                 opened,

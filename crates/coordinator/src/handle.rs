@@ -7,7 +7,7 @@ use copyist_model::{AssignmentEpoch, AssignmentId, LaneGeneration, LaneId};
 use copyist_proto::control::CoordinatorMessage;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::core::{Answer, Command, Core, Event, Failure, Holder, Proposal};
+use crate::core::{self, Answer, Command, Core, Event, Failure, Holder, Proposal};
 
 /// How long a management request may take: Connect's own limit.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(90);
@@ -46,14 +46,12 @@ pub(crate) enum Message {
         worker_cluster_id: String,
     },
     SessionEnded(Holder, SessionNumber),
-    Renew(Holder, oneshot::Sender<Option<Vec<(AssignmentId, AssignmentEpoch)>>>),
+    Renew(Holder, oneshot::Sender<Option<BTreeMap<AssignmentId, AssignmentEpoch>>>),
 }
 
 /// An agent that opens a session.
 pub(crate) struct Hello {
-    pub(crate) holder: Holder,
-    pub(crate) rack: String,
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) hello: core::Hello,
     pub(crate) worker_cluster_id: String,
     pub(crate) outbox: mpsc::Sender<CoordinatorMessage>,
     /// Told once the session is open.
@@ -121,7 +119,7 @@ impl Handle {
     pub async fn renew(
         &self,
         holder: Holder,
-    ) -> Result<Option<Vec<(AssignmentId, AssignmentEpoch)>>, Failure> {
+    ) -> Result<Option<BTreeMap<AssignmentId, AssignmentEpoch>>, Failure> {
         let (reply, answer) = oneshot::channel();
         self.tell(Message::Renew(holder, reply)).await?;
         tokio::time::timeout(READ_TIMEOUT, answer)

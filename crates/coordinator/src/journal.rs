@@ -35,6 +35,7 @@ fn line(view: &View, write: &Write) -> Option<Line> {
         | Write::Lane(..)
         | Write::Agent(..)
         | Write::Assignment(..)
+        | Write::Released(..)
         | Write::Status(_, None) => return None,
     };
     Some(Line { is_warning, connector: connector.clone(), text })

@@ -111,6 +111,7 @@ fn coordinator_settings(settings: &Settings) -> copyist_coordinator::Settings {
         lease_ttl: settings.agent.lease_ttl,
         lease_margin: settings.lease_margin,
         autonomy_max: settings.agent.autonomy_max,
+        suspect: settings.agent.suspect,
         heartbeat_interval: settings.agent.suspect / HEARTBEATS_PER_SUSPICION,
     }
 }

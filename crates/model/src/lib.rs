@@ -21,7 +21,7 @@ pub use name::{AgentId, AssignmentId, ClusterId, ConnectorName, InvalidName, Par
 pub use record::{Engine, LaneEnd, LaneRecord, Position, TopicId};
 pub use rename::RenameFormat;
 pub use spec::{
-    ConnectorSpec, Destination, EngineChoice, LossPolicy, OffsetReset, TopicCreation, TopicPattern,
-    TopicSelection,
+    AgentChoice, ConnectorSpec, Destination, EngineChoice, LossPolicy, OffsetReset, TopicCreation,
+    TopicPattern, TopicSelection,
 };
 pub use state::{InstanceState, TargetState};

@@ -157,6 +157,15 @@ impl LossPolicy {
     }
 }
 
+/// On which agents a connector's survey and tasks should run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AgentChoice {
+    /// Only on agents that have all of these labels.
+    pub labels: BTreeMap<String, String>,
+    /// Rather in one of these racks than elsewhere.
+    pub racks: BTreeSet<String>,
+}
+
 /// A connector's config, typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectorSpec {
@@ -173,6 +182,8 @@ pub struct ConnectorSpec {
     pub creation: TopicCreation,
     /// Time from one survey to the next.
     pub poll_interval: Duration,
+    /// The coordinator's business: agents are not told.
+    pub agents: AgentChoice,
 }
 
 impl ConnectorSpec {
@@ -256,8 +267,9 @@ mod tests {
                 overrides: BTreeMap::new(),
             },
             poll_interval: Duration::from_secs(120),
+            agents: AgentChoice::default(),
         };
-        let rows: [Change; 11] = [
+        let rows: [Change; 12] = [
             ("nothing", |_| (), false),
             ("selection", |s| s.selection.whitelist = [topic("t")].into(), true),
             ("rename", |s| s.rename = RenameFormat::parse("x").unwrap(), true),
@@ -268,6 +280,7 @@ mod tests {
             ("engine", |s| s.engine = EngineChoice::Raw, true),
             ("loss policy", |s| s.loss_policy = LossPolicy::Continue, false),
             ("creation", |s| s.creation.enabled = false, false),
+            ("agents", |s| s.agents.racks = ["r".to_owned()].into(), false),
             ("interval", |s| s.poll_interval = Duration::from_secs(1), false),
         ];
         for (label, change, expected) in rows {

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use copyist_model::{
-    AssignmentEpoch, AssignmentId, ClientProperties, ConnectorSpec, Destination, EngineChoice, InvalidName,
-    LossPolicy, OffsetReset, Part, PartitionSet, RenameFormat, StoreRevision, TaskLanes, TopicCreation,
-    TopicLanes, TopicName, TopicPattern, TopicSelection,
+    AgentChoice, AssignmentEpoch, AssignmentId, ClientProperties, ConnectorSpec, Destination, EngineChoice,
+    InvalidName, LossPolicy, OffsetReset, Part, PartitionSet, RenameFormat, StoreRevision, TaskLanes,
+    TopicCreation, TopicLanes, TopicName, TopicPattern, TopicSelection,
 };
 
 use crate::{control, store};
@@ -163,6 +163,7 @@ impl TryFrom<control::ConnectorSpec> for ConnectorSpec {
             engine: engine.ok_or_else(|| one_of("engine", spec.engine, "auto, raw or librdkafka"))?,
             loss_policy: loss_policy
                 .ok_or_else(|| one_of("loss_policy", spec.loss_policy, "fail, continue or restart"))?,
+            agents: AgentChoice::default(),
             creation: TopicCreation {
                 enabled: spec.create_topics,
                 replication_factor,
@@ -311,6 +312,7 @@ mod tests {
                 poll_interval: Duration::from_millis(poll_ms),
                 engine: EngineChoice::ALL[(poll_ms % 3) as usize],
                 loss_policy: LossPolicy::ALL[(poll_ms / 3 % 3) as usize],
+                agents: AgentChoice::default(),
             }
         })
     }

@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use copyist_model::{
-    ClientProperties, Destination, EngineChoice, LossPolicy, OffsetReset, RenameFormat, TopicCreation,
-    TopicPattern, TopicSelection,
+    AgentChoice, ClientProperties, Destination, EngineChoice, LossPolicy, OffsetReset, RenameFormat,
+    TopicCreation, TopicPattern, TopicSelection,
 };
 use proptest::prelude::*;
 
@@ -89,6 +89,7 @@ fn the_documented_request_is_understood() {
             offset_reset: OffsetReset::Earliest,
             engine: EngineChoice::Auto,
             loss_policy: LossPolicy::Fail,
+            agents: AgentChoice::default(),
             creation: TopicCreation {
                 enabled: true,
                 replication_factor: None,
@@ -399,6 +400,14 @@ fn wrong_values_of_the_classs_keys_are_refused_with_the_reason() {
 }
 
 #[test]
+fn labels_that_are_none_are_named() {
+    let lines = messages(&with(&[("agent.labels", "a, b=1, b=2, =c")]));
+    let of = "Invalid value a, b=1, b=2, =c for configuration agent.labels: ";
+    let rules = ["a is not NAME=VALUE", "label b is there twice", "=c is not NAME=VALUE"];
+    assert_eq!(lines, rules.map(|rule| format!("{of}{rule}")));
+}
+
+#[test]
 fn transformations_are_refused() {
     let lines = messages(&with(&[("transforms", "a, b"), ("transforms.a.type", "X"), ("predicates", "p")]));
     assert_eq!(
@@ -498,7 +507,7 @@ type Reading = (&'static str, &'static str, fn(&ConnectorSpec) -> bool);
 
 #[test]
 fn typed_keys_reach_the_spec() {
-    let rows: [Reading; 19] = [
+    let rows: [Reading; 22] = [
         ("tasks.max", " 4 ", |spec| spec.tasks_max == Some(4)),
         ("tasks.max", "2147483647", |spec| spec.tasks_max == Some(2_147_483_647)),
         ("topic.auto.create", "False", |spec| !spec.creation.enabled),
@@ -510,6 +519,11 @@ fn typed_keys_reach_the_spec() {
         ("topic.preserve.partitions", "true", |spec| *spec == self::spec(&[])),
         ("engine", "raw", |spec| spec.engine == EngineChoice::Raw),
         ("loss.policy", "restart", |spec| spec.loss_policy == LossPolicy::Restart),
+        ("agent.labels", " a = b, c=", |spec| {
+            spec.agents.labels == [("a", "b"), ("c", "")].map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+        }),
+        ("agent.racks", "r, s", |spec| spec.agents.racks == ["r", "s"].map(str::to_owned).into()),
+        ("agent.racks", "", |spec| spec.agents == AgentChoice::default()),
         ("src.kafka.auto.offset.reset", "latest", |spec| spec.offset_reset == OffsetReset::Latest),
         ("src.kafka.auto.offset.reset", "earliest", |spec| spec.offset_reset == OffsetReset::Earliest),
         ("src.consumer.auto.offset.reset", "latest", |spec| spec.offset_reset == OffsetReset::Latest),

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use copyist_model::{
-    AssignmentEpoch, AssignmentId, ClusterId, ConnectorGeneration, ConnectorName, ConnectorSpec,
+    AgentId, AssignmentEpoch, AssignmentId, ClusterId, ConnectorGeneration, ConnectorName, ConnectorSpec,
     InstanceState, LaneGeneration, LaneId, LaneRecord, StoreRevision, TargetState, TaskLanes, TaskRevision,
     TopicName,
 };
 
 use super::view::{Holder, Write};
+use crate::store::keys;
 
 /// Now, as two plain numbers: rights count on the first, calendars on the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,7 +35,9 @@ pub enum Event {
     /// A management request.
     Command(Ticket, Command),
     /// An agent opened a session. Its lease was granted.
-    Hello { holder: Holder, rack: String, labels: BTreeMap<String, String> },
+    Hello(Box<Hello>),
+    /// An agent is there.
+    Heartbeat(Holder),
     /// An agent's process stops: it releases what it runs, and is to be given nothing more.
     Draining(Holder),
     /// An agent's session ended.
@@ -53,6 +56,39 @@ pub enum Event {
     Tick,
 }
 
+impl Event {
+    /// Who showed by it that they are there.
+    pub(super) fn speakers(&self) -> Vec<&Holder> {
+        match self {
+            Self::Hello(hello) => vec![&hello.holder],
+            Self::Heartbeat(holder)
+            | Self::Draining(holder)
+            | Self::Reported { holder, .. }
+            | Self::Released { holder, .. }
+            | Self::Surveyed { holder, .. } => vec![holder],
+            Self::Proposed(proposals) => proposals.iter().map(|proposal| &proposal.holder).collect(),
+            Self::Committed(_)
+            | Self::Refused
+            | Self::Command(..)
+            | Self::SessionEnded(_)
+            | Self::LeaseEnded(_)
+            | Self::Tick => Vec::new(),
+        }
+    }
+}
+
+/// Who opens a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    pub holder: Holder,
+    pub rack: String,
+    pub labels: BTreeMap<String, String>,
+    /// What it runs, by a store that this one may be a copy of.
+    pub running: Vec<(AssignmentId, AssignmentEpoch)>,
+    /// The store that it worked by last; empty: none.
+    pub store_id: String,
+}
+
 /// A lane record that an agent wants fixed before the lane's first batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
@@ -68,13 +104,49 @@ pub struct Proposal {
 /// A management request. Names were parsed, configs were not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    Create { request: RequestId, name: String, config: GivenConfig, initial: TargetState },
-    PutConfig { request: RequestId, name: ConnectorName, config: GivenConfig },
-    PatchConfig { request: RequestId, name: ConnectorName, changes: GivenConfig },
-    Delete { request: RequestId, name: ConnectorName },
-    SetTarget { request: RequestId, name: ConnectorName, target: TargetState },
-    Restart { name: ConnectorName, include_tasks: bool, only_failed: bool },
-    RestartTask { name: ConnectorName, task: i32 },
+    Create {
+        request: RequestId,
+        name: String,
+        config: GivenConfig,
+        initial: TargetState,
+    },
+    PutConfig {
+        request: RequestId,
+        name: ConnectorName,
+        config: GivenConfig,
+    },
+    PatchConfig {
+        request: RequestId,
+        name: ConnectorName,
+        changes: GivenConfig,
+    },
+    Delete {
+        request: RequestId,
+        name: ConnectorName,
+    },
+    SetTarget {
+        request: RequestId,
+        name: ConnectorName,
+        target: TargetState,
+    },
+    Restart {
+        name: ConnectorName,
+        include_tasks: bool,
+        only_failed: bool,
+    },
+    RestartTask {
+        name: ConnectorName,
+        task: i32,
+    },
+    /// None of the agent's processes runs any more: somebody says so.
+    ForgetAgent {
+        agent: AgentId,
+    },
+    /// Whether an agent's process is to have nothing to run.
+    DrainAgent {
+        agent: AgentId,
+        drained: bool,
+    },
 }
 
 /// Names a write, so that a repeated one gets its first answer; empty: not repeatable.
@@ -133,15 +205,63 @@ impl Commit {
     /// A row of commits for any number of writes, each valid alone; what is told follows the last.
     #[must_use]
     pub fn row(writes: Vec<Write>, sends: Vec<Send>) -> Vec<Self> {
-        let mut row: Vec<Self> = writes
-            .chunks(Self::WRITES_MAX)
-            .map(|writes| Self { writes: writes.to_vec(), ..Self::default() })
-            .collect();
+        let mut row: Vec<Self> = Vec::new();
+        let mut batch = Batch::default();
+        for write in writes {
+            if let Err(write) = batch.push(write) {
+                row.push(std::mem::take(&mut batch).into());
+                // An empty batch takes any write.
+                drop(batch.push(write));
+            }
+        }
+        if !batch.is_empty() {
+            row.push(batch.into());
+        }
         match row.last_mut() {
             Some(last) => last.sends = sends,
             None => row.push(Self { sends, ..Self::default() }),
         }
         row
+    }
+}
+
+/// The writes of one commit, up to its bounds.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    writes: Vec<Write>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Takes one more write, or gives it back. The first one is taken whatever its size.
+    pub(super) fn push(&mut self, write: Write) -> Result<(), Write> {
+        let bytes = self.bytes + keys::size(&write);
+        let fits = self.writes.len() < Commit::WRITES_MAX && bytes <= Commit::BYTES_MAX;
+        if !fits && !self.is_empty() {
+            return Err(write);
+        }
+        self.bytes = bytes;
+        self.writes.push(write);
+        Ok(())
+    }
+
+    /// Adds what fits of `writes`; says whether all did.
+    pub(super) fn extend(&mut self, writes: impl IntoIterator<Item = Write>) -> bool {
+        writes.into_iter().all(|write| self.push(write).is_ok())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.writes.len() < Commit::WRITES_MAX && self.bytes < Commit::BYTES_MAX
+    }
+}
+
+impl From<Batch> for Commit {
+    fn from(batch: Batch) -> Self {
+        Self { writes: batch.writes, ..Self::default() }
     }
 }
 

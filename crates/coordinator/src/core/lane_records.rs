@@ -10,6 +10,7 @@ use copyist_model::{AssignmentId, LaneGeneration, LaneId, LaneRecord, Part, Task
 use super::Core;
 use super::event::{Commit, LaneVerdict, Proposal, Refusal, Send, Statement};
 use super::view::{Task, Write};
+use crate::store::keys;
 
 /// What becomes of a proposal.
 enum Judgement {
@@ -47,7 +48,9 @@ impl Core {
         while commit.writes.len() < Commit::WRITES_MAX
             && let Some(entry) = self.proposals.first_entry()
         {
-            let size = bytes_max(&entry.get().record);
+            let record = entry.get().record.clone();
+            let write = Write::Lane(record.lane.clone(), Some(record));
+            let size = keys::size(&write);
             if bytes + size > Commit::BYTES_MAX && !commit.writes.is_empty() {
                 break;
             }
@@ -55,8 +58,7 @@ impl Core {
             match self.judge(&proposal) {
                 Judgement::Fix => {
                     bytes += size;
-                    let record = proposal.record.clone();
-                    commit.writes.push(Write::Lane(record.lane.clone(), Some(record)));
+                    commit.writes.push(write);
                     commit.sends.push(verdict(&proposal, None));
                     self.fixing.push(proposal);
                 }
@@ -72,7 +74,7 @@ impl Core {
 
     fn judge(&self, proposal: &Proposal) -> Judgement {
         let Proposal { holder, id, epoch, replaces, record } = proposal;
-        if !self.holds(holder, id, *epoch) || !self.is_alive(holder) {
+        if !self.holds(holder, id, *epoch) || !self.view.is_alive(holder) {
             return Judgement::Refuse(format!(
                 "agent {} does not hold {id} under epoch {epoch}",
                 holder.agent
@@ -135,12 +137,4 @@ fn verdict(proposal: &Proposal, refusal: Option<Refusal>) -> Send {
     let LaneRecord { lane, generation, .. } = proposal.record.as_ref();
     let verdict = LaneVerdict { lane: lane.clone(), generation: *generation, refusal };
     Send::Statement(proposal.holder.clone(), Statement::Verdict(Box::new(verdict)))
-}
-
-/// More than a record takes in a commit, key and value.
-pub(super) fn bytes_max(record: &LaneRecord) -> usize {
-    let LaneRecord { lane, source, destination, .. } = record;
-    let of_lane = lane.connector.as_str().len() + source.cluster.as_str().len() + source.topic.as_str().len();
-    // In the key every byte of a name may become three; numbers, lengths and topic ids are far below the rest.
-    4 * of_lane + destination.cluster.as_str().len() + destination.topic.as_str().len() + 256
 }

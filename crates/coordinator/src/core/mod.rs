@@ -5,13 +5,16 @@
 //!
 //! `scripts/*.txt` tell what it does in the lives of connectors and agents; a test plays them. Of the code read
 //! [`event`] first, then `requests` (what users ask), `reconcile` (what follows from what is stored), `placing` (which
-//! agent has what), `statements` (what agents are told), `lane_records` (what agents propose), `read` (what is shown).
+//! agent has what), `statements` (what agents are told), `releases` and `suspicion`
+//! (who may still be at work), `surveys` (what becomes tasks), `lane_records` (what agents propose), `read` (what is shown).
 //! Invariants:
 //! - one commit is in flight; nothing is planned on top of what is not stored (`Core::decide`);
 //! - nobody is told what is not stored (`Commit`: sends follow writes);
 //! - tasks of another generation than the config's are released before new ones are made
 //!   (`reconcile::outdated`);
-//! - nobody is assigned what a living holder has not released (`placing`);
+//! - nobody is assigned what a living holder has not released, unless it is silent for too long (`placing`,
+//!   `suspicion`);
+//! - a part is gone only when every holder released it, former ones included (`releases`);
 //! - growth only adds (`growth::grow`);
 //! - a delete or a stop is answered once every holder confirmed (`Core::settle`).
 
@@ -22,34 +25,54 @@ pub mod placement;
 mod placing;
 pub mod read;
 mod reconcile;
+mod releases;
 mod requests;
 pub mod rules;
 mod statements;
+mod surveys;
+mod suspicion;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use copyist_model::{
-    AgentId, AssignmentEpoch, AssignmentId, ConnectorName, InstanceState, LaneId, TopicName,
+    AgentId, AssignmentEpoch, AssignmentId, ConnectorName, InstanceState, LaneId, StoreRevision,
 };
 
 pub use event::{
-    Answer, Command, Commit, Decision, Event, Failure, Findings, FoundTopic, GivenConfig, Info, LaneVerdict,
-    Now, Proposal, Refusal, RequestId, Run, Send, Statement, StatusView, Ticket,
+    Answer, Command, Commit, Decision, Event, Failure, Findings, FoundTopic, GivenConfig, Hello, Info,
+    LaneVerdict, Now, Proposal, Refusal, RequestId, Run, Send, Statement, StatusView, Ticket,
 };
 use placing::Moving;
-use rules::Verdict;
+use releases::Releases;
 use statements::Session;
+use suspicion::Hearing;
 pub use view::{Holder, Status, View, Write};
 
+/// Statuses are stored, and parts begin to move, that often at most.
+const SWEEP_INTERVAL_MS: u64 = 1000;
+
+/// How long the core waits for agents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// After which silence of an agent its parts go to others (`agent.suspect.ms`).
+    pub suspect_ms: u64,
+    /// How long after the end of its lease an agent may still be at work by itself: its right, its autonomy, and what
+    /// its clock may be slow in them.
+    pub released_after_ms: u64,
+}
+
 /// The coordinator's state and decisions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Core {
+    patience: Patience,
     view: View,
     /// Assignments up to this epoch were made before this term.
     term_began: AssignmentEpoch,
-    /// The writes of the commits in flight, in the order in which they are performed.
-    in_flight: VecDeque<Vec<Write>>,
+    /// The commits in flight, in the order in which they are performed.
+    in_flight: VecDeque<InFlight>,
+    /// Who lives by the view, and did not by a commit that was refused.
+    doubted: BTreeSet<Holder>,
     /// The command that the commits in flight are for; it is planned again if one is refused.
     current: Option<(Ticket, Command)>,
     inbox: VecDeque<(Ticket, Command)>,
@@ -58,8 +81,10 @@ pub struct Core {
     sessions: BTreeMap<AgentId, Session>,
     /// Leases that ended and are still in the view.
     leases_ended: BTreeMap<AgentId, Holder>,
-    /// Confirmed releases that are still in the view.
-    released: BTreeMap<AssignmentId, AssignmentEpoch>,
+    hearing: Hearing,
+    releases: Releases,
+    /// The highest incarnation of the store under which an agent holds something that this store never gave.
+    ahead: Option<u64>,
     /// Parts that go to another agent, until they are with it.
     moving: BTreeMap<AssignmentId, Moving>,
     /// Lane records that wait for a commit: the latest of each process for each lane.
@@ -74,6 +99,29 @@ pub struct Core {
     notes: BTreeMap<ConnectorName, Vec<String>>,
     /// The last word of an agent on each part.
     reported: BTreeMap<AssignmentId, (AssignmentEpoch, Status)>,
+    /// When statuses were stored and parts moved last.
+    swept_ms: Option<u64>,
+    /// Whether there may be something to state or to place since the last time.
+    stale: Stale,
+}
+
+/// What may have to be done again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stale {
+    statements: bool,
+    placement: bool,
+    balance: bool,
+}
+
+impl Stale {
+    const ALL: Self = Self { statements: true, placement: true, balance: true };
+}
+
+/// A commit whose outcome is not known.
+#[derive(Debug)]
+struct InFlight {
+    alive: Vec<Holder>,
+    writes: Vec<Write>,
 }
 
 /// A command that is stored and waits.
@@ -93,9 +141,32 @@ enum Until {
 impl Core {
     /// A new term, over what the store holds.
     #[must_use]
-    pub fn new(view: View) -> Self {
+    pub fn new(view: View, patience: Patience) -> Self {
         let term_began = AssignmentEpoch { incarnation: view.meta.incarnation, revision: view.revision };
-        Self { view, term_began, ..Self::default() }
+        Self {
+            patience,
+            view,
+            term_began,
+            in_flight: VecDeque::new(),
+            doubted: BTreeSet::new(),
+            current: None,
+            inbox: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            leases_ended: BTreeMap::new(),
+            hearing: Hearing::new(patience.suspect_ms),
+            releases: Releases::default(),
+            ahead: None,
+            moving: BTreeMap::new(),
+            proposals: BTreeMap::new(),
+            fixing: Vec::new(),
+            findings: BTreeMap::new(),
+            conflicts: BTreeMap::new(),
+            notes: BTreeMap::new(),
+            reported: BTreeMap::new(),
+            swept_ms: None,
+            stale: Stale::ALL,
+        }
     }
 
     #[must_use]
@@ -105,26 +176,38 @@ impl Core {
 
     /// Takes what happened, says what to do about it.
     pub fn step(&mut self, now: Now, event: Event) -> Decision {
+        self.hearing.listen(now.boot_ms);
+        let mut changed = false;
+        for holder in event.speakers() {
+            changed |= self.hearing.hear(holder);
+        }
+        let (tick, is_heartbeat) = (event == Event::Tick, matches!(event, Event::Heartbeat(_)));
+        changed |= self.take(event);
+        if tick {
+            changed |= !std::mem::take(&mut self.doubted).is_empty();
+            let living = self.view.agents.iter();
+            let holder = |(agent, process): (&AgentId, &view::Agent)| Holder {
+                agent: agent.clone(),
+                incarnation: process.incarnation.clone(),
+            };
+            changed |= self.hearing.judge(living.map(holder).collect());
+        }
+        if changed {
+            self.stale = Stale::ALL;
+        } else if is_heartbeat {
+            return Decision::default();
+        }
+        self.decide(now, tick)
+    }
+
+    /// Returns whether something may have to be stated or placed anew.
+    fn take(&mut self, event: Event) -> bool {
         match event {
-            Event::Committed(revision) => {
-                for write in self.in_flight.pop_front().unwrap_or_default() {
-                    self.view.apply(revision, write);
-                }
-                if self.in_flight.is_empty() {
-                    self.current = None;
-                    self.fixing.clear();
-                }
-            }
-            Event::Refused => {
-                self.in_flight.clear();
-                self.current.take().into_iter().for_each(|command| self.inbox.push_front(command));
-                self.propose_again();
-            }
+            Event::Committed(revision) => return self.committed(revision),
+            Event::Refused => self.refused(),
             Event::Command(ticket, command) => self.inbox.push_back((ticket, command)),
-            Event::Hello { holder, rack, labels } => {
-                self.leases_ended.remove(&holder.agent);
-                self.sessions.insert(holder.agent.clone(), Session::new(holder, rack, labels));
-            }
+            Event::Hello(hello) => self.hello(*hello),
+            Event::Heartbeat(_) | Event::Tick => return false,
             Event::Draining(holder) => {
                 if let Some(session) = self.sessions.get_mut(&holder.agent).filter(|it| it.holder == holder) {
                     session.draining = true;
@@ -140,12 +223,9 @@ impl Core {
                     let status = Status::new(state, Some(holder.agent), trace);
                     self.reported.insert(id, (epoch, status));
                 }
+                return false;
             }
-            Event::Released { holder, id, epoch } => {
-                if self.holds(&holder, &id, epoch) {
-                    self.released.insert(id, epoch);
-                }
-            }
+            Event::Released { holder, id, epoch } => self.releases.hear(&self.view, &id, (holder, epoch)),
             Event::Surveyed { holder, connector, epoch, findings } => {
                 if self.holds(&holder, &AssignmentId::survey(&connector), epoch) {
                     self.surveyed(connector, findings);
@@ -153,10 +233,56 @@ impl Core {
             }
             Event::Proposed(proposals) => {
                 proposals.into_iter().for_each(|proposal| self.proposed(proposal));
+                return false;
             }
-            Event::Tick => return self.decide(now, true),
         }
-        self.decide(now, false)
+        true
+    }
+
+    fn committed(&mut self, revision: StoreRevision) -> bool {
+        let mut changed = false;
+        for write in self.in_flight.pop_front().map(|commit| commit.writes).unwrap_or_default() {
+            changed |= write.is_of_placement();
+            self.view.apply(revision, write);
+        }
+        if self.in_flight.is_empty() {
+            self.current = None;
+            self.fixing.clear();
+        }
+        changed
+    }
+
+    fn refused(&mut self) {
+        // Who is missed is not known; the next tick, or the end of a lease, tells.
+        self.doubted.extend(self.in_flight.pop_front().into_iter().flat_map(|commit| commit.alive));
+        self.in_flight.clear();
+        self.current.take().into_iter().for_each(|command| self.inbox.push_front(command));
+        self.propose_again();
+    }
+
+    fn hello(&mut self, hello: Hello) {
+        self.notice_a_restore(&hello);
+        let Hello { holder, rack, labels, running: _, store_id: _ } = hello;
+        self.leases_ended.remove(&holder.agent);
+        self.sessions.insert(holder.agent.clone(), Session::new(holder, rack, labels));
+    }
+
+    /// An agent that holds what this store never gave shows that the store was restored from an older copy.
+    fn notice_a_restore(&mut self, hello: &Hello) {
+        if !hello.store_id.is_empty() && hello.store_id != self.view.meta.store_id {
+            return;
+        }
+        let newest =
+            AssignmentEpoch { incarnation: self.view.meta.incarnation, revision: self.view.revision };
+        let given = |id: &AssignmentId| self.view.assignments.get(id).map_or(newest, |held| held.epoch);
+        let never_given = hello.running.iter().filter(|(id, epoch)| *epoch > given(id));
+        self.ahead = never_given.map(|(_, epoch)| epoch.incarnation).chain(self.ahead).max();
+    }
+
+    /// The store's next incarnation, whose epochs are above all that agents may hold.
+    fn risen_incarnation(&self) -> Option<view::Meta> {
+        let ahead = self.ahead.filter(|ahead| *ahead >= self.view.meta.incarnation)?;
+        Some(view::Meta { incarnation: ahead + 1, ..self.view.meta.clone() })
     }
 
     fn decide(&mut self, now: Now, tick: bool) -> Decision {
@@ -171,7 +297,11 @@ impl Core {
             self.begin(Commit::row(writes, sends), &mut decision);
         }
         if self.in_flight.is_empty() {
-            let commits = self.reconcile(now, tick);
+            let sweep = tick && self.swept_ms.is_none_or(|at| now.boot_ms >= at + SWEEP_INTERVAL_MS);
+            if sweep {
+                self.swept_ms = Some(now.boot_ms);
+            }
+            let commits = self.reconcile(now, sweep);
             self.begin(commits, &mut decision);
         }
         // Last, so that none is judged before releases that are confirmed and leases that ended are stored.
@@ -180,7 +310,9 @@ impl Core {
             self.begin(commits, &mut decision);
         }
         let mut sends = self.settle();
-        sends.extend(self.statements());
+        if std::mem::take(&mut self.stale.statements) {
+            sends.extend(self.statements());
+        }
         if !sends.is_empty() {
             // Told on the grounds of what is stored already: these need not wait for the commit in flight.
             decision.commits.insert(0, Commit { sends, ..Commit::default() });
@@ -191,7 +323,8 @@ impl Core {
     fn begin(&mut self, commits: Vec<Commit>, decision: &mut Decision) {
         for commit in commits {
             if !commit.writes.is_empty() {
-                self.in_flight.push_back(commit.writes.clone());
+                let (alive, writes) = (commit.alive.clone(), commit.writes.clone());
+                self.in_flight.push_back(InFlight { alive, writes });
             }
             if !commit.writes.is_empty() || !commit.sends.is_empty() {
                 decision.commits.push(commit);
@@ -203,7 +336,8 @@ impl Core {
     fn settle(&mut self) -> Vec<Send> {
         let view = &self.view;
         let done = |waiting: &Waiting| match waiting.until {
-            Until::Deleted => !view.connectors.contains_key(&waiting.name),
+            // Another one of its name may be there by now.
+            Until::Deleted => view.connectors.get(&waiting.name).is_none_or(|connector| !connector.deleting),
             Until::Stopped => view.connectors.get(&waiting.name).is_none_or(|connector| {
                 // A stop that was overtaken by a resume is answered as well: it was carried out, or is void.
                 connector.target != copyist_model::TargetState::Stopped
@@ -238,72 +372,6 @@ impl Core {
             self.sessions.remove(&holder.agent);
         }
     }
-
-    /// Weighs what a survey found against the other connectors; a conflict fails the connector.
-    fn surveyed(&mut self, name: ConnectorName, findings: Findings) {
-        let current = |connector: &view::Connector| connector.generation == findings.generation;
-        if !self.view.connectors.get(&name).is_some_and(current) {
-            return;
-        }
-        let (found, left_out) = self.without_own_products(findings);
-        match rules::judge(&name, &wanted_edges(&found), &self.edges_without(&name)) {
-            Verdict::Conflict(text) => {
-                self.conflicts.insert(name, text);
-            }
-            Verdict::Fine { shared } => {
-                self.conflicts.remove(&name);
-                let notes = rules::shared_note(&shared).into_iter().chain(rules::left_out_note(&left_out));
-                self.notes.insert(name.clone(), notes.collect());
-                self.findings.insert(name, found);
-            }
-        }
-    }
-
-    /// On one cluster, what some connector of this fleet makes is no source, unless the user named it; with the
-    /// topics that are left out for it.
-    fn without_own_products(&self, mut findings: Findings) -> (Findings, BTreeSet<TopicName>) {
-        let mut left_out = BTreeSet::new();
-        if findings.source == findings.destination {
-            let edges = self.view.connectors.keys().flat_map(|name| self.edges_of(name));
-            let made: BTreeSet<rules::Place> = edges.map(|(_, destination)| destination).collect();
-            for topic in findings.topics.iter().filter(|topic| !topic.literal) {
-                if made.contains(&(findings.source.clone(), topic.source.clone())) {
-                    left_out.insert(topic.source.clone());
-                }
-            }
-            findings.topics.retain(|topic| !left_out.contains(&topic.source));
-        }
-        (findings, left_out)
-    }
-
-    fn edges_without(&self, name: &ConnectorName) -> BTreeMap<ConnectorName, rules::Edges> {
-        let others = self.view.connectors.keys().filter(|other| *other != name);
-        others.map(|other| (other.clone(), self.edges_of(other))).collect()
-    }
-
-    fn edges_of(&self, name: &ConnectorName) -> rules::Edges {
-        let Some((source, destination)) =
-            self.view.connectors.get(name).and_then(|connector| connector.clusters.clone())
-        else {
-            return rules::Edges::new();
-        };
-        let topics = self.view.tasks_of(name).flat_map(|(_, task)| task.lanes.0.iter());
-        topics
-            .map(|(topic, lanes)| {
-                ((source.clone(), topic.clone()), (destination.clone(), lanes.destination.clone()))
-            })
-            .collect()
-    }
-}
-
-fn wanted_edges(findings: &Findings) -> rules::Edges {
-    let edge = |topic: &FoundTopic| {
-        (
-            (findings.source.clone(), topic.source.clone()),
-            (findings.destination.clone(), topic.destination.clone()),
-        )
-    };
-    findings.topics.iter().map(edge).collect()
 }
 
 /// Whether an instance needs a restart to go on.

@@ -3,16 +3,19 @@
 
 use std::collections::BTreeSet;
 
-use copyist_model::{AgentId, AssignmentEpoch, AssignmentId, Part, TaskId};
+use copyist_model::{AgentChoice, AgentId, AssignmentEpoch, AssignmentId, Part, TaskId};
 
 use super::Core;
 use super::event::Commit;
-use super::placement::{Candidate, Fleet, Hold, Labels, Move, Placed, Standing, place};
+use super::placement::{Candidate, Fleet, Hold, Move, Placed, Standing, place};
 use super::statements::should_run;
-use super::view::{Assignment, Holder, Write};
+use super::view::{Assignment, Holder, Holding, Write};
 
 /// Of all parts at most one in so many moves at the same time, as its lanes stand still meanwhile.
 const MOVING_SHARE: usize = 10;
+
+/// Each may need two writes, and a comparison beside the leader's.
+const PARTS_PER_COMMIT: usize = Commit::WRITES_MAX / 2;
 
 /// A part that its holder was told to release for another agent.
 ///
@@ -25,18 +28,21 @@ pub(super) struct Moving {
 }
 
 impl Core {
-    pub(super) fn place_parts(&mut self, tick: bool) -> Vec<Commit> {
-        if !tick && !self.parts().any(|id| self.held(&id).is_none()) {
+    pub(super) fn place_parts(&mut self, sweep: bool) -> Vec<Commit> {
+        let balances = sweep && std::mem::take(&mut self.stale.balance);
+        let places =
+            std::mem::take(&mut self.stale.placement) && self.parts().any(|id| self.held(&id).is_none());
+        if !balances && !places {
             return Vec::new();
         }
         let fleet = self.fleet();
         let plan = place(&fleet);
-        if tick {
+        if balances {
             self.begin_moves(fleet.parts.len(), plan.moves);
         }
-        let given: Vec<(Holder, Write)> =
+        let given: Vec<(Holder, Vec<Write>)> =
             plan.taken.into_iter().filter_map(|(id, agent)| self.assignment(id, agent)).collect();
-        given.chunks(Commit::WRITES_MAX).map(assigning).collect()
+        given.chunks(PARTS_PER_COMMIT).map(assigning).collect()
     }
 
     /// Whether a part's holder is to release it for another one.
@@ -60,29 +66,38 @@ impl Core {
             {
                 // What moves already is placed afresh once it is released.
                 self.moving.entry(id).or_insert(Moving { epoch: assignment.epoch, to });
+                self.stale.statements = true;
             }
         }
     }
 
-    /// A part's next assignment. Former holders stay known until they confirm, through any number of hands.
-    fn assignment(&self, id: AssignmentId, agent: AgentId) -> Option<(Holder, Write)> {
+    /// A part's next assignment. Former holders stay known until they confirm, through any number of hands; a process
+    /// that gets back what it held ends that before it begins anew.
+    fn assignment(&self, id: AssignmentId, agent: AgentId) -> Option<(Holder, Vec<Write>)> {
         let incarnation = self.view.agents.get(&agent)?.incarnation.clone();
         let holder = Holder { agent, incarnation };
-        let mut former = Vec::new();
-        if let Some(current) = self.view.assignments.get(&id) {
-            former.clone_from(&current.former);
-            if self.released.get(&id) != Some(&current.epoch) {
-                former.push((current.holder.clone(), current.epoch));
-            }
-        }
+        let unreleased = self.unreleased(&id).into_iter().filter(|(former, _)| *former != holder);
+        let former = unreleased.chain(self.lost_holding(&id)).collect();
         let assignment = Assignment { holder: holder.clone(), epoch: AssignmentEpoch::default(), former };
-        Some((holder, Write::Assignment(id, Some(assignment))))
+        let words = self.view.releases.contains_key(&id);
+        let words = words.then(|| Write::Released(id.clone(), BTreeSet::new()));
+        let writes = std::iter::once(Write::Assignment(id, Some(assignment))).chain(words).collect();
+        Some((holder, writes))
+    }
+
+    /// Who held a part by what a restored store has lost is not known: a process that is not there stands for it.
+    fn lost_holding(&self, id: &AssignmentId) -> Option<Holding> {
+        let current = self.view.assignments.get(id)?;
+        let agent = current.holder.agent.clone();
+        (current.epoch.incarnation < self.view.meta.incarnation)
+            .then(|| (Holder { agent, incarnation: String::new() }, current.epoch))
     }
 
     fn fleet(&self) -> Fleet {
-        let agents = self.view.agents.iter().map(|(id, agent)| {
+        let agents = self.view.agents.iter().filter(|(id, agent)| self.is_there(id, &agent.incarnation));
+        let agents = agents.map(|(id, agent)| {
             let standing = match self.sessions.get(id) {
-                Some(session) if session.draining => Standing::Drains,
+                Some(session) if session.draining || agent.drained => Standing::Drains,
                 Some(_) => Standing::Takes,
                 None => Standing::Keeps,
             };
@@ -90,7 +105,8 @@ impl Core {
         });
         let parts = self.parts().map(|id| {
             let (weight, hold) = (self.weight(&id), self.hold(&id));
-            (id, Placed { weight, hold, wants: Labels::new(), prefers: Vec::new() })
+            let AgentChoice { labels: wants, racks: prefers } = self.choice(&id);
+            (id, Placed { weight, hold, wants, prefers: prefers.into_iter().collect() })
         });
         Fleet { agents: agents.collect(), parts: parts.collect() }
     }
@@ -113,11 +129,26 @@ impl Core {
         }
     }
 
-    /// A part's assignment, if the holder lives and has not released it.
+    /// A part's assignment, if the holder is there and has not released it, and the store was not restored since.
     fn held(&self, id: &AssignmentId) -> Option<&Assignment> {
         let assignment = self.view.assignments.get(id)?;
-        let is_released = self.released.get(id) == Some(&assignment.epoch);
-        (!is_released && self.is_alive(&assignment.holder)).then_some(assignment)
+        let Holder { agent, incarnation } = &assignment.holder;
+        let is_held = assignment.epoch.incarnation == self.view.meta.incarnation
+            && !self.is_released(id, &assignment.holder, assignment.epoch)
+            && self.is_there(agent, incarnation);
+        is_held.then_some(assignment)
+    }
+
+    /// Whether a process lives, by the view and by all that is known.
+    fn is_there(&self, agent: &AgentId, incarnation: &str) -> bool {
+        let holder = Holder { agent: agent.clone(), incarnation: incarnation.to_owned() };
+        self.view.is_alive(&holder) && !self.hearing.is_suspect(&holder) && !self.doubted.contains(&holder)
+    }
+
+    pub(super) fn choice(&self, id: &AssignmentId) -> AgentChoice {
+        let connector = self.view.connectors.get(&id.connector);
+        let spec = connector.and_then(|connector| connector.spec.as_ref().ok());
+        spec.map(|spec| spec.agents.clone()).unwrap_or_default()
     }
 
     fn weight(&self, id: &AssignmentId) -> usize {
@@ -132,11 +163,11 @@ impl Core {
 }
 
 /// Valid only as long as every new holder lives.
-fn assigning(given: &[(Holder, Write)]) -> Commit {
+fn assigning(given: &[(Holder, Vec<Write>)]) -> Commit {
     let alive: BTreeSet<&Holder> = given.iter().map(|(holder, _)| holder).collect();
     Commit {
         alive: alive.into_iter().cloned().collect(),
-        writes: given.iter().map(|(_, write)| write.clone()).collect(),
+        writes: given.iter().flat_map(|(_, writes)| writes.iter().cloned()).collect(),
         sends: Vec::new(),
     }
 }

@@ -1,9 +1,12 @@
 //! What is shown of the view and of what agents said last.
 
+use std::collections::BTreeSet;
+
 use copyist_model::{AssignmentId, ConnectorName, InstanceState, Part, TargetState, TaskId};
 
 use super::Core;
 use super::event::{Info, StatusView};
+use super::statements::should_run;
 use super::view::{Connector, Status};
 
 impl Core {
@@ -54,8 +57,32 @@ impl Core {
     }
 
     fn task_shown(&self, id: &AssignmentId) -> Status {
-        let status = self.shown(id).or_else(|| self.inherited(id));
+        let status = self.gone(id).or_else(|| self.shown(id)).or_else(|| self.inherited(id));
         status.unwrap_or_else(|| self.unassigned(id))
+    }
+
+    /// A part whose holder has no lease any more, or that cannot end because of one. It may be at work by itself, but
+    /// nobody can tell.
+    fn gone(&self, id: &AssignmentId) -> Option<Status> {
+        let assignment = self.view.assignments.get(id)?;
+        let connector = self.view.connectors.get(&id.connector)?;
+        let agent = assignment.holder.agent.clone();
+        let trace = if should_run(connector, id.part) {
+            (!self.view.is_alive(&assignment.holder))
+                .then(|| format!("agent {agent} is gone, and there is no other one to take over"))?
+        } else {
+            let gone = self.view.unreleased(id).filter(|(holder, _)| !self.view.is_alive(holder));
+            let gone: BTreeSet<String> = gone.map(|(holder, _)| holder.agent.to_string()).collect();
+            let names: Vec<String> = gone.into_iter().collect();
+            (!names.is_empty()).then(|| {
+                format!(
+                    "cannot end yet: {} went away without a word, and may copy by itself until its autonomy is over; \
+                     ends then, when it comes back, or when it is declared dead (ForgetAgent)",
+                    names.join(", ")
+                )
+            })?
+        };
+        Some(Status::new(InstanceState::Unassigned, Some(agent), trace))
     }
 
     /// What a former leader stored of a part that was placed before this term: its holder goes on, whoever leads. It
@@ -79,7 +106,7 @@ impl Core {
         if connector.target == TargetState::Stopped && self.view.assignments_of(name).next().is_none() {
             return Status::new(InstanceState::Stopped, stored_agent(), String::new());
         }
-        let shown = self.shown(survey);
+        let shown = self.gone(survey).or_else(|| self.shown(survey));
         if shown.is_none()
             && let Some(inherited) = self.inherited(survey)
         {
@@ -115,7 +142,16 @@ impl Core {
             }
             None => {
                 let last = self.view.statuses.get(id).and_then(|status| status.agent.clone());
-                Status::new(InstanceState::Unassigned, last, "waits for an agent".to_owned())
+                let connector = self.view.connectors.get(&id.connector);
+                let labels = self.choice(id).labels;
+                let labels: Vec<String> =
+                    labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                let trace = match connector.is_some_and(|connector| should_run(connector, id.part)) {
+                    true if labels.is_empty() => "waits for an agent".to_owned(),
+                    true => format!("waits for an agent with the labels {}", labels.join(",")),
+                    false => "has ended, and waits until every part of the connector has".to_owned(),
+                };
+                Status::new(InstanceState::Unassigned, last, trace)
             }
         }
     }

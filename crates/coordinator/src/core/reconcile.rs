@@ -5,47 +5,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use copyist_model::{
-    AssignmentEpoch, AssignmentId, ConnectorName, LaneStart, Part, TargetState, TaskId, TaskLanes,
-    TaskRevision, TopicName,
+    AssignmentId, ConnectorName, LaneStart, Part, TargetState, TaskId, TaskLanes, TaskRevision, TopicName,
 };
 
-use super::event::{Answer, Commit, Findings, Now};
+use super::event::{Answer, Batch, Commit, Findings, Now};
 use super::growth::{NewLane, grow};
 use super::requests::remember;
-use super::statements::should_run;
 use super::view::{Agent, Connector, Task, Write};
 use super::{Core, Until};
-
-/// The writes of one commit, up to its bound.
-#[derive(Default)]
-struct Batch {
-    writes: Vec<Write>,
-}
-
-impl Batch {
-    fn has_room(&self) -> bool {
-        self.writes.len() < Commit::WRITES_MAX
-    }
-
-    /// Adds what fits of `writes`; says whether all did.
-    fn extend(&mut self, writes: impl IntoIterator<Item = Write>) -> bool {
-        for write in writes {
-            if !self.has_room() {
-                return false;
-            }
-            self.writes.push(write);
-        }
-        true
-    }
-}
 
 impl Core {
     pub(super) fn reconcile(&mut self, now: Now, tick: bool) -> Vec<Commit> {
         self.forget_ended_moves();
+        if let Some(meta) = self.risen_incarnation() {
+            return vec![Commit { writes: vec![Write::Meta(meta)], ..Commit::default() }];
+        }
         let mut commits = Vec::new();
         let mut batch = Batch::default();
         batch.extend(self.agents_that_changed());
-        batch.extend(self.confirmed_releases());
+        if tick {
+            self.releases.wait_for_the_gone(&self.view, now, self.patience);
+        }
+        batch.extend(self.ended_parts());
         let names: Vec<ConnectorName> = self.view.connectors.keys().cloned().collect();
         for name in &names {
             if batch.has_room() {
@@ -53,45 +34,39 @@ impl Core {
             }
         }
         // Placed once the rest is stored: a part may be going in the same commit.
-        if batch.writes.is_empty() {
+        if batch.is_empty() {
             self.forget_applied_findings();
             commits = self.place_parts(tick);
+            if commits.is_empty() {
+                batch.extend(self.stored_words());
+            }
         }
-        if tick {
+        if tick && batch.is_empty() {
             batch.extend(self.statuses_that_changed());
             batch.extend(self.expired_requests(now));
+        } else if tick {
+            // A key comes once in a commit; the next tick will do.
+            self.swept_ms = None;
         }
-        commits.push(Commit { writes: batch.writes, ..Commit::default() });
+        commits.push(batch.into());
         commits
     }
 
     fn agents_that_changed(&mut self) -> Vec<Write> {
         let gone = std::mem::take(&mut self.leases_ended);
-        self.leases_ended = gone.into_iter().filter(|(_, holder)| self.is_alive(holder)).collect();
+        self.leases_ended = gone.into_iter().filter(|(_, holder)| self.view.is_alive(holder)).collect();
         let ended = self.leases_ended.keys().map(|agent| Write::Agent(agent.clone(), None));
-        let new = self.sessions.values().filter(|session| !self.is_alive(&session.holder)).map(|session| {
-            let agent = Agent {
-                incarnation: session.holder.incarnation.clone(),
-                rack: session.rack.clone(),
-                labels: session.labels.clone(),
-            };
-            Write::Agent(session.holder.agent.clone(), Some(agent))
-        });
+        let new =
+            self.sessions.values().filter(|session| !self.view.is_alive(&session.holder)).map(|session| {
+                let agent = Agent {
+                    incarnation: session.holder.incarnation.clone(),
+                    rack: session.rack.clone(),
+                    labels: session.labels.clone(),
+                    drained: false,
+                };
+                Write::Agent(session.holder.agent.clone(), Some(agent))
+            });
         ended.chain(new).collect()
-    }
-
-    fn confirmed_releases(&mut self) -> Vec<Write> {
-        let assignments = &self.view.assignments;
-        let current = |id: &AssignmentId, epoch: &AssignmentEpoch| {
-            assignments.get(id).is_some_and(|assignment| assignment.epoch == *epoch)
-        };
-        self.released.retain(|id, epoch| current(id, epoch));
-        // What should run goes from hand to hand, so that its former holders stay known.
-        let is_over = |id: &&AssignmentId| {
-            let connector = self.view.connectors.get(&id.connector);
-            connector.is_none_or(|connector| !should_run(connector, id.part))
-        };
-        self.released.keys().filter(is_over).map(|id| Write::Assignment(id.clone(), None)).collect()
     }
 
     /// The next step in the life of one connector.
@@ -142,7 +117,7 @@ impl Core {
     fn deletion(&self, now: Now, name: &ConnectorName) -> Vec<Write> {
         let waiting =
             self.waiting.values().filter(|waiting| waiting.until == Until::Deleted && waiting.name == *name);
-        let answers = waiting.filter_map(|waiting| remember(now, &waiting.request, &Answer::Done));
+        let answers = waiting.filter_map(|waiting| remember(now, &waiting.request, &Ok(Answer::Done)));
         let survey = AssignmentId::survey(name);
         let status = self.view.statuses.contains_key(&survey).then_some(Write::Status(survey, None));
         answers.chain(status).chain([Write::Connector(name.clone(), None)]).collect()
@@ -151,11 +126,27 @@ impl Core {
     /// Turns what a survey found into tasks. Whether the survey was the first is stored last, so that a row of
     /// commits gives all its lanes the same start.
     fn growth(&self, name: &ConnectorName, connector: &Connector, findings: &Findings, batch: &mut Batch) {
-        let Ok(spec) = &connector.spec else { return };
         if findings.generation != connector.generation {
             return;
         }
-        let tasks: BTreeMap<u32, &Task> = self.view.tasks_of(name).collect();
+        let grown = self.grown(name, connector, findings);
+        let clusters = Some((findings.source.clone(), findings.destination.clone()));
+        if batch.extend(grown) && (!connector.surveyed || connector.clusters != clusters) {
+            let after = Connector { surveyed: true, clusters, ..connector.clone() };
+            batch.extend([Write::Connector(name.clone(), Some(Box::new(after)))]);
+        }
+    }
+
+    /// The tasks that change by what a survey found, whole.
+    pub(super) fn grown(
+        &self,
+        name: &ConnectorName,
+        connector: &Connector,
+        findings: &Findings,
+    ) -> Vec<Write> {
+        let Ok(spec) = &connector.spec else { return Vec::new() };
+        let tasks = self.view.tasks_of(name).filter(|(_, task)| task.generation == connector.generation);
+        let tasks: BTreeMap<u32, &Task> = tasks.collect();
         let start = if connector.surveyed { LaneStart::Earliest } else { LaneStart::Reset };
         let new = new_lanes(&tasks, findings, start);
         let lanes: BTreeMap<u32, TaskLanes> =
@@ -165,11 +156,7 @@ impl Core {
             let task = Task { revision, generation: connector.generation, lanes };
             Write::Task(TaskId { connector: name.clone(), number }, Some(task))
         });
-        let clusters = Some((findings.source.clone(), findings.destination.clone()));
-        if batch.extend(grown) && (!connector.surveyed || connector.clusters != clusters) {
-            let after = Connector { surveyed: true, clusters, ..connector.clone() };
-            batch.extend([Write::Connector(name.clone(), Some(Box::new(after)))]);
-        }
+        grown.collect()
     }
 
     /// Findings that a running connector had no more use for are applied in full.

@@ -2,67 +2,68 @@
 
 use std::collections::BTreeMap;
 
-use copyist_model::{ConnectorGeneration, ConnectorName, InstanceState, TargetState, TaskId, TaskRevision};
+use copyist_model::{
+    AgentId, ConnectorGeneration, ConnectorName, InstanceState, TargetState, TaskId, TaskRevision,
+};
 
-use super::event::{Answer, Command, Failure, GivenConfig, Now, Send, Ticket};
-use super::view::{Connector, RequestAnswer, Status, Task, Write};
+use super::event::{Answer, Command, Commit, Failure, GivenConfig, Now, Send, Ticket};
+use super::view::{Agent, Connector, RequestAnswer, Status, Task, Write};
 use super::{Core, StatusView, Until, Waiting, is_failed};
 
 /// How long the answer to a write is kept for whoever repeats it.
 const REQUEST_KEPT_MS: u64 = 120_000;
 
+/// A commit has a connector's config twice, the second time in the answer that is kept.
+const CONFIG_BYTES_MAX: usize = Commit::BYTES_MAX / 3;
+
 type Planned = (Vec<Write>, Vec<Send>);
+
+/// What a command writes and answers, or why it fails.
+pub(super) type Outcome = Result<(Vec<Write>, Answer), Failure>;
 
 impl Core {
     /// The writes that a command needs, and the replies that follow them. A command without writes is answered
     /// at once; one that waits for releases is answered by `Core::settle`.
     pub(super) fn plan(&mut self, now: Now, ticket: Ticket, command: &Command) -> Planned {
-        let planned = match command {
-            Command::Create { request, name, config, initial } => {
-                self.repeated(request).unwrap_or_else(|| self.create(name, config, *initial))
-            }
-            Command::PutConfig { request, name, config } => {
-                self.repeated(request).unwrap_or_else(|| self.put_config(name, config))
-            }
-            Command::PatchConfig { request, name, changes } => {
-                self.repeated(request).unwrap_or_else(|| self.patch_config(name, changes))
-            }
-            Command::Delete { request, name } => match self.repeated(request) {
-                Some(answered) => answered,
-                None => return self.delete(ticket, request, name),
+        let request = request_id(command);
+        let (mut writes, answer) = match self.view.requests.get(request) {
+            Some(kept) => (Vec::new(), kept.answer.clone()),
+            None => match self.carried_out(command) {
+                Ok((writes, answer)) => (writes, Ok(answer)),
+                Err(failure) => (Vec::new(), Err(failure)),
             },
-            Command::SetTarget { request, name, target } => match self.repeated(request) {
-                Some(answered) => answered,
-                None if *target == TargetState::Stopped => return self.stop(ticket, request, name),
-                None => self.set_target(name, *target),
-            },
+        };
+        // Kept even if nothing was to be done: a copy of the request that comes late must not find something to do.
+        if !self.view.requests.contains_key(request) {
+            writes.extend(remember(now, request, &answer));
+        }
+        match awaited(command).filter(|_| answer.is_ok()) {
+            Some((name, until)) => {
+                let waiting = Waiting { name: name.clone(), request: request.to_owned(), until };
+                self.waiting.insert(ticket, waiting);
+                (writes, Vec::new())
+            }
+            None => (writes, vec![Send::Reply(ticket, answer)]),
+        }
+    }
+
+    fn carried_out(&self, command: &Command) -> Outcome {
+        match command {
+            Command::Create { name, config, initial, .. } => self.create(name, config, *initial),
+            Command::PutConfig { name, config, .. } => self.put_config(name, config),
+            Command::PatchConfig { name, changes, .. } => self.patch_config(name, changes),
+            Command::Delete { name, .. } => self.delete(name),
+            Command::SetTarget { name, target, .. } => self.set_target(name, *target),
             Command::Restart { name, include_tasks, only_failed } => {
                 self.restart(name, *include_tasks, *only_failed)
             }
             Command::RestartTask { name, task } => self.restart_task(name, *task),
-        };
-        match planned {
-            Ok((mut writes, answer)) => {
-                if !writes.is_empty() {
-                    writes.extend(remember(now, request_id(command), &answer));
-                }
-                (writes, vec![Send::Reply(ticket, Ok(answer))])
-            }
-            Err(failure) => (Vec::new(), vec![Send::Reply(ticket, Err(failure))]),
+            Command::ForgetAgent { agent } => self.forget_agent(agent),
+            Command::DrainAgent { agent, drained } => self.drain_agent(agent, *drained),
         }
     }
 
-    fn repeated(&self, request: &str) -> Option<Result<(Vec<Write>, Answer), Failure>> {
-        let stored = self.view.requests.get(request)?;
-        Some(Ok((Vec::new(), stored.answer.clone())))
-    }
-
-    fn create(
-        &self,
-        name: &str,
-        given: &GivenConfig,
-        initial: TargetState,
-    ) -> Result<(Vec<Write>, Answer), Failure> {
+    fn create(&self, name: &str, given: &GivenConfig, initial: TargetState) -> Outcome {
         let name = name.trim();
         // The config is judged first: an invalid one for a name that is taken is 400, not 409.
         let config = accept(name, given)?;
@@ -75,7 +76,7 @@ impl Core {
         Ok((vec![Write::Connector(name, Some(Box::new(connector)))], Answer::Info { created: true, info }))
     }
 
-    fn put_config(&self, name: &ConnectorName, given: &GivenConfig) -> Result<(Vec<Write>, Answer), Failure> {
+    fn put_config(&self, name: &ConnectorName, given: &GivenConfig) -> Outcome {
         let config = accept(name.as_str(), given)?;
         let Some(before) = self.view.connectors.get(name) else {
             return self.create(name.as_str(), given, TargetState::Running);
@@ -88,11 +89,7 @@ impl Core {
         Ok((self.change_config(name, before, config), Answer::Info { created: false, info }))
     }
 
-    fn patch_config(
-        &self,
-        name: &ConnectorName,
-        changes: &GivenConfig,
-    ) -> Result<(Vec<Write>, Answer), Failure> {
+    fn patch_config(&self, name: &ConnectorName, changes: &GivenConfig) -> Outcome {
         let before = self.connector(name, |name| format!("Connector {name} not found"))?;
         let mut config: GivenConfig =
             before.config.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
@@ -139,34 +136,14 @@ impl Core {
         writes
     }
 
-    fn delete(&mut self, ticket: Ticket, request: &str, name: &ConnectorName) -> Planned {
-        let connector = match self.connector(name, |name| format!("Connector {name} not found")) {
-            Ok(connector) => connector,
-            Err(failure) => return (Vec::new(), vec![Send::Reply(ticket, Err(failure))]),
-        };
-        let deleting = Connector { deleting: true, ..connector.clone() };
-        let already = connector.deleting;
-        self.wait(ticket, request, name, Until::Deleted);
-        let writes =
-            if already { vec![] } else { vec![Write::Connector(name.clone(), Some(Box::new(deleting)))] };
-        (writes, Vec::new())
+    fn delete(&self, name: &ConnectorName) -> Outcome {
+        let connector = self.connector(name, |name| format!("Connector {name} not found"))?;
+        let after = (!connector.deleting).then(|| Connector { deleting: true, ..connector.clone() });
+        let write = after.map(|after| Write::Connector(name.clone(), Some(Box::new(after))));
+        Ok((write.into_iter().collect(), Answer::Done))
     }
 
-    fn stop(&mut self, ticket: Ticket, request: &str, name: &ConnectorName) -> Planned {
-        match self.set_target(name, TargetState::Stopped) {
-            Ok((writes, _)) => {
-                self.wait(ticket, request, name, Until::Stopped);
-                (writes, Vec::new())
-            }
-            Err(failure) => (Vec::new(), vec![Send::Reply(ticket, Err(failure))]),
-        }
-    }
-
-    fn wait(&mut self, ticket: Ticket, request: &str, name: &ConnectorName, until: Until) {
-        self.waiting.insert(ticket, Waiting { name: name.clone(), request: request.to_owned(), until });
-    }
-
-    fn set_target(&self, name: &ConnectorName, target: TargetState) -> Result<(Vec<Write>, Answer), Failure> {
+    fn set_target(&self, name: &ConnectorName, target: TargetState) -> Outcome {
         let before = self.connector(name, |name| format!("Unknown connector {name}"))?;
         if before.target == target {
             return Ok((Vec::new(), Answer::Done));
@@ -176,12 +153,7 @@ impl Core {
     }
 
     /// A restart raises revisions: an agent that sees one retries what had stopped, and keeps what runs.
-    fn restart(
-        &self,
-        name: &ConnectorName,
-        include_tasks: bool,
-        only_failed: bool,
-    ) -> Result<(Vec<Write>, Answer), Failure> {
+    fn restart(&self, name: &ConnectorName, include_tasks: bool, only_failed: bool) -> Outcome {
         let before = self.connector(name, |name| format!("Unknown connector: {name}"))?;
         let mut status = self.status(name).unwrap_or_else(|| unknown_status(name));
         let mut writes = Vec::new();
@@ -203,7 +175,7 @@ impl Core {
         Ok((writes, answer))
     }
 
-    fn restart_task(&self, name: &ConnectorName, task: i32) -> Result<(Vec<Write>, Answer), Failure> {
+    fn restart_task(&self, name: &ConnectorName, task: i32) -> Outcome {
         self.connector(name, |name| format!("Unknown connector: {name}"))?;
         let number = u32::try_from(task).ok();
         let found = number.and_then(|number| {
@@ -214,6 +186,14 @@ impl Core {
             return Err(Failure::NotFound(format!("Unknown task: {name}-{task}")));
         };
         Ok((vec![raised(name, number, found)], Answer::Done))
+    }
+
+    fn drain_agent(&self, id: &AgentId, drained: bool) -> Outcome {
+        let Some(agent) = self.view.agents.get(id) else {
+            return Err(Failure::NotFound(format!("Unknown agent: {id}")));
+        };
+        let after = (agent.drained != drained).then(|| Agent { drained, ..agent.clone() });
+        Ok((after.into_iter().map(|after| Write::Agent(id.clone(), Some(after))).collect(), Answer::Done))
     }
 
     fn connector(
@@ -232,14 +212,38 @@ fn request_id(command: &Command) -> &str {
         | Command::PatchConfig { request, .. }
         | Command::Delete { request, .. }
         | Command::SetTarget { request, .. } => request,
-        Command::Restart { .. } | Command::RestartTask { .. } => "",
+        Command::Restart { .. }
+        | Command::RestartTask { .. }
+        | Command::ForgetAgent { .. }
+        | Command::DrainAgent { .. } => "",
     }
 }
 
-/// The write that keeps an answer for a repeated request, where the request has an id.
-pub(super) fn remember(now: Now, request: &str, answer: &Answer) -> Option<Write> {
+/// What a command waits for after its writes.
+fn awaited(command: &Command) -> Option<(&ConnectorName, Until)> {
+    match command {
+        Command::Delete { name, .. } => Some((name, Until::Deleted)),
+        Command::SetTarget { name, target: TargetState::Stopped, .. } => Some((name, Until::Stopped)),
+        Command::SetTarget { target: TargetState::Running | TargetState::Paused, .. }
+        | Command::Create { .. }
+        | Command::PutConfig { .. }
+        | Command::PatchConfig { .. }
+        | Command::Restart { .. }
+        | Command::RestartTask { .. }
+        | Command::ForgetAgent { .. }
+        | Command::DrainAgent { .. } => None,
+    }
+}
+
+/// The write that keeps an answer for a repeated request, where the request has an id, and the answer could be another
+/// one later.
+pub(super) fn remember(now: Now, request: &str, answer: &Result<Answer, Failure>) -> Option<Write> {
+    let may_change = match answer {
+        Ok(_) | Err(Failure::NotFound(_) | Failure::AlreadyExists(_) | Failure::Conflict(_)) => true,
+        Err(Failure::Invalid(_) | Failure::Unavailable(_)) => false,
+    };
     let kept = RequestAnswer { answer: answer.clone(), expires_at_ms: now.wall_ms + REQUEST_KEPT_MS };
-    (!request.is_empty()).then(|| Write::Request(request.to_owned(), Some(Box::new(kept))))
+    (!request.is_empty() && may_change).then(|| Write::Request(request.to_owned(), Some(Box::new(kept))))
 }
 
 fn raised(name: &ConnectorName, number: u32, task: &Task) -> Write {
@@ -249,6 +253,15 @@ fn raised(name: &ConnectorName, number: u32, task: &Task) -> Write {
 
 /// The config to store, if it is one: as given, plus `name`.
 fn accept(name: &str, given: &GivenConfig) -> Result<BTreeMap<String, String>, Failure> {
+    let pair = |(key, value): (&String, &Option<String>)| key.len() + value.as_ref().map_or(0, String::len);
+    // In a key of the store each byte of a name may become three.
+    let bytes = 3 * name.len() + given.iter().map(pair).sum::<usize>();
+    if bytes > CONFIG_BYTES_MAX {
+        return Err(Failure::Invalid(format!(
+            "the config takes {bytes} bytes, and at most {CONFIG_BYTES_MAX} can be stored: select topics by a pattern \
+             instead of naming each"
+        )));
+    }
     copyist_connector::parse(name, given).map_err(|rejection| Failure::Invalid(rejection.to_string()))?;
     let mut config: BTreeMap<String, String> =
         given.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect();

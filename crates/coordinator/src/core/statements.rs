@@ -64,16 +64,11 @@ impl Core {
     pub(super) fn statements(&mut self) -> Vec<Send> {
         let mut sends = Vec::new();
         let mut sessions = std::mem::take(&mut self.sessions);
-        for session in sessions.values_mut().filter(|session| self.is_alive(&session.holder)) {
+        let mut held = self.by_process();
+        for session in sessions.values_mut().filter(|session| self.view.is_alive(&session.holder)) {
             let mut stated = BTreeMap::new();
-            for (id, assignment) in &self.view.assignments {
-                // Its holder knows.
-                let is_released = self.released.get(id) == Some(&assignment.epoch);
-                if assignment.holder != session.holder || is_released {
-                    continue;
-                }
-                let epoch = assignment.epoch;
-                let due = self.due(id, assignment);
+            for (id, assignment, epoch) in held.remove(&session.holder).unwrap_or_default() {
+                let due = if epoch == assignment.epoch { self.due(id, assignment) } else { None };
                 let now = due.as_ref().map_or(Stated::Release { epoch }, Due::stated);
                 if session.stated.get(id) != Some(&now) {
                     let statement = match due {
@@ -94,10 +89,17 @@ impl Core {
         sends
     }
 
-    /// Whether a holder's process has its lease.
-    pub(super) fn is_alive(&self, holder: &Holder) -> bool {
-        let agent = self.view.agents.get(&holder.agent);
-        agent.is_some_and(|agent| agent.incarnation == holder.incarnation)
+    /// What each process holds or held, and has not released.
+    fn by_process(&self) -> BTreeMap<Holder, Vec<(&AssignmentId, &Assignment, AssignmentEpoch)>> {
+        let mut held: BTreeMap<Holder, Vec<_>> = BTreeMap::new();
+        for (id, assignment) in &self.view.assignments {
+            for (holder, epoch) in assignment.holdings() {
+                if !self.is_released(id, &holder, epoch) {
+                    held.entry(holder).or_default().push((id, assignment, epoch));
+                }
+            }
+        }
+        held
     }
 
     /// Nothing: the holder should release the part.
@@ -128,7 +130,7 @@ impl Core {
             records: self.records(id, due),
             shared: self.shared(due),
             paused: due.is_paused(),
-            follows_unreleased: !due.assignment.former.is_empty(),
+            follows_unreleased: self.unreleased(id).iter().any(|(_, epoch)| *epoch != due.assignment.epoch),
         }
     }
 

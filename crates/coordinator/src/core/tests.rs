@@ -4,9 +4,14 @@ use copyist_model::{ClusterId, InstanceState, LaneStart, StoreRevision, TargetSt
 
 use super::*;
 
+/// What a coordinator has by default: 1.5 s; and 10 s and 10 min, a fiftieth of that, and 7 s.
+const PATIENCE: Patience = Patience { suspect_ms: 1_500, released_after_ms: 629_200 };
+
 /// A store that takes every commit, unless told to refuse the next one; and everybody who is told something.
 struct World {
     core: Core,
+    now: Now,
+    silent: BTreeSet<String>,
     revision: u64,
     refuse_next: bool,
     commits: Vec<usize>,
@@ -17,7 +22,9 @@ struct World {
 impl World {
     fn new() -> Self {
         Self {
-            core: Core::new(View::default()),
+            core: Core::new(View::default(), PATIENCE),
+            now: Now::default(),
+            silent: BTreeSet::new(),
             revision: 0,
             refuse_next: false,
             commits: Vec::new(),
@@ -32,16 +39,35 @@ impl World {
         world
     }
 
+    /// A tick is a second, in which who is connected and not silent says that it is there.
     fn feed(&mut self, event: Event) {
+        if event == Event::Tick {
+            for _ in 0..4 {
+                self.pass(250);
+                let connected = self.core.sessions.values().map(|session| session.holder.clone());
+                let heard: Vec<Holder> =
+                    connected.filter(|holder| !self.silent.contains(holder.agent.as_str())).collect();
+                heard.into_iter().for_each(|holder| self.perform(Event::Heartbeat(holder)));
+                self.perform(Event::Tick);
+            }
+        } else {
+            self.perform(event);
+        }
+    }
+
+    fn perform(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            let decision = self.core.step(Now::default(), event);
+            let decision = self.core.step(self.now, event);
             for commit in decision.commits {
                 if !commit.writes.is_empty() {
                     if std::mem::take(&mut self.refuse_next) {
                         events.push_back(Event::Refused);
                         break;
                     }
+                    let keys = commit.writes.iter().map(|write| crate::store::keys::encode(write, 0).0);
+                    let distinct: BTreeSet<String> = keys.collect();
+                    assert_eq!(distinct.len(), commit.writes.len(), "a key twice: {:?}", commit.writes);
                     self.revision += 1;
                     self.commits.push(commit.writes.len());
                     events.push_back(Event::Committed(StoreRevision(self.revision)));
@@ -58,9 +84,13 @@ impl World {
         }
     }
 
+    fn pass(&mut self, passed_ms: u64) {
+        let Now { boot_ms, wall_ms } = self.now;
+        self.now = Now { boot_ms: boot_ms + passed_ms, wall_ms: wall_ms + passed_ms };
+    }
+
     fn hello(&mut self, agent: &str, incarnation: &str) {
-        let holder = holder(agent, incarnation);
-        self.feed(Event::Hello { holder, rack: String::new(), labels: BTreeMap::new() });
+        self.feed(hello(agent, incarnation, &[]));
     }
 
     fn ask(&mut self, ticket: u64, command: Command) -> Option<Result<Answer, Failure>> {
@@ -147,6 +177,16 @@ fn connector(name: &str) -> ConnectorName {
 
 fn holder(agent: &str, incarnation: &str) -> Holder {
     Holder { agent: agent.parse().unwrap(), incarnation: incarnation.to_owned() }
+}
+
+fn hello(agent: &str, incarnation: &str, running: &[(AssignmentId, AssignmentEpoch)]) -> Event {
+    Event::Hello(Box::new(Hello {
+        holder: holder(agent, incarnation),
+        rack: String::new(),
+        labels: BTreeMap::new(),
+        running: running.to_vec(),
+        store_id: String::new(),
+    }))
 }
 
 fn config(extra: &[(&str, &str)]) -> GivenConfig {
@@ -424,10 +464,76 @@ fn a_repeated_write_gets_its_first_answer() {
     world.confirm_releases();
     assert_eq!(world.ask(4, delete()), Some(Ok(Answer::Done)));
 
+    for request in ["r3", "r4"] {
+        let failed = world.ask(5, Command::Delete { request: request.into(), name: connector("c") });
+        assert_eq!(failed, Some(Err(Failure::NotFound("Connector c not found".to_owned()))));
+        world.replies.clear();
+    }
+    world.create("c", &[]);
+    let failed = world.ask(6, Command::Delete { request: "r3".into(), name: connector("c") });
+    assert!(
+        matches!(failed, Some(Err(Failure::NotFound(_)))),
+        "a copy that comes late does nothing: {failed:?}"
+    );
+    let invalid = |request: &str| Command::PutConfig {
+        request: request.into(),
+        name: connector("c"),
+        config: GivenConfig::new(),
+    };
+    assert!(matches!(world.ask(7, invalid("r5")), Some(Err(Failure::Invalid(_)))));
+    assert!(!world.core.view.requests.contains_key("r5"), "it will be as wrong the next time");
+
     let later = Now { boot_ms: 0, wall_ms: 200_000 };
     let decision = world.core.step(later, Event::Tick);
     let expired = decision.commits.iter().flat_map(|commit| &commit.writes);
-    assert_eq!(expired.filter(|write| matches!(write, Write::Request(_, None))).count(), 2);
+    assert_eq!(expired.filter(|write| matches!(write, Write::Request(_, None))).count(), 4);
+}
+
+#[test]
+fn a_copy_that_comes_late_undoes_nothing() {
+    let to =
+        |request: &str, target| Command::SetTarget { request: request.into(), name: connector("c"), target };
+    let (stop, resume) = (to("stop", TargetState::Stopped), to("resume", TargetState::Running));
+    let delete = || Command::Delete { request: "delete".into(), name: connector("c") };
+    let mut world = running();
+    assert_eq!(world.ask(1, resume.clone()), Some(Ok(Answer::Done)), "it runs already");
+    assert_eq!(world.ask(2, stop.clone()), None);
+    assert_eq!((world.ask(3, resume), world.ask(4, stop.clone())), (Some(Ok(Answer::Done)), None));
+    world.confirm_releases();
+    assert_eq!((world.reply(2), world.reply(4)), (Some(Ok(Answer::Done)), Some(Ok(Answer::Done))));
+    assert_eq!(world.connector_state("c").0, InstanceState::Stopped);
+
+    world.ask(5, target("c", TargetState::Running));
+    assert_eq!(world.ask(6, stop), Some(Ok(Answer::Done)));
+    assert_eq!(world.core.view.connectors[&connector("c")].target, TargetState::Running);
+
+    assert_eq!(world.ask(7, delete()), None);
+    world.core = Core::new(world.core.view.clone(), PATIENCE);
+    world.hello("a:1", "one");
+    world.confirm_releases();
+    assert_eq!(world.ask(8, delete()), Some(Ok(Answer::Done)), "whoever leads");
+    world.create("c", &[]);
+    assert_eq!(world.ask(9, delete()), Some(Ok(Answer::Done)));
+    assert!(!world.core.view.connectors[&connector("c")].deleting);
+}
+
+#[test]
+fn no_commit_has_a_key_twice() {
+    let mut world = running();
+    let id = AssignmentId::task(&connector("c"), 1);
+    world.report(&id, InstanceState::Running, "");
+    world.feed(Event::Tick);
+    world.ask(1, put("c", &[("tasks.max", "1")]));
+    world.report(&id, InstanceState::Failed, "");
+    let told = std::mem::take(&mut world.statements);
+    for (_, statement) in told {
+        if let Statement::Release { id, epoch } = statement {
+            world.core.releases.hear(&world.core.view, &id, (holder("a:1", "one"), epoch));
+        }
+    }
+    world.pass(1_000);
+    world.perform(Event::Tick);
+    assert_eq!(world.tasks("c"), []);
 }
 
 #[test]
@@ -439,8 +545,7 @@ fn a_refused_commit_leaves_no_trace_and_is_planned_again() {
 
     let mut world = running();
     let view = world.core.view.clone();
-    let decision =
-        world.core.step(Now::default(), Event::Command(Ticket(1), put("c", &[("tasks.max", "9")])));
+    let decision = world.core.step(world.now, Event::Command(Ticket(1), put("c", &[("tasks.max", "9")])));
     assert!(decision.commits.iter().any(|commit| !commit.writes.is_empty()));
     assert_eq!(world.core.view, view, "nothing counts before it is stored");
     let told_early =
@@ -450,7 +555,7 @@ fn a_refused_commit_leaves_no_trace_and_is_planned_again() {
 
 #[test]
 fn what_is_asked_while_a_commit_is_in_flight_waits_for_it() {
-    let mut core = Core::new(View::default());
+    let mut core = Core::new(View::default(), PATIENCE);
     core.step(Now::default(), Event::Command(Ticket(1), create("c", &[])));
     let second = core.step(Now::default(), Event::Command(Ticket(2), create("c", &[])));
     assert_eq!(second, Decision::default());
@@ -679,4 +784,5 @@ fn edges_between_clusters_are_told_apart_by_cluster() {
 
 mod lane_records;
 mod placing;
+mod releases;
 mod scripts;

@@ -1,6 +1,6 @@
 //! What the store holds, typed. It changes only by [`View::apply`], on load and after a commit alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use copyist_connector::parse;
@@ -73,13 +73,23 @@ pub struct Holder {
     pub incarnation: String,
 }
 
+/// That a process holds or held a part, and under which epoch.
+pub type Holding = (Holder, AssignmentEpoch);
+
 /// Who holds a part, and under which epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
     pub holder: Holder,
     pub epoch: AssignmentEpoch,
-    /// Who held it before and has not confirmed the release, with the epoch of then.
-    pub former: Vec<(Holder, AssignmentEpoch)>,
+    /// Who held it before and had not confirmed the release when this was written, with the epoch of then.
+    pub former: Vec<Holding>,
+}
+
+impl Assignment {
+    /// The current one first.
+    pub fn holdings(&self) -> impl Iterator<Item = Holding> {
+        std::iter::once((self.holder.clone(), self.epoch)).chain(self.former.iter().cloned())
+    }
 }
 
 /// State, place and reason of a part.
@@ -108,7 +118,7 @@ impl Status {
 /// The answer to a write, for whoever repeats it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestAnswer {
-    pub answer: super::Answer,
+    pub answer: Result<super::Answer, super::Failure>,
     pub expires_at_ms: u64,
 }
 
@@ -123,7 +133,24 @@ pub enum Write {
     Agent(AgentId, Option<Agent>),
     /// The epoch of an assignment is the revision of the commit that writes it: the one given here is ignored.
     Assignment(AssignmentId, Option<Assignment>),
+    /// All of a part's holdings that are confirmed to be over; none: the key goes.
+    Released(AssignmentId, BTreeSet<Holding>),
     Status(AssignmentId, Option<Status>),
+}
+
+impl Write {
+    /// Whether who runs what, or what it is told, may follow from it.
+    pub(super) fn is_of_placement(&self) -> bool {
+        match self {
+            Self::Meta(_)
+            | Self::Connector(..)
+            | Self::Task(..)
+            | Self::Agent(..)
+            | Self::Assignment(..)
+            | Self::Released(..) => true,
+            Self::Request(..) | Self::Lane(..) | Self::Status(..) => false,
+        }
+    }
 }
 
 /// A living agent.
@@ -132,6 +159,8 @@ pub struct Agent {
     pub incarnation: String,
     pub rack: String,
     pub labels: BTreeMap<String, String>,
+    /// An operator wants it to have nothing to run.
+    pub drained: bool,
 }
 
 /// Everything the store holds.
@@ -146,6 +175,8 @@ pub struct View {
     pub lanes: BTreeMap<LaneId, LaneRecord>,
     pub agents: BTreeMap<AgentId, Agent>,
     pub assignments: BTreeMap<AssignmentId, Assignment>,
+    /// Which holdings of an assignment are confirmed to be over.
+    pub releases: BTreeMap<AssignmentId, BTreeSet<Holding>>,
     pub statuses: BTreeMap<AssignmentId, Status>,
 }
 
@@ -168,8 +199,36 @@ impl View {
                 });
                 set(&mut self.assignments, id, value);
             }
+            Write::Released(id, holdings) => {
+                set(&mut self.releases, id, Some(holdings).filter(|holdings| !holdings.is_empty()));
+            }
             Write::Status(id, value) => set(&mut self.statuses, id, value),
         }
+    }
+
+    /// Whether a holder's process has its lease.
+    #[must_use]
+    pub fn is_alive(&self, holder: &Holder) -> bool {
+        let agent = self.agents.get(&holder.agent);
+        agent.is_some_and(|agent| agent.incarnation == holder.incarnation)
+    }
+
+    /// The holdings of a part that may still be at work.
+    pub fn unreleased(&self, id: &AssignmentId) -> impl Iterator<Item = Holding> {
+        let holdings = self.assignments.get(id).into_iter().flat_map(Assignment::holdings);
+        holdings.filter(|holding| !self.is_released(id, holding))
+    }
+
+    #[must_use]
+    pub fn is_released(&self, id: &AssignmentId, holding: &Holding) -> bool {
+        self.releases.get(id).is_some_and(|released| released.contains(holding))
+    }
+
+    /// What a process holds: the answer to its `Renew`, if this is the newest view there is.
+    #[must_use]
+    pub fn held_by(&self, holder: &Holder) -> BTreeMap<AssignmentId, AssignmentEpoch> {
+        let held = self.assignments.iter().filter(|(_, assignment)| assignment.holder == *holder);
+        held.map(|(id, assignment)| (id.clone(), assignment.epoch)).collect()
     }
 
     /// The tasks of a connector, by number.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 
-use copyist_model::{AssignmentId, InstanceState, LaneGeneration, LaneId};
+use copyist_model::{AssignmentEpoch, AssignmentId, InstanceState, LaneGeneration, LaneId};
 use copyist_proto::control as wire;
 use copyist_proto::control::agent_message::Message as Said;
 use copyist_proto::control::agent_service_server::AgentService;
@@ -16,7 +16,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::core::{Event, Findings, FoundTopic, Holder, LaneVerdict, Proposal, Refusal, Run, Statement};
+use crate::core::{
+    self, Event, Findings, FoundTopic, Holder, LaneVerdict, Proposal, Refusal, Run, Statement,
+};
 use crate::driver::{Settings, chain, millis_u32};
 use crate::handle::{Handle, Hello, Message, Opened, SessionNumber};
 
@@ -71,10 +73,15 @@ impl AgentService for Agents {
         }
         let (outbox, statements) = mpsc::channel(OUTBOX);
         let (opened, answer) = oneshot::channel();
+        let running = hello.running.iter().map(held).collect::<Result<_, Malformed>>();
         let message = Hello {
-            holder: holder.clone(),
-            rack: hello.rack,
-            labels: hello.labels,
+            hello: core::Hello {
+                holder: holder.clone(),
+                rack: hello.rack,
+                labels: hello.labels,
+                running: running.map_err(|error| Status::invalid_argument(error.to_string()))?,
+                store_id: hello.store_id,
+            },
             worker_cluster_id: hello.worker_cluster_id,
             outbox,
             opened,
@@ -188,6 +195,10 @@ fn holder(agent: &str, incarnation: &str) -> Result<Holder, Status> {
         .parse()
         .map_err(|error: copyist_model::InvalidName| Status::invalid_argument(error.to_string()))?;
     Ok(Holder { agent, incarnation: incarnation.to_owned() })
+}
+
+fn held(report: &wire::Report) -> Result<(AssignmentId, AssignmentEpoch), Malformed> {
+    Ok((convert::assignment_id(report.id.clone())?, convert::epoch(report.epoch)?))
 }
 
 fn reported(holder: &Holder, report: wire::Report) -> Result<Event, Malformed> {

@@ -353,7 +353,7 @@ fn info_reply(answer: Answer) -> Result<(bool, wire::ConnectorInfo), Status> {
     }
 }
 
-fn status(failure: &Failure) -> Status {
+pub(super) fn status(failure: &Failure) -> Status {
     let text = failure.to_string();
     match failure {
         Failure::NotFound(_) => Status::not_found(text),

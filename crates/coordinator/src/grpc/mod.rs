@@ -2,8 +2,10 @@
 
 pub mod agents;
 pub mod connectors;
+pub mod fleet;
 
 use copyist_proto::connect::connector_service_server::ConnectorServiceServer;
+use copyist_proto::connect::fleet_service_server::FleetServiceServer;
 use copyist_proto::control::agent_service_server::AgentServiceServer;
 use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -44,6 +46,7 @@ where
 {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<ConnectorServiceServer<connectors::Connectors>>().await;
+    reporter.set_serving::<FleetServiceServer<fleet::Fleet>>().await;
     reporter.set_serving::<AgentServiceServer<agents::Agents>>().await;
     let reflect = || {
         tonic_reflection::server::Builder::configure()
@@ -60,6 +63,7 @@ where
             ConnectorServiceServer::new(connectors::Connectors::new(handle.clone(), build))
                 .max_decoding_message_size(REQUEST_BYTES_MAX),
         )
+        .add_service(FleetServiceServer::new(fleet::Fleet::new(handle.clone())))
         .add_service(AgentServiceServer::new(agents::Agents::new(handle, settings, stop.clone())))
         .add_service(health)
         .add_service(v1)

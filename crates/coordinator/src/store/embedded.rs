@@ -16,6 +16,8 @@ const VALUES: TableDefinition<&str, (u64, &[u8])> = TableDefinition::new("values
 /// `revision` → the last commit's revision; `layout` → the version of these tables.
 const COUNTERS: TableDefinition<&str, u64> = TableDefinition::new("counters");
 const LAYOUT: u64 = 1;
+/// What goes with the leases.
+const OF_LEASES: [&str; 3] = ["agents/", "assignments/", "releases/"];
 
 /// An open store file. Nobody else can open it.
 #[derive(Debug)]
@@ -56,7 +58,7 @@ impl Embedded {
             }
             let mut values = transaction.open_table(VALUES).map_err(|error| broken("open", error))?;
             values
-                .retain(|key, _| !key.starts_with("agents/") && !key.starts_with("assignments/"))
+                .retain(|key, _| !OF_LEASES.iter().any(|family| key.starts_with(family)))
                 .map_err(|error| broken("write", error))?;
             if values.get("meta").map_err(|error| broken("read", error))?.is_none() {
                 let store_id = uuid::Uuid::new_v4().to_string();
@@ -202,7 +204,12 @@ mod tests {
     }
 
     fn agent(incarnation: &str) -> Write {
-        let agent = Agent { incarnation: incarnation.into(), rack: String::new(), labels: BTreeMap::new() };
+        let agent = Agent {
+            incarnation: incarnation.into(),
+            rack: String::new(),
+            labels: BTreeMap::new(),
+            drained: false,
+        };
         Write::Agent("a:1".parse().unwrap(), Some(agent))
     }
 

@@ -1,5 +1,7 @@
 //! Keys and values: the only place that knows how the view's parts are spelled in the store.
 
+use std::collections::BTreeSet;
+
 use copyist_model::{
     AssignmentEpoch, AssignmentId, ConnectorGeneration, ConnectorName, InstanceState, LaneId, LaneRecord,
     Part, StoreRevision, TargetState, TaskId, TaskRevision,
@@ -9,14 +11,21 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use prost::Message;
 
 use crate::core::view::{
-    Agent, Assignment, Connector, Holder, Meta, RequestAnswer, Status, Task, View, Write,
+    Agent, Assignment, Connector, Holder, Holding, Meta, RequestAnswer, Status, Task, View, Write,
 };
-use crate::core::{Answer, Info};
+use crate::core::{Answer, Failure, Info};
 use crate::driver::chain;
 use crate::error::Error;
 
 /// What stays as it is in a key's part.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
+
+/// Failures, by the names of gRPC's status codes.
+const NOT_FOUND: &str = "NOT_FOUND";
+const ALREADY_EXISTS: &str = "ALREADY_EXISTS";
+const ABORTED: &str = "ABORTED";
+const INVALID_ARGUMENT: &str = "INVALID_ARGUMENT";
+const UNAVAILABLE: &str = "UNAVAILABLE";
 
 fn escape(part: &str) -> String {
     utf8_percent_encode(part, ESCAPED).to_string()
@@ -45,8 +54,19 @@ pub fn encode(write: &Write, incarnation: u64) -> (String, Option<Vec<u8>>) {
             let value = value.as_ref().map(|assignment| assignment_value(assignment, incarnation));
             (part_key("assignments", id, "survey"), value)
         }
+        Write::Released(id, holdings) => {
+            let value = (!holdings.is_empty()).then(|| releases_value(holdings));
+            (part_key("releases", id, "survey"), value)
+        }
         Write::Status(id, value) => (part_key("status", id, "connector"), value.as_ref().map(status_value)),
     }
+}
+
+/// What a write takes in the store, key and value.
+#[must_use]
+pub fn size(write: &Write) -> usize {
+    let (key, value) = encode(write, u64::MAX);
+    key.len() + value.map_or(0, |value| value.len())
 }
 
 fn part_key(family: &str, id: &AssignmentId, survey: &str) -> String {
@@ -90,8 +110,8 @@ fn connector_value(connector: &Connector) -> Vec<u8> {
 
 fn request_value(kept: &RequestAnswer) -> Vec<u8> {
     let response = match &kept.answer {
-        Answer::Done | Answer::Status(_) => connect::PutConnectorConfigResponse::default(),
-        Answer::Info { created, info } => connect::PutConnectorConfigResponse {
+        Ok(Answer::Done | Answer::Status(_)) | Err(_) => connect::PutConnectorConfigResponse::default(),
+        Ok(Answer::Info { created, info }) => connect::PutConnectorConfigResponse {
             created: *created,
             info: Some(connect::ConnectorInfo {
                 name: info.name.to_string(),
@@ -105,8 +125,20 @@ fn request_value(kept: &RequestAnswer) -> Vec<u8> {
         format_version: FORMAT,
         response: response.encode_to_vec(),
         expires_at_ms: kept.expires_at_ms,
+        failure: kept.answer.as_ref().err().map(failure_value),
     };
     value.encode_to_vec()
+}
+
+fn failure_value(failure: &Failure) -> store::Failure {
+    let code = match failure {
+        Failure::NotFound(_) => NOT_FOUND,
+        Failure::AlreadyExists(_) => ALREADY_EXISTS,
+        Failure::Conflict(_) => ABORTED,
+        Failure::Invalid(_) => INVALID_ARGUMENT,
+        Failure::Unavailable(_) => UNAVAILABLE,
+    };
+    store::Failure { code: code.to_owned(), text: failure.to_string() }
 }
 
 fn task_value(task: &Task) -> Vec<u8> {
@@ -125,25 +157,34 @@ fn agent_value(agent: &Agent) -> Vec<u8> {
         incarnation: agent.incarnation.clone(),
         rack: agent.rack.clone(),
         labels: agent.labels.clone(),
+        drained: agent.drained,
     };
     value.encode_to_vec()
 }
 
 fn assignment_value(assignment: &Assignment, incarnation: u64) -> Vec<u8> {
-    let former = assignment.former.iter().map(|(holder, epoch)| store::FormerHolder {
-        agent: holder.agent.to_string(),
-        incarnation: holder.incarnation.clone(),
-        epoch_revision: epoch.revision.0,
-        epoch_incarnation: epoch.incarnation,
-    });
     let value = store::Assignment {
         format_version: FORMAT,
         holder: assignment.holder.agent.to_string(),
         holder_incarnation: assignment.holder.incarnation.clone(),
         epoch_incarnation: incarnation,
-        former: former.collect(),
+        former: assignment.former.iter().map(holding_value).collect(),
     };
     value.encode_to_vec()
+}
+
+fn holding_value((holder, epoch): &Holding) -> store::FormerHolder {
+    store::FormerHolder {
+        agent: holder.agent.to_string(),
+        incarnation: holder.incarnation.clone(),
+        epoch_revision: epoch.revision.0,
+        epoch_incarnation: epoch.incarnation,
+    }
+}
+
+fn releases_value(holdings: &BTreeSet<Holding>) -> Vec<u8> {
+    let released = holdings.iter().map(holding_value).collect();
+    store::Releases { format_version: FORMAT, released }.encode_to_vec()
 }
 
 fn status_value(status: &Status) -> Vec<u8> {
@@ -187,12 +228,19 @@ pub fn decode(view: &mut View, key: &str, value: &[u8], revision: StoreRevision)
         ["agents", id] => {
             let value: store::Agent = message(key, value)?;
             check_format(key, value.format_version)?;
-            let agent = Agent { incarnation: value.incarnation, rack: value.rack, labels: value.labels };
+            let store::Agent { format_version: _, incarnation, rack, labels, drained } = value;
+            let agent = Agent { incarnation, rack, labels, drained };
             view.agents.insert(parsed(key, &unescape(key, id)?)?, agent);
         }
         ["assignments", name, part] => {
             let id = AssignmentId { connector: named(key, name)?, part: part_of(key, part, "survey")? };
             view.assignments.insert(id, assignment(key, value, revision)?);
+        }
+        ["releases", name, part] => {
+            let id = AssignmentId { connector: named(key, name)?, part: part_of(key, part, "survey")? };
+            let value: store::Releases = message(key, value)?;
+            check_format(key, value.format_version)?;
+            view.releases.insert(id, holdings(key, value.released)?.into_iter().collect());
         }
         ["status", name, part] => {
             let id = AssignmentId { connector: named(key, name)?, part: part_of(key, part, "connector")? };
@@ -271,15 +319,28 @@ fn request(key: &str, value: &[u8]) -> Result<Option<RequestAnswer>, Error> {
     let value: store::RequestAnswer = message(key, value)?;
     check_format(key, value.format_version)?;
     let response: connect::PutConnectorConfigResponse = message(key, &value.response)?;
-    let answer = match response.info {
-        None => Answer::Done,
-        Some(info) => {
+    let answer = match (response.info, value.failure) {
+        (_, Some(failed)) => Err(failure(key, failed)?),
+        (None, None) => Ok(Answer::Done),
+        (Some(info), None) => {
             let name = parsed(key, &info.name)?;
             let info = Info { name, config: info.config, tasks: info.tasks };
-            Answer::Info { created: response.created, info }
+            Ok(Answer::Info { created: response.created, info })
         }
     };
     Ok(Some(RequestAnswer { answer, expires_at_ms: value.expires_at_ms }))
+}
+
+fn failure(key: &str, stored: store::Failure) -> Result<Failure, Error> {
+    let store::Failure { code, text } = stored;
+    Ok(match code.as_str() {
+        NOT_FOUND => Failure::NotFound(text),
+        ALREADY_EXISTS => Failure::AlreadyExists(text),
+        ABORTED => Failure::Conflict(text),
+        INVALID_ARGUMENT => Failure::Invalid(text),
+        UNAVAILABLE => Failure::Unavailable(text),
+        other => return Err(damaged(key, &format!("{other:?} is no failure"))),
+    })
 }
 
 fn task(key: &str, value: &[u8]) -> Result<Task, Error> {
@@ -310,20 +371,20 @@ fn lane_record(key: &str, value: &[u8]) -> Result<LaneRecord, Error> {
 fn assignment(key: &str, value: &[u8], revision: StoreRevision) -> Result<Assignment, Error> {
     let value: store::Assignment = message(key, value)?;
     check_format(key, value.format_version)?;
-    let mut former = Vec::new();
-    for one in value.former {
-        let holder = Holder { agent: parsed(key, &one.agent)?, incarnation: one.incarnation };
-        let epoch = AssignmentEpoch {
-            incarnation: one.epoch_incarnation,
-            revision: StoreRevision(one.epoch_revision),
-        };
-        former.push((holder, epoch));
-    }
     Ok(Assignment {
         holder: Holder { agent: parsed(key, &value.holder)?, incarnation: value.holder_incarnation },
         epoch: AssignmentEpoch { incarnation: value.epoch_incarnation, revision },
-        former,
+        former: holdings(key, value.former)?,
     })
+}
+
+fn holdings(key: &str, stored: Vec<store::FormerHolder>) -> Result<Vec<Holding>, Error> {
+    let holding = |one: store::FormerHolder| {
+        let holder = Holder { agent: parsed(key, &one.agent)?, incarnation: one.incarnation };
+        let revision = StoreRevision(one.epoch_revision);
+        Ok((holder, AssignmentEpoch { incarnation: one.epoch_incarnation, revision }))
+    };
+    stored.into_iter().map(holding).collect()
 }
 
 fn status(key: &str, value: &[u8]) -> Result<Status, Error> {
@@ -399,9 +460,19 @@ mod tests {
             spec,
             warnings,
         };
-        let kept = RequestAnswer { answer: Answer::Info { created: true, info }, expires_at_ms: 9 };
+        let kept = RequestAnswer { answer: Ok(Answer::Info { created: true, info }), expires_at_ms: 9 };
+        let failed = |failure| RequestAnswer { answer: Err(failure), expires_at_ms: 9 };
+        let failures = [
+            Failure::NotFound("a".into()),
+            Failure::AlreadyExists("b".into()),
+            Failure::Conflict("c".into()),
+            Failure::Invalid("d".into()),
+            Failure::Unavailable("e".into()),
+        ];
+        let failures = failures.map(|it| Write::Request(it.to_string(), Some(Box::new(failed(it)))));
         let task = Task { revision: TaskRevision(2), generation: ConnectorGeneration(2), lanes };
-        let agent = Agent { incarnation: "i".into(), rack: "r".into(), labels: BTreeMap::new() };
+        let agent =
+            Agent { incarnation: "i".into(), rack: "r".into(), labels: BTreeMap::new(), drained: true };
         let assignment = Assignment { holder: holder.clone(), epoch, former: vec![(holder, epoch)] };
         let status = Status::new(InstanceState::Failed, None, "why".into());
         vec![
@@ -412,9 +483,13 @@ mod tests {
             lane_write(&lane_record(name.as_str(), "s/ñ", 11)),
             Write::Agent("h:1".parse().unwrap(), Some(agent)),
             Write::Assignment(AssignmentId::survey(&name), Some(assignment.clone())),
-            Write::Assignment(AssignmentId::task(&name, 7), Some(assignment)),
+            Write::Assignment(AssignmentId::task(&name, 7), Some(assignment.clone())),
+            Write::Released(AssignmentId::task(&name, 7), assignment.former.iter().cloned().collect()),
             Write::Status(AssignmentId::survey(&name), Some(status)),
         ]
+        .into_iter()
+        .chain(failures)
+        .collect()
     }
 
     #[test]
@@ -445,7 +520,13 @@ mod tests {
                 "agents/h%3A1".to_owned(),
                 format!("assignments/{name}/survey"),
                 format!("assignments/{name}/7"),
+                format!("releases/{name}/7"),
                 format!("status/{name}/connector"),
+                "requests/a".to_owned(),
+                "requests/b".to_owned(),
+                "requests/c".to_owned(),
+                "requests/d".to_owned(),
+                "requests/e".to_owned(),
             ]
         );
     }

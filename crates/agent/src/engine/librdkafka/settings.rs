@@ -90,6 +90,7 @@ mod tests {
             offset_reset: OffsetReset::Earliest,
             engine: copyist_model::EngineChoice::Auto,
             loss_policy: copyist_model::LossPolicy::Fail,
+            agents: copyist_model::AgentChoice::default(),
             creation: TopicCreation {
                 enabled: true,
                 replication_factor: None,

@@ -120,7 +120,7 @@ fn a_new_leader_carries_a_move_through_that_it_does_not_know_of() {
     let mut world = joined(3);
     world.feed(Event::Tick);
     let (_, id, epoch) = releases(&mut world).remove(0);
-    world.core = Core::new(world.core.view.clone());
+    world.core = Core::new(world.core.view.clone(), PATIENCE);
     world.hello("a:1", "one");
     world.hello("b:1", "one");
     assert_eq!(releases(&mut world), [], "it states what is stored");
@@ -165,6 +165,8 @@ fn what_was_released_is_not_stated_again_before_it_is_assigned_anew() {
     assert_eq!(world.core.view.assignments[&moved].epoch, epoch, "there is nobody to take it");
     world.refuse_next = true;
     world.hello("a:1", "one");
+    assert_eq!(world.runs().iter().filter(|run| run.id == moved).count(), 0, "whether it lives is in doubt");
+    world.feed(Event::Tick);
     let runs = world.runs();
     let of_moved: Vec<_> = runs.iter().filter(|run| run.id == moved).collect();
     assert_eq!(of_moved.len(), 1, "{runs:?}");
@@ -173,7 +175,7 @@ fn what_was_released_is_not_stated_again_before_it_is_assigned_anew() {
     // Nor by a leader that does not know why it was released.
     let mut world = joined(3);
     let Assignment { holder: by, epoch, .. } = world.core.view.assignments[&moved].clone();
-    world.core = Core::new(world.core.view.clone());
+    world.core = Core::new(world.core.view.clone(), PATIENCE);
     world.feed(Event::Released { holder: by, id: moved.clone(), epoch });
     world.hello("a:1", "one");
     let runs = world.runs();
@@ -196,6 +198,71 @@ fn a_part_that_is_placed_begins_no_moves() {
     world.create("d", &[]);
     assert_eq!(spread(&world)["b:1"], 1);
     assert_eq!(releases(&mut world), []);
+}
+
+#[test]
+fn an_operator_drains_an_agent_and_takes_it_back() {
+    let drain = |drained| Command::DrainAgent { agent: "a:1".parse().unwrap(), drained };
+    let mut world = joined(3);
+    assert_eq!(world.ask(1, drain(true)), Some(Ok(Answer::Done)));
+    let given_up = |world: &mut World| {
+        world.feed(Event::Tick);
+        let told = releases(world);
+        for (agent, id, epoch) in &told {
+            let (holder, id, epoch) = (holder(agent, "one"), id.clone(), *epoch);
+            world.feed(Event::Released { holder, id, epoch });
+        }
+        told.into_iter().map(|(agent, ..)| agent).collect::<Vec<_>>()
+    };
+    for _ in 0..4 {
+        assert_eq!(given_up(&mut world), ["a:1"], "one of few at a time");
+    }
+    assert_eq!((given_up(&mut world), spread(&world)), (vec![], BTreeMap::from([("b:1".to_owned(), 4)])));
+    world.core = Core::new(world.core.view.clone(), PATIENCE);
+    for agent in ["a:1", "b:1"] {
+        world.hello(agent, "one");
+    }
+    assert_eq!(given_up(&mut world), Vec::<String>::new(), "the next leader knows");
+    let commits = world.commits.len();
+    assert_eq!(world.ask(2, drain(true)), Some(Ok(Answer::Done)));
+    assert_eq!(world.commits.len(), commits, "it is drained already");
+    assert_eq!(world.ask(3, drain(false)), Some(Ok(Answer::Done)));
+    assert_eq!(given_up(&mut world), ["b:1"]);
+
+    assert_eq!(world.ask(4, drain(true)), Some(Ok(Answer::Done)));
+    world.feed(Event::LeaseEnded(holder("a:1", "one")));
+    let unknown = world.ask(5, drain(true));
+    assert_eq!(unknown, Some(Err(Failure::NotFound("Unknown agent: a:1".to_owned()))));
+    world.hello("a:1", "two");
+    assert!(!world.core.view.agents.values().any(|agent| agent.drained), "a new process takes its share");
+}
+
+#[test]
+fn a_connector_runs_where_its_config_says_and_moves_when_that_changes() {
+    let mut world = World::with_agent();
+    let Event::Hello(mut hello) = hello("b:1", "one", &[]) else { unreachable!() };
+    hello.labels = BTreeMap::from([("zone".to_owned(), "z".to_owned())]);
+    hello.rack = "r".into();
+    world.feed(Event::Hello(hello));
+    world.create("c", &[("agent.labels", "zone=z")]);
+    world.survey("c", ("S", "D"), &[("t", 5)]);
+    assert_eq!(spread(&world), BTreeMap::from([("b:1".to_owned(), 6)]));
+    world.create("d", &[("agent.labels", "zone=y, x=1")]);
+    assert_eq!(world.connector_state("d").1, "waits for an agent with the labels x=1,zone=y");
+    world.create("e", &[("agent.racks", "r")]);
+    assert_eq!(
+        spread(&world),
+        BTreeMap::from([("a:1".to_owned(), 1), ("b:1".to_owned(), 6)]),
+        "up to a share"
+    );
+
+    let epochs = |world: &World| world.core.view.assignments.values().map(|it| it.epoch).max();
+    let before = epochs(&world);
+    world.ask(1, put("c", &[]));
+    assert_eq!(epochs(&world), before, "nothing is made anew for it");
+    world.statements.clear();
+    world.feed(Event::Tick);
+    assert!(releases(&mut world).iter().all(|(agent, ..)| agent == "b:1"));
 }
 
 #[test]

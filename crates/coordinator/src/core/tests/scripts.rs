@@ -4,11 +4,12 @@
 //! A line of a script is a comment (`#`), an event (`>`), or what came of the event above it:
 //!
 //! ```text
-//! > hello AGENT INCARNATION [rack=RACK] [LABEL=VALUE…]   > draining|session-ended|lease-ended AGENT
+//! > hello AGENT INCARNATION [rack=RACK] [LABEL=VALUE…] [NAME/PART@EPOCH…]  > draining|session-ended|lease-ended AGENT
 //! > create|put NAME [KEY=VALUE…]                         > pause|resume|stop|delete|restart NAME
 //! > surveyed NAME SOURCE DESTINATION [TOPIC:PARTITIONS…] > reported NAME/PART STATE [TRACE…]
 //! > released NAME/PART [by AGENT INCARNATION EPOCH]      > the-next-commit-is-refused
-//! > tick [SECONDS]                                       > new-leader
+//! > tick [SECONDS]                                       > silent|heard AGENT
+//! > forget|drain|undrain AGENT                                         > new-leader   > sleep SECONDS
 //! ```
 
 use std::fmt::Write as _;
@@ -24,13 +25,22 @@ struct Stage {
     now: Now,
     tickets: u64,
     refuse_next: bool,
+    silent: BTreeSet<String>,
     told: String,
 }
 
 impl Stage {
     fn new() -> Self {
         let (now, told) = (Now::default(), String::new());
-        Self { core: Core::new(View::default()), revision: 0, now, tickets: 0, refuse_next: false, told }
+        Self {
+            core: Core::new(View::default(), PATIENCE),
+            revision: 0,
+            now,
+            tickets: 0,
+            refuse_next: false,
+            silent: BTreeSet::new(),
+            told,
+        }
     }
 
     /// Plays one event line.
@@ -39,8 +49,13 @@ impl Stage {
         let verb = words.next().unwrap_or_default();
         let words: Vec<&str> = words.collect();
         match (verb, &words[..]) {
-            ("new-leader", []) => self.core = Core::new(self.core.view().clone()),
+            ("new-leader", []) => self.core = Core::new(self.core.view().clone(), PATIENCE),
             ("the-next-commit-is-refused", []) => self.refuse_next = true,
+            ("sleep", [seconds]) => self.sleep(seconds.parse().unwrap()),
+            ("silent", [agent]) => drop(self.silent.insert((*agent).to_owned())),
+            ("heard", [agent]) => drop(self.silent.remove(*agent)),
+            ("tick", []) => self.feed(Event::Tick),
+            ("tick", [seconds]) => (0..4 * seconds.parse::<u64>().unwrap()).for_each(|_| self.quarter()),
             _ => {
                 let event = self.event(verb, &words);
                 self.feed(event.unwrap_or_else(|| panic!("not an event: {line}")));
@@ -51,20 +66,20 @@ impl Stage {
     fn event(&mut self, verb: &str, words: &[&str]) -> Option<Event> {
         Some(match (verb, words) {
             ("hello", [agent, incarnation, rest @ ..]) => {
-                let mut labels = pairs(rest)?;
+                let (running, rest): (Vec<_>, Vec<_>) = rest.iter().partition(|word| word.contains('@'));
+                let mut labels = pairs(&rest)?;
                 let rack = labels.remove("rack").unwrap_or_default();
-                Event::Hello { holder: holder(agent, incarnation), rack, labels }
+                let (holder, store_id) = (holder(agent, incarnation), String::new());
+                let running = running.iter().map(|word| {
+                    let (id, epoch) = word.split_once('@')?;
+                    Some((part(id)?, epoch_of(epoch)?))
+                });
+                let running = running.collect::<Option<_>>()?;
+                Event::Hello(Box::new(Hello { holder, rack, labels, running, store_id }))
             }
             ("draining", [agent]) => Event::Draining(self.living(agent)?),
             ("session-ended", [agent]) => Event::SessionEnded(self.living(agent)?),
             ("lease-ended", [agent]) => Event::LeaseEnded(self.living(agent)?),
-            ("tick", []) => Event::Tick,
-            ("tick", [seconds]) => {
-                let passed_ms = seconds.parse::<u64>().ok()? * 1000;
-                self.now =
-                    Now { boot_ms: self.now.boot_ms + passed_ms, wall_ms: self.now.wall_ms + passed_ms };
-                Event::Tick
-            }
             ("surveyed", [name, source, destination, topics @ ..]) => {
                 self.surveyed(name, source, destination, topics)?
             }
@@ -80,10 +95,8 @@ impl Stage {
                 Event::Released { holder, id, epoch }
             }
             ("released", [id, "by", agent, incarnation, epoch]) => {
-                let (store, revision) = epoch.split_once('.')?;
-                let revision = StoreRevision(revision.parse().ok()?);
-                let epoch = AssignmentEpoch { incarnation: store.parse().ok()?, revision };
-                Event::Released { holder: holder(agent, incarnation), id: part(id)?, epoch }
+                let (holder, epoch) = (holder(agent, incarnation), epoch_of(epoch)?);
+                Event::Released { holder, id: part(id)?, epoch }
             }
             _ => {
                 let command = self.command(verb, words)?;
@@ -106,6 +119,9 @@ impl Stage {
             "resume" => target(name, TargetState::Running),
             "stop" => target(name, TargetState::Stopped),
             "delete" => delete(name),
+            "forget" => Command::ForgetAgent { agent: name.parse().ok()? },
+            "drain" => Command::DrainAgent { agent: name.parse().ok()?, drained: true },
+            "undrain" => Command::DrainAgent { agent: name.parse().ok()?, drained: false },
             "restart" => Command::Restart { name: connector(name), include_tasks: true, only_failed: false },
             _ => return None,
         })
@@ -136,6 +152,20 @@ impl Stage {
             topics: topics.iter().map(topic).collect::<Option<_>>()?,
         };
         Some(Event::Surveyed { holder, connector, epoch, findings })
+    }
+
+    fn sleep(&mut self, seconds: u64) {
+        let Now { boot_ms, wall_ms } = self.now;
+        self.now = Now { boot_ms: boot_ms + seconds * 1_000, wall_ms: wall_ms + seconds * 1_000 };
+    }
+
+    /// A quarter of a second, in which who is connected and not silent says that it is there.
+    fn quarter(&mut self) {
+        self.now = Now { boot_ms: self.now.boot_ms + 250, wall_ms: self.now.wall_ms + 250 };
+        let connected = self.core.sessions.values().map(|session| session.holder.clone());
+        let heard: Vec<Holder> = connected.filter(|it| !self.silent.contains(it.agent.as_str())).collect();
+        heard.into_iter().for_each(|holder| self.feed(Event::Heartbeat(holder)));
+        self.feed(Event::Tick);
     }
 
     /// Performs what is decided as the driver does: stores, then tells, then reports the commit.
@@ -178,6 +208,12 @@ fn part(text: &str) -> Option<AssignmentId> {
     })
 }
 
+fn epoch_of(text: &str) -> Option<AssignmentEpoch> {
+    let (store, revision) = text.split_once('.')?;
+    let revision = StoreRevision(revision.parse().ok()?);
+    Some(AssignmentEpoch { incarnation: store.parse().ok()?, revision })
+}
+
 fn pairs(words: &[&str]) -> Option<BTreeMap<String, String>> {
     let pair = |word: &&str| word.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
     words.iter().map(pair).collect()
@@ -210,6 +246,11 @@ fn stored(write: &Write) -> String {
             format!("assignment {id}: {}{}", named(&assignment.holder), former.collect::<String>())
         }
         Write::Assignment(id, None) => format!("assignment {id}: gone"),
+        Write::Released(id, holdings) if holdings.is_empty() => format!("releases of {id}: gone"),
+        Write::Released(id, holdings) => {
+            let by = holdings.iter().map(|(holder, epoch)| format!(" {} {epoch}", named(holder)));
+            format!("releases of {id}:{}", by.collect::<String>())
+        }
         Write::Status(id, Some(status)) => {
             let agent = status.agent.as_ref().map(|agent| format!(" on {agent}")).unwrap_or_default();
             let trace = status.trace.lines().next().map(|line| format!(", {line}")).unwrap_or_default();
@@ -313,5 +354,5 @@ fn scripts_tell_how_it_decides() {
             );
         }
     }
-    assert_eq!(count, 5);
+    assert_eq!(count, 8);
 }

@@ -1,0 +1,119 @@
+//! What "released" means: every holder of a part has confirmed that it runs it no more, former ones included; or the
+//! holder's process is gone for as long as it may go on by itself; or an operator declared it dead.
+//!
+//! A word is stored beside the part's assignment, whose own key only an assigning commit may write. So it outlives the
+//! leader that heard it and the process that gave it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use copyist_model::{AgentId, AssignmentEpoch, AssignmentId};
+
+use super::event::{Answer, Failure, Now};
+use super::requests::Outcome;
+use super::statements::should_run;
+use super::view::{Holder, Holding, View, Write};
+use super::{Core, Patience};
+
+/// Words that are not stored yet, and since when which processes are gone.
+#[derive(Debug, Default)]
+pub(super) struct Releases {
+    heard: BTreeMap<AssignmentId, BTreeSet<Holding>>,
+    gone_since_ms: BTreeMap<Holder, u64>,
+}
+
+impl Releases {
+    /// A word counts while the view has the holding that it is about.
+    pub(super) fn hear(&mut self, view: &View, id: &AssignmentId, holding: Holding) {
+        if view.unreleased(id).any(|unreleased| unreleased == holding) {
+            self.heard.entry(id.clone()).or_default().insert(holding);
+        }
+    }
+
+    /// Whether a holder needs not be told to release what it held.
+    pub(super) fn is_heard(&self, id: &AssignmentId, holding: &Holding) -> bool {
+        self.heard.get(id).is_some_and(|heard| heard.contains(holding))
+    }
+
+    fn forget_what_is_stored(&mut self, view: &View) {
+        self.heard.retain(|id, heard| {
+            heard.retain(|holding| view.unreleased(id).any(|unreleased| unreleased == *holding));
+            !heard.is_empty()
+        });
+    }
+
+    /// Processes without a lease go on by themselves for a while; then nothing of them is left.
+    pub(super) fn wait_for_the_gone(&mut self, view: &View, now: Now, patience: Patience) {
+        let mut gone = BTreeMap::new();
+        for id in view.assignments.keys() {
+            for (holder, epoch) in view.unreleased(id).filter(|(holder, _)| !view.is_alive(holder)) {
+                let since = *gone
+                    .entry(holder.clone())
+                    .or_insert_with(|| self.gone_since_ms.get(&holder).copied().unwrap_or(now.boot_ms));
+                if now.boot_ms.saturating_sub(since) >= patience.released_after_ms {
+                    self.heard.entry(id.clone()).or_default().insert((holder, epoch));
+                }
+            }
+        }
+        self.gone_since_ms = gone;
+    }
+}
+
+impl Core {
+    /// The end of what everybody released and nobody should run.
+    pub(super) fn ended_parts(&mut self) -> Vec<Write> {
+        self.releases.forget_what_is_stored(&self.view);
+        let ids: BTreeSet<&AssignmentId> =
+            self.releases.heard.keys().chain(self.view.releases.keys()).collect();
+        let is_over = |id: &&AssignmentId| {
+            let connector = self.view.connectors.get(&id.connector);
+            connector.is_none_or(|connector| !should_run(connector, id.part))
+                && self.unreleased(id).is_empty()
+        };
+        ids.into_iter().filter(is_over).flat_map(|id| ended(&self.view, id)).collect()
+    }
+
+    /// The words that nothing else has stored: a part that went to another holder has none of them any more.
+    pub(super) fn stored_words(&self) -> Vec<Write> {
+        let words = |(id, heard): (&AssignmentId, &BTreeSet<Holding>)| {
+            let before = self.view.releases.get(id).into_iter().flatten();
+            Write::Released(id.clone(), before.chain(heard).cloned().collect())
+        };
+        self.releases.heard.iter().map(words).collect()
+    }
+
+    /// The holdings of a part that may still be at work, by all that was heard.
+    pub(super) fn unreleased(&self, id: &AssignmentId) -> Vec<Holding> {
+        self.view.unreleased(id).filter(|holding| !self.releases.is_heard(id, holding)).collect()
+    }
+
+    /// An operator knows that an agent's processes run no more. Those with a lease do run.
+    pub(super) fn forget_agent(&self, agent: &AgentId) -> Outcome {
+        if self.view.agents.contains_key(agent) {
+            return Err(Failure::Conflict(format!(
+                "agent {agent} holds a lease: it runs, or has run until a moment ago; stop its process and try again \
+                 once its lease has ended"
+            )));
+        }
+        let mut writes = Vec::new();
+        for id in self.view.assignments.keys() {
+            let of_it: Vec<Holding> =
+                self.view.unreleased(id).filter(|(holder, _)| holder.agent == *agent).collect();
+            if !of_it.is_empty() {
+                let before = self.view.releases.get(id).into_iter().flatten().cloned();
+                writes.push(Write::Released(id.clone(), before.chain(of_it).collect()));
+            }
+        }
+        Ok((writes, Answer::Done))
+    }
+
+    /// Whether a part's holder confirmed that it runs it no more.
+    pub(super) fn is_released(&self, id: &AssignmentId, holder: &Holder, epoch: AssignmentEpoch) -> bool {
+        let holding = (holder.clone(), epoch);
+        self.releases.is_heard(id, &holding) || self.view.is_released(id, &holding)
+    }
+}
+
+fn ended(view: &View, id: &AssignmentId) -> Vec<Write> {
+    let words = view.releases.contains_key(id).then(|| Write::Released(id.clone(), BTreeSet::new()));
+    std::iter::once(Write::Assignment(id.clone(), None)).chain(words).collect()
+}

@@ -1,0 +1,361 @@
+//! Who may still be at work, and what waits for them.
+
+use super::*;
+use crate::core::view::Holding;
+
+/// Connector `c` with a survey on b:1 and two tasks, one of them on a:1; nobody has anything to be told.
+fn two_agents() -> World {
+    let mut world = World::with_agent();
+    world.hello("b:1", "one");
+    world.create("c", &[]);
+    world.survey("c", ("S", "D"), &[("t", 3)]);
+    world.feed(Event::Tick);
+    world.statements.clear();
+    world
+}
+
+fn held_by(world: &World, agent: &str) -> Vec<(AssignmentId, AssignmentEpoch)> {
+    let held = world.core.view.assignments.iter().filter(|(_, it)| it.holder.agent.as_str() == agent);
+    held.map(|(id, it)| (id.clone(), it.epoch)).collect()
+}
+
+fn releases(world: &World, id: &AssignmentId) -> Vec<Holding> {
+    world.core.view.releases.get(id).into_iter().flatten().cloned().collect()
+}
+
+fn forget(agent: &str) -> Command {
+    Command::ForgetAgent { agent: agent.parse().unwrap() }
+}
+
+#[test]
+fn a_silent_agents_parts_go_to_others_and_it_is_no_candidate_itself() {
+    let mut world = two_agents();
+    let of_b = held_by(&world, "b:1");
+    world.silent.insert("b:1".into());
+    world.feed(Event::Tick);
+    assert_eq!(held_by(&world, "b:1"), of_b, "a second is not too long");
+    world.feed(Event::Tick);
+    assert_eq!(held_by(&world, "b:1"), []);
+    for (id, epoch) in &of_b {
+        assert_eq!(world.core.view.assignments[id].former, [(holder("b:1", "one"), *epoch)]);
+    }
+    let runs = world.runs();
+    assert!(runs.len() == of_b.len() && runs.iter().all(|run| run.follows_unreleased));
+    world.create("d", &[]);
+    assert_eq!(held_by(&world, "b:1"), []);
+}
+
+#[test]
+fn a_silent_agent_keeps_what_nobody_else_can_take_and_goes_on_with_it() {
+    let mut world = two_agents();
+    let before = world.core.view.assignments.clone();
+    for agent in ["a:1", "b:1"] {
+        world.silent.insert(agent.into());
+    }
+    (0..5).for_each(|_| world.feed(Event::Tick));
+    assert_eq!(world.core.view.assignments, before);
+    world.silent.clear();
+    world.feed(Event::Tick);
+    assert_eq!(world.core.view.assignments, before);
+}
+
+#[test]
+fn a_session_that_is_back_in_time_moves_nothing_and_one_that_is_not_does() {
+    let mut world = two_agents();
+    let before = world.core.view.assignments.clone();
+    world.feed(Event::SessionEnded(holder("b:1", "one")));
+    world.feed(Event::Tick);
+    world.hello("b:1", "one");
+    (0..3).for_each(|_| world.feed(Event::Tick));
+    assert_eq!(world.core.view.assignments, before);
+    world.feed(Event::SessionEnded(holder("b:1", "one")));
+    (0..2).for_each(|_| world.feed(Event::Tick));
+    assert_eq!(held_by(&world, "b:1"), []);
+}
+
+#[test]
+fn each_word_of_an_agent_shows_that_it_is_there() {
+    let by = || holder("b:1", "one");
+    let id = AssignmentId::survey(&connector("nothing"));
+    let epoch = AssignmentEpoch::default();
+    let findings = Findings {
+        generation: copyist_model::ConnectorGeneration(1),
+        source: "S".parse().unwrap(),
+        destination: "D".parse().unwrap(),
+        topics: Vec::new(),
+    };
+    let words = [
+        Event::Heartbeat(by()),
+        Event::Reported {
+            holder: by(),
+            id: id.clone(),
+            epoch,
+            state: InstanceState::Running,
+            trace: String::new(),
+        },
+        Event::Released { holder: by(), id: id.clone(), epoch },
+        Event::Surveyed { holder: by(), connector: connector("nothing"), epoch, findings },
+        hello("b:1", "one", &[]),
+    ];
+    for word in words {
+        let mut world = two_agents();
+        world.silent.insert("b:1".into());
+        let of_b = held_by(&world, "b:1");
+        world.feed(Event::Tick);
+        world.feed(word.clone());
+        world.feed(Event::Tick);
+        assert_eq!(held_by(&world, "b:1"), of_b, "{word:?}");
+        world.feed(Event::Tick);
+        assert_eq!(held_by(&world, "b:1"), [], "{word:?}");
+    }
+}
+
+#[test]
+fn a_heartbeat_that_changes_nothing_is_no_work() {
+    let mut world = two_agents();
+    assert_eq!(world.core.step(world.now, Event::Heartbeat(holder("a:1", "one"))), Decision::default());
+}
+
+#[test]
+fn a_former_holders_word_is_stored_for_the_next_leader() {
+    let mut world = two_agents();
+    let of_b = held_by(&world, "b:1");
+    world.silent.insert("b:1".into());
+    (0..2).for_each(|_| world.feed(Event::Tick));
+    world.silent.clear();
+    let (id, epoch) = of_b[0].clone();
+    let released = |world: &mut World, epoch| {
+        world.feed(Event::Released { holder: holder("b:1", "one"), id: id.clone(), epoch });
+    };
+    released(&mut world, AssignmentEpoch::default());
+    assert_eq!(releases(&world, &id), [], "not what it never held");
+    released(&mut world, epoch);
+    assert_eq!(releases(&world, &id), [(holder("b:1", "one"), epoch)]);
+
+    world.core = Core::new(world.core.view.clone(), PATIENCE);
+    world.statements.clear();
+    world.hello("a:1", "one");
+    world.hello("b:1", "one");
+    let asked = world.statements.iter().filter_map(|(agent, statement)| match statement {
+        Statement::Release { id, .. } => Some((agent.as_str(), id)),
+        Statement::Run(_) | Statement::SetComplete | Statement::Verdict(_) => None,
+    });
+    assert_eq!(asked.collect::<Vec<_>>(), [("b:1", &of_b[1].0)], "it is asked for the other one alone");
+    let runs = world.runs();
+    let follows = |of: &AssignmentId| runs.iter().find(|run| run.id == *of).unwrap().follows_unreleased;
+    assert!(!follows(&id) && follows(&of_b[1].0));
+    let former = |world: &World| world.core.view.assignments[&id].former.clone();
+    assert_eq!(former(&world), [(holder("b:1", "one"), epoch)]);
+    world.feed(Event::LeaseEnded(holder("a:1", "one")));
+    let next: Vec<_> = former(&world).into_iter().map(|(holder, _)| holder).collect();
+    assert_eq!(
+        (next, releases(&world, &id)),
+        (vec![holder("a:1", "one")], vec![]),
+        "and the word has done its part"
+    );
+}
+
+#[test]
+fn a_process_that_gets_back_what_it_held_is_no_former_holder_of_it() {
+    let mut world = two_agents();
+    let (id, _) = held_by(&world, "b:1").remove(0);
+    world.silent.insert("b:1".into());
+    (0..2).for_each(|_| world.feed(Event::Tick));
+    world.silent.clear();
+    world.feed(Event::Tick);
+    world.feed(Event::LeaseEnded(holder("a:1", "one")));
+    let assignment = &world.core.view.assignments[&id];
+    let former: Vec<_> = assignment.former.iter().map(|(holder, _)| holder.agent.as_str()).collect();
+    assert_eq!((assignment.holder.agent.as_str(), former), ("b:1", vec!["a:1"]));
+}
+
+#[test]
+fn nothing_ends_before_every_holder_has_released_it_or_cannot_be_at_work_any_more() {
+    let asked = [target("c", TargetState::Stopped), delete("c")];
+    for command in asked {
+        for ending in ["word", "time", "operator"] {
+            let mut world = two_agents();
+            let of_b = held_by(&world, "b:1");
+            world.silent.insert("b:1".into());
+            (0..2).for_each(|_| world.feed(Event::Tick));
+            world.statements.clear();
+            assert_eq!(world.ask(1, command.clone()), None);
+            world.confirm_releases();
+            assert_eq!((world.reply(1), world.tasks("c").len()), (None, 3), "b:1 has not spoken");
+            let (mut left, mut steps) = (of_b, 0);
+            match ending {
+                "word" => {
+                    for (id, epoch) in left.drain(..) {
+                        assert_eq!(world.reply(1), None);
+                        world.feed(Event::Released { holder: holder("b:1", "one"), id, epoch });
+                    }
+                }
+                "time" => {
+                    world.feed(Event::Tick);
+                    world.feed(Event::LeaseEnded(holder("b:1", "one")));
+                    while world.reply(1).is_none() {
+                        world.feed(Event::Tick);
+                        steps += 1;
+                    }
+                    assert_eq!(steps, 1 + 630, "counted from when it was seen to be gone");
+                }
+                _ => {
+                    let refused = world.ask(2, forget("b:1"));
+                    assert!(matches!(refused, Some(Err(Failure::Conflict(_)))), "{refused:?}");
+                    world.feed(Event::LeaseEnded(holder("b:1", "one")));
+                    assert_eq!((world.reply(1), world.ask(3, forget("z:1"))), (None, Some(Ok(Answer::Done))));
+                    assert_eq!((world.reply(1), world.ask(4, forget("b:1"))), (None, Some(Ok(Answer::Done))));
+                }
+            }
+            assert_eq!(world.reply(1), Some(Ok(Answer::Done)), "{ending}");
+            assert_eq!(world.core.view.releases, BTreeMap::new());
+        }
+    }
+}
+
+#[test]
+fn a_new_generation_waits_for_former_holders_too() {
+    let mut world = two_agents();
+    let of_b = held_by(&world, "b:1");
+    world.silent.insert("b:1".into());
+    (0..2).for_each(|_| world.feed(Event::Tick));
+    world.statements.clear();
+    world.ask(1, put("c", &[("tasks.max", "1")]));
+    world.confirm_releases();
+    assert_eq!(world.tasks("c").len(), 3);
+    for (id, epoch) in of_b {
+        world.feed(Event::Released { holder: holder("b:1", "one"), id, epoch });
+    }
+    assert_eq!(world.tasks("c").len(), 0);
+}
+
+#[test]
+fn what_waits_for_the_gone_says_so() {
+    let mut world = two_agents();
+    world.feed(Event::LeaseEnded(holder("b:1", "one")));
+    world.statements.clear();
+    world.ask(1, target("c", TargetState::Stopped));
+    world.confirm_releases();
+    let shown = world.core.status(&connector("c")).unwrap();
+    let waits =
+        |status: &Status| status.trace.contains("b:1 went away") && status.trace.contains("ForgetAgent");
+    assert!(shown.tasks.iter().any(|(_, status)| waits(status)), "{shown:?}");
+
+    let mut world = two_agents();
+    for agent in ["b:1", "a:1"] {
+        world.feed(Event::LeaseEnded(holder(agent, "one")));
+    }
+    let (_, status) = world.core.status(&connector("c")).unwrap().tasks.remove(0);
+    assert_eq!(status.state, InstanceState::Unassigned);
+    assert!(status.trace.contains("is gone, and there is no other one"), "{}", status.trace);
+}
+
+#[test]
+fn a_holder_that_a_store_refused_is_given_nothing_until_time_went_by() {
+    let mut world = World::with_agent();
+    world.refuse_next = true;
+    world.ask(1, create("c", &[]));
+    assert_eq!(held_by(&world, "a:1").len(), 1, "a command is no matter of leases");
+    world.hello("b:1", "one");
+    world.feed(Event::SessionEnded(holder("a:1", "one")));
+    world.refuse_next = true;
+    world.feed(Event::LeaseEnded(holder("a:1", "one")));
+    world.refuse_next = false;
+    let before = world.commits.len();
+    world.feed(Event::Heartbeat(holder("b:1", "one")));
+    assert_eq!(world.commits.len(), before, "it is not tried again and again");
+    world.feed(Event::Tick);
+    assert_eq!(held_by(&world, "b:1").len(), 1);
+}
+
+#[test]
+fn epochs_that_this_store_never_gave_raise_its_incarnation_and_all_is_assigned_anew() {
+    let epoch = |incarnation, revision| AssignmentEpoch { incarnation, revision: StoreRevision(revision) };
+    let survey = AssignmentId::survey(&connector("c"));
+    let unknown = AssignmentId::survey(&connector("lost"));
+    let newest = two_agents().core.view.revision.0;
+    let held = two_agents().core.view.assignments[&survey].epoch.revision.0;
+    let rows = [
+        (survey.clone(), epoch(0, held), String::new(), 0),
+        (survey.clone(), epoch(0, held + 1), String::new(), 1),
+        (survey.clone(), epoch(4, 1), String::new(), 5),
+        (unknown.clone(), epoch(0, newest), String::new(), 0),
+        (unknown.clone(), epoch(0, newest + 1), "same".to_owned(), 1),
+        (unknown, epoch(9, newest + 1), "another".to_owned(), 0),
+    ];
+    for (id, epoch, store_id, incarnation) in rows {
+        let mut world = two_agents();
+        world.core.view.meta.store_id = "same".into();
+        let before = world.core.view.assignments.clone();
+        let Event::Hello(mut hello) = hello("a:1", "one", &[(id.clone(), epoch)]) else { unreachable!() };
+        hello.store_id.clone_from(&store_id);
+        world.feed(Event::Hello(hello));
+        assert_eq!(world.core.view.meta.incarnation, incarnation, "{id} {epoch} {store_id}");
+        for (id, assignment) in &world.core.view.assignments {
+            assert_eq!(assignment.epoch.incarnation, incarnation);
+            let former: Vec<_> =
+                assignment.former.iter().map(|(holder, _)| holder.incarnation.as_str()).collect();
+            let someone = if incarnation == 0 { vec![] } else { vec![""] };
+            assert!(former.ends_with(&someone), "who held {id} is not known: {former:?}");
+            assert_eq!(assignment.epoch == before[id].epoch, incarnation == 0);
+        }
+    }
+}
+
+#[test]
+fn commits_are_bounded_in_bytes_as_well() {
+    let status = |number| {
+        let id = AssignmentId::task(&connector("c"), number);
+        Write::Status(id, Some(Status::new(InstanceState::Failed, None, "x".repeat(8 * 1024))))
+    };
+    let row = Commit::row((0..300).map(status).collect(), Vec::new());
+    assert!(row.len() == 3 && row.iter().all(|commit| commit.writes.len() <= Commit::WRITES_MAX));
+    let mut many: Vec<Write> = (0..99).map(status).collect();
+    let config = BTreeMap::from([("k".to_owned(), "v".repeat(300 * 1024))]);
+    for name in ["d", "e"] {
+        let info = Info { name: connector(name), config: config.clone(), tasks: Vec::new() };
+        let answer = Ok(Answer::Info { created: true, info });
+        many.push(Write::Request(
+            name.into(),
+            Some(Box::new(view::RequestAnswer { answer, expires_at_ms: 0 })),
+        ));
+    }
+    let row = Commit::row(many.clone(), vec![Send::Reply(Ticket(1), Ok(Answer::Done))]);
+    let bytes = |commit: &Commit| commit.writes.iter().map(crate::store::keys::size).sum::<usize>();
+    assert!(
+        row.iter().all(|commit| bytes(commit) <= Commit::BYTES_MAX),
+        "{:?}",
+        row.iter().map(bytes).collect::<Vec<_>>()
+    );
+    assert_eq!(row.iter().flat_map(|commit| commit.writes.clone()).collect::<Vec<_>>(), many);
+    let told: Vec<usize> = row.iter().map(|commit| commit.sends.len()).collect();
+    assert_eq!(told, [0, 1], "once the last is stored");
+}
+
+#[test]
+fn a_task_that_no_commit_can_hold_fails_its_connector_and_says_what_to_do() {
+    let mut world = World::with_agent();
+    world.create("c", &[("tasks.max", "1")]);
+    let names: Vec<String> = (0..4_000).map(|number| format!("{number:0>120}")).collect();
+    let topics: Vec<(&str, u32)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    world.survey("c", ("S", "D"), &topics[..2_000]);
+    assert_eq!(world.tasks("c"), [(0, 2_000)]);
+    world.report(&AssignmentId::survey(&connector("c")), InstanceState::Running, "");
+    world.survey("c", ("S", "D"), &topics);
+    let (state, trace) = world.connector_state("c");
+    assert_eq!((state, world.tasks("c").len()), (InstanceState::Failed, 1), "the task that is there goes on");
+    assert!(trace.contains("raise tasks.max"), "{trace}");
+    world.ask(1, put("c", &[("tasks.max", "2")]));
+    world.confirm_releases();
+    world.report(&AssignmentId::survey(&connector("c")), InstanceState::Running, "");
+    world.survey("c", ("S", "D"), &topics);
+    assert_eq!(world.tasks("c"), [(0, 2_000), (1, 2_000)]);
+}
+
+#[test]
+fn a_config_that_no_commit_can_hold_is_refused() {
+    let mut world = World::new();
+    let reply = world.ask(1, create("c", &[("topic.regex", &"x".repeat(360 * 1024))]));
+    let Some(Err(Failure::Invalid(text))) = reply else { panic!("{reply:?}") };
+    assert!(text.contains("at most 349525 can be stored"), "{text}");
+}

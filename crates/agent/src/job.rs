@@ -36,6 +36,32 @@ pub struct Order {
     pub paused: bool,
 }
 
+#[cfg(test)]
+impl Order {
+    /// From a cluster that nobody serves into the worker's, without lanes.
+    pub(crate) fn from_nowhere(engine: &str) -> Self {
+        let spec = copyist_proto::control::ConnectorSpec {
+            rename_format: "${topic}".to_owned(),
+            source: [("bootstrap.servers".to_owned(), "127.0.0.1:1".to_owned())].into(),
+            destination_is_worker: true,
+            offset_reset: copyist_proto::control::OffsetReset::Earliest.into(),
+            poll_interval_ms: 1_000,
+            engine: engine.to_owned(),
+            loss_policy: "fail".to_owned(),
+            ..Default::default()
+        };
+        Self {
+            revision: TaskRevision(1),
+            generation: ConnectorGeneration(1),
+            spec: Arc::new(spec.try_into().unwrap()),
+            lanes: TaskLanes::default(),
+            records: Arc::default(),
+            shared: BTreeSet::new(),
+            paused: false,
+        }
+    }
+}
+
 /// What a job may write, as a level. Times since the machine started, suspended time included (CLOCK_BOOTTIME), to
 /// be compared with [`boot`] immediately before a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

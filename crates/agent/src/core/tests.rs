@@ -22,27 +22,8 @@ fn epoch(revision: u64) -> AssignmentEpoch {
 }
 
 fn run(epoch_revision: u64, revision: u64) -> Run {
-    let spec = copyist_proto::control::ConnectorSpec {
-        rename_format: "${topic}".into(),
-        offset_reset: copyist_proto::control::OffsetReset::Earliest.into(),
-        engine: "auto".into(),
-        loss_policy: "fail".into(),
-        ..Default::default()
-    };
-    Run {
-        id: id(),
-        epoch: epoch(epoch_revision),
-        order: Order {
-            revision: TaskRevision(revision),
-            generation: ConnectorGeneration(1),
-            spec: std::sync::Arc::new(spec.try_into().unwrap()),
-            lanes: Default::default(),
-            records: Default::default(),
-            shared: Default::default(),
-            paused: false,
-        },
-        previous_right_wait_ms: 0,
-    }
+    let order = Order { revision: TaskRevision(revision), ..Order::from_nowhere("auto") };
+    Run { id: id(), epoch: epoch(epoch_revision), order, previous_right_wait_ms: 0 }
 }
 
 fn welcome() -> Event {

@@ -418,3 +418,6 @@ impl Task {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -387,6 +387,33 @@ mod tests {
     }
 
     #[test]
+    fn a_hello_says_what_runs_and_by_which_store() {
+        let running = Report {
+            id: id(),
+            epoch: AssignmentEpoch { incarnation: 1, revision: StoreRevision(5) },
+            revision: copyist_model::TaskRevision(3),
+            state: copyist_model::InstanceState::Running,
+            trace: "t".to_owned(),
+        };
+        let standing = Standing { store_id: "s".to_owned(), reports: vec![running.clone()] };
+        let identity = Identity {
+            worker: Arc::new(Worker::nowhere()),
+            incarnation: "i".to_owned(),
+            cluster: watch::channel(None).1,
+            standing: watch::channel(standing).1,
+        };
+        let hello = hello(&identity);
+        assert_eq!((hello.store_id.as_str(), hello.running), ("s", vec![report(&running)]));
+    }
+
+    #[test]
+    fn a_welcome_names_the_store_and_the_autonomy() {
+        let welcome = wire::Welcome { store_id: "s".into(), autonomy_max_ms: 7, ..Default::default() };
+        let expected = Event::Welcome { store_id: "s".to_owned(), autonomy_max_ms: 7 };
+        assert_eq!(understood(Stated::Welcome(welcome)), Some(expected));
+    }
+
+    #[test]
     fn verdicts_are_understood() {
         let verdict = |refused_because: &str, holds: Vec<u8>| wire::LaneRecordVerdict {
             lane: Some((&lane_record().lane).into()),

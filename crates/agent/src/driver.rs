@@ -102,6 +102,7 @@ impl Agent {
             renew,
             standing,
             drained: false,
+            without_right: false,
         };
         let prepared = tokio::spawn(prepare(self.worker.clone(), cluster, serving.clone()));
         let result = driver.run(mailbox, job_mailbox, prepared, stop).await;
@@ -163,6 +164,8 @@ struct Driver {
     renew: mpsc::Sender<()>,
     standing: watch::Sender<Standing>,
     drained: bool,
+    /// Something went on without a right at the last tick.
+    without_right: bool,
 }
 
 struct Running {
@@ -249,18 +252,36 @@ impl Driver {
 
     fn step(&mut self, event: Event) {
         let by_time = event == Event::Tick;
+        if by_time {
+            self.tell_of_rights();
+        }
         let is_welcome = matches!(event, Event::Welcome { .. });
         for effect in self.core.step(boot_ms(), event) {
             if let Effect::Stop { id } = &effect
                 && by_time
             {
-                tracing::warn!(part = %id, "stops: no coordinator has renewed its right for as long as it may go on without one");
+                tracing::warn!(part = %id, "its autonomy is over: it stops");
             }
             self.perform(effect);
         }
         if is_welcome {
             self.show_standing();
         }
+    }
+
+    /// One line when the rights of what runs have ended, and one when they are back.
+    fn tell_of_rights(&mut self) {
+        let parts = self.core.without_right(boot_ms());
+        match (self.without_right, parts > 0) {
+            (false, true) => tracing::warn!(
+                parts,
+                "no coordinator renews the rights of what runs here: where the destination remembers the producer, \
+                 copying goes on until autonomy is over"
+            ),
+            (true, false) => tracing::info!("nothing runs here without a right any more"),
+            (false, false) | (true, true) => (),
+        }
+        self.without_right = parts > 0;
     }
 
     /// The store and what runs by it together: a leader of another store must not take old epochs for its own.

@@ -65,6 +65,13 @@ impl Core {
         effects
     }
 
+    /// How many jobs go on without a right.
+    #[must_use]
+    pub fn without_right(&self, now_ms: u64) -> usize {
+        let now = Duration::from_millis(now_ms);
+        self.jobs.values().filter(|job| job.phase == Phase::Running && now >= job.right.ends_at).count()
+    }
+
     /// Ends what nobody has renewed for so long that the leader no longer counts on it.
     pub(super) fn end_autonomy(&mut self, now_ms: u64) -> Vec<Effect> {
         let now = Duration::from_millis(now_ms);

@@ -61,7 +61,8 @@ impl Core {
                     *job = Job::waiting(now_ms, &next);
                     released.map(told).into_iter().chain([Effect::Renew]).collect()
                 } else {
-                    let newest = released.max(job.own_epoch());
+                    // What was told to end is never older than the job.
+                    let newest = released.or(job.own_epoch());
                     self.jobs.remove(id);
                     newest.map(told).into_iter().collect()
                 }

@@ -209,10 +209,15 @@ fn a_commit_settles_what_was_given_up_of_older_generations() {
 #[test]
 fn proposals_end_with_their_store() {
     let mut core = running();
+    core.step(1, other_proposed(9, 5));
     core.step(1, proposed(1, 5, 0, 3));
     assert_eq!(core.step(2, welcome_to("t")), [stop(), answered(1, Err(Unanswered)), Effect::Renew]);
     assert_eq!(core.step(3, proposed(2, 5, 0, 3)), [answered(2, Err(Unanswered))]);
-    assert_eq!(core.step(4, committed(3)), []);
+    assert_eq!(core.step(4, ended(5)), []);
+    core.step(5, stated(run(5, 1)));
+    core.step(6, renewed(6, &[5]));
+    assert_eq!(core.step(7, proposed(3, 5, 0, 3)), [told(0, 3)]);
+    assert_eq!(core.step(8, committed(3)), [answered(3, Ok(Verdict::Committed))], "it can be of no other");
 }
 
 #[test]

@@ -69,9 +69,18 @@ fn what_nobody_renews_goes_on_until_its_autonomy_is_over() {
     assert_eq!(renewed_later.step(over_ms + 1_989, Event::Tick), [], "it counts from the last end known");
     assert_eq!(renewed_later.step(over_ms + 1_990, Event::Tick), [stop()]);
 
+    let mut older_answer = running();
+    older_answer.step(2_000, renewed(1_990, &[5]));
+    older_answer.step(2_001, renewed(1_000, &[5]));
+    assert_eq!(older_answer.step(over_ms + 1_989, Event::Tick), [], "an older answer does not shorten it");
+
     let mut of_another = running();
     of_another.step(2_000, renewed(0, &[4]));
     assert_eq!(of_another.step(over_ms, Event::Tick), [stop()], "another epoch's is not its own");
+
+    let mut followed = followed();
+    assert_eq!(followed.step(over_ms, Event::Tick), [], "it stops already");
+    assert_eq!(followed.step(over_ms, ended(5)), [Effect::Renew], "and what comes next is not forgotten");
 
     assert_eq!(broken().step(over_ms - 1, Event::Tick), []);
     assert_eq!(broken().step(over_ms, Event::Tick), [released(5)], "also what does not run");
@@ -90,6 +99,17 @@ fn autonomy_lasts_as_long_as_the_last_leader_said() {
     let mut for_ever = running();
     for_ever.step(1, welcome(u64::MAX));
     assert_eq!(for_ever.step(u64::MAX - 1, Event::Tick), []);
+}
+
+#[test]
+fn those_that_go_on_without_a_right_are_counted() {
+    let mut core = running();
+    assert_eq!([TTL_MS - 1, TTL_MS].map(|now_ms| core.without_right(now_ms)), [0, 1]);
+    core.step(1, Event::LeaseLost);
+    assert_eq!(core.without_right(2), 1);
+    for core in [waiting(), broken(), stopping()] {
+        assert_eq!(core.without_right(TTL_MS), 0, "{:?}", core.reports());
+    }
 }
 
 #[test]

@@ -127,7 +127,10 @@ impl Job {
     async fn wait_for_right(&mut self, order: &Order) {
         let state = self.told.as_ref().map_or(InstanceState::Unassigned, |(state, _)| *state);
         let connector = self.reporter.id().connector.clone();
-        tracing::warn!(%connector, "survey: {RIGHT_ENDED}");
+        // An order that comes meanwhile makes it wait anew.
+        if self.told.as_ref().is_none_or(|(_, trace)| trace != RIGHT_ENDED) {
+            tracing::warn!(%connector, "survey: {RIGHT_ENDED}");
+        }
         self.tell(state, RIGHT_ENDED.to_owned()).await;
         self.reporter.right_held().await;
         tracing::info!(%connector, "survey: its right was renewed");

@@ -1,6 +1,6 @@
 //! Lane records that jobs proposed, until the coordinator has judged them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use copyist_model::{AssignmentEpoch, AssignmentId, LaneGeneration, LaneId, LaneRecord};
 
@@ -41,6 +41,8 @@ impl Judgement {
 pub(super) struct Proposals {
     pending: BTreeMap<LaneId, Pending>,
     told: usize,
+    /// Of which generations nobody waits for a verdict any more, though one may still come.
+    given_up: BTreeMap<LaneId, BTreeSet<LaneGeneration>>,
 }
 
 #[derive(Debug)]
@@ -62,20 +64,27 @@ impl Proposals {
         proposal: Box<Proposal>,
     ) -> Vec<Effect> {
         let lane = proposal.record.lane.clone();
-        let mut effects: Vec<Effect> = self.drop_of(&lane).into_iter().collect();
+        let is_repeated = self.pending.get(&lane).is_some_and(|it| it.proposal.record == proposal.record);
+        let dropped = if is_repeated { self.remove(&lane).map(unanswered) } else { self.drop_of(&lane) };
+        let mut effects: Vec<Effect> = dropped.into_iter().collect();
         self.pending.insert(lane, Pending { number, id, epoch, proposal, told: false });
         effects.extend(self.tell());
         effects
     }
 
-    /// A verdict on another generation is one on an earlier proposal.
+    /// A verdict on another generation is one on an earlier proposal. One on the same generation may be as well: a
+    /// refusal is the truth then, too, but that something was committed does not say what.
     pub fn judge(&mut self, lane: &LaneId, generation: LaneGeneration, judgement: Judgement) -> Vec<Effect> {
+        let is_commit = judgement.refused_because.is_none();
+        let may_be_of_another = is_commit && self.settle_given_up(lane, generation);
         let record = |pending: &Pending| pending.proposal.record.clone();
         let record = self.pending.get(lane).map(record).filter(|record| record.generation == generation);
         let Some((number, record)) = record.and_then(|record| Some((self.remove(lane)?, record))) else {
             return Vec::new();
         };
-        let mut effects = vec![Effect::Answer { number, answer: Ok(judgement.of(&record)) }];
+        let is_open = may_be_of_another && judgement.holds.is_none();
+        let answer = if is_open { Err(Unanswered) } else { Ok(judgement.of(&record)) };
+        let mut effects = vec![Effect::Answer { number, answer }];
         effects.extend(self.tell());
         effects
     }
@@ -85,6 +94,24 @@ impl Proposals {
         self.told = 0;
         self.pending.values_mut().for_each(|pending| pending.told = false);
         self.tell()
+    }
+
+    /// Something of this generation was committed: nothing else of it will be, nor of an older one. Says whether a
+    /// proposal of it was given up.
+    fn settle_given_up(&mut self, lane: &LaneId, generation: LaneGeneration) -> bool {
+        let Some(generations) = self.given_up.get_mut(lane) else { return false };
+        let given_up = generations.contains(&generation);
+        generations.retain(|other| *other > generation);
+        if generations.is_empty() {
+            self.given_up.remove(lane);
+        }
+        given_up
+    }
+
+    /// They were put to a store that is not there any more.
+    pub fn drop_all(&mut self) -> Vec<Effect> {
+        let dropped = std::mem::take(self);
+        dropped.pending.into_values().map(|pending| unanswered(pending.number)).collect()
     }
 
     /// Their job is over.
@@ -97,6 +124,8 @@ impl Proposals {
     }
 
     fn drop_of(&mut self, lane: &LaneId) -> Option<Effect> {
+        let generation = self.pending.get(lane)?.proposal.record.generation;
+        self.given_up.entry(lane.clone()).or_default().insert(generation);
         self.remove(lane).map(unanswered)
     }
 

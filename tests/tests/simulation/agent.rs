@@ -6,7 +6,7 @@ use std::sync::Arc;
 use copyist_agent::core::{Core, Effect, Event, Judgement, Run, Saying};
 use copyist_agent::job::Order;
 use copyist_coordinator::core::{self as coordinator, Holder, LaneVerdict, Statement};
-use copyist_model::{AgentId, AssignmentEpoch, AssignmentId};
+use copyist_model::{AgentId, AssignmentId};
 
 use crate::invariants::Fact;
 use crate::job::Job;
@@ -196,6 +196,7 @@ impl Agent {
             life: self.process.life,
             holder: self.holder.clone(),
             running: self.core.reports(),
+            store_id: self.core.store_id().to_owned(),
         };
         sim.note(self.process.node, "connects", || format!("session {session} to replica-{replica}"));
         sim.send(self.process.node, Node::Replica(replica), None, Message::Open(Box::new(opening)));
@@ -270,7 +271,9 @@ impl Agent {
             self.opened(sim, session);
         }
         let event = match stated {
-            Stated::Welcome => Event::Welcome,
+            Stated::Welcome { store_id } => {
+                Event::Welcome { store_id, autonomy_max_ms: sim.options.autonomy_ms }
+            }
             Stated::Statement(statement) => self.understood(sim, *statement),
             Stated::Closed => return,
         };

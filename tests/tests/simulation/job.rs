@@ -71,10 +71,12 @@ impl Agent {
     }
 
     pub fn stop(&mut self, sim: &mut Sim, id: &AssignmentId) {
+        let now = u128::from(self.now(sim));
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.is_stopping = true;
         let epoch = job.epoch;
-        let is_slow = sim.chance(10);
+        let has_right = now < job.right.ends_at.as_millis();
+        let is_slow = has_right && sim.chance(10);
         let delay = if is_slow { sim.between(1_000, 6_000) } else { sim.between(5, 300) };
         self.plan(sim, delay, id, epoch, Turn::End);
     }

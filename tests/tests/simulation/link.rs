@@ -19,7 +19,7 @@ pub enum Said {
 
 #[derive(Debug, Clone)]
 pub enum Stated {
-    Welcome,
+    Welcome { store_id: String },
     Statement(Box<Statement>),
     Closed,
 }

@@ -11,7 +11,7 @@ use crate::world::World;
 
 /// By then after healing all must be well: a right and its margin, what a session waits for its other end, and moves one
 /// after the other.
-const PATIENCE_MS: u64 = 120_000;
+const PATIENCE_MS: u64 = 150_000;
 
 impl World {
     pub fn look(&mut self) {
@@ -97,17 +97,19 @@ impl World {
             let Some(assignment) = view.assignments.get(id) else {
                 return Err(format!("{id} is with nobody"));
             };
-            if running.get(&(id.clone(), assignment.holder.clone())) != Some(&assignment.epoch) {
+            if running.get(&(id.clone(), assignment.holder.clone())).map(|it| it.epoch) != Some(assignment.epoch) {
                 return Err(format!("{id}@{} does not run", assignment.epoch));
             }
         }
         if let Some(id) = view.assignments.keys().find(|id| !expected.contains(id) && !self.is_stuck(&id.connector)) {
             return Err(format!("{id} is assigned, and should not be"));
         }
-        let stray = running.iter().find(|((id, by), epoch)| {
-            view.assignments.get(id).is_none_or(|it| it.holder != *by || it.epoch != **epoch)
+        let stray = running.iter().find(|((id, by), runs)| {
+            view.assignments.get(id).is_none_or(|it| it.holder != *by || it.epoch != runs.epoch)
         });
-        stray.map_or(Ok(()), |((id, by), epoch)| Err(format!("{id}@{epoch} runs on {}", by.incarnation)))
+        stray.map_or(Ok(()), |((id, by), runs)| {
+            Err(format!("{id}@{} runs on {}", runs.epoch, by.incarnation))
+        })
     }
 
     fn is_shown(&self, expected: &BTreeSet<AssignmentId>) -> Result<(), String> {

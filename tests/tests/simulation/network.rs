@@ -48,6 +48,8 @@ pub struct Opening {
     pub life: u64,
     pub holder: Holder,
     pub running: Vec<Report>,
+    /// The store that it worked by last.
+    pub store_id: String,
 }
 
 /// Which ways are cut.

@@ -1,5 +1,7 @@
 //! What kind of run: how many take part, how often what fails.
 
+use copyist_coordinator::core::Patience;
+
 use crate::dice::Dice;
 
 pub const REPLICAS: usize = 3;
@@ -8,6 +10,8 @@ pub const TTL_MS: u64 = 10_000;
 pub const MARGIN_MS: u64 = 7_000;
 /// A write that was sent under a right arrives by then after it, or never: its connection is aborted.
 pub const IN_FLIGHT_MS: u64 = 4_000;
+/// After which silence of an agent its parts go to others.
+pub const SUSPECT_MS: u64 = 1_500;
 pub const LEADER_TTL_MS: u64 = 2_500;
 /// How long whoever asks the store waits for its answer.
 pub const STORE_PATIENCE_MS: u64 = 2_000;
@@ -24,7 +28,7 @@ pub struct Tolerated {
 }
 
 pub const TOLERATED: Tolerated =
-    Tolerated { keys_twice: true, former_holders: true, dead_holders: true, duplicates: true };
+    Tolerated { keys_twice: true, former_holders: false, dead_holders: false, duplicates: false };
 
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -44,6 +48,16 @@ pub struct Options {
     pub odd_leases: bool,
     /// Agents' clocks go so many per mille fast or slow, at most.
     pub drift_per_mille: i64,
+    /// How long an agent goes on by itself after its right.
+    pub autonomy_ms: u64,
+}
+
+impl Options {
+    /// As the coordinator's driver has it.
+    pub fn patience(&self) -> Patience {
+        let by_itself = TTL_MS + self.autonomy_ms;
+        Patience { suspect_ms: SUSPECT_MS, released_after_ms: by_itself + by_itself / 50 + MARGIN_MS }
+    }
 }
 
 impl Options {
@@ -58,6 +72,7 @@ impl Options {
             duplicates: [0, 10, 30][dice.index(3)],
             odd_leases: dice.percent(40),
             drift_per_mille: [0, 3, 10][dice.index(3)],
+            autonomy_ms: [0, 5_000, 25_000][dice.index(3)],
         }
     }
 }

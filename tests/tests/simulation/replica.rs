@@ -304,7 +304,7 @@ impl Replica {
         sim.last_term += 1;
         let number = sim.last_term;
         sim.note(self.process.node, "leads", || format!("term {number} at revision {revision}"));
-        let term = Term::new(number, (self.lease.clone(), leader), Core::new(view));
+        let term = Term::new(number, (self.lease.clone(), leader), Core::new(view, sim.options.patience()));
         self.role = Role::Leads(Box::new(term));
         self.leader = Some(self.index);
         sim.wake(&self.process, 250, Timer::LeaderTick { term: number });

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use copyist_agent::core::Saying;
 use copyist_coordinator::core::{
-    Command, Commit, Core, Decision, Event, Findings, FoundTopic, Holder, Now, Proposal, Send, Ticket, Write,
+    Command, Commit, Core, Decision, Event, Findings, FoundTopic, Hello, Holder, Now, Proposal, Send, Ticket, Write,
 };
 use copyist_model::{AgentId, StoreRevision};
 
@@ -157,7 +157,7 @@ impl Term {
 
     /// The lease of an agent was granted, so its session is open.
     pub fn open(&mut self, sim: &mut Sim, desk: &mut Desk, process: &Process, opening: Opening) {
-        let Opening { session, agent, life, holder, running } = opening;
+        let Opening { session, agent, life, holder, running, store_id } = opening;
         let Node::Replica(replica) = process.node else { return };
         let known = self.core.view().agents.get(&holder.agent);
         let former = known.filter(|known| known.incarnation != holder.incarnation);
@@ -174,9 +174,15 @@ impl Term {
         sim.open_link(session, (agent, life), holder.clone(), (replica, self.number));
         sim.note(process.node, "opens", || format!("session {session} of {}", holder.incarnation));
         sim.trace.count("sessions");
-        sim.state(session, Stated::Welcome);
-        let hello = Event::Hello { holder, rack: String::new(), labels: BTreeMap::new() };
-        self.step(sim, desk, process, hello);
+        sim.state(session, Stated::Welcome { store_id: self.core.view().meta.store_id.clone() });
+        let hello = Hello {
+            holder,
+            rack: String::new(),
+            labels: BTreeMap::new(),
+            running: running.iter().map(|report| (report.id.clone(), report.epoch)).collect(),
+            store_id,
+        };
+        self.step(sim, desk, process, Event::Hello(Box::new(hello)));
         for report in running {
             sim.say(session, Said::Saying(Box::new(Saying::Report(report))));
         }
@@ -185,7 +191,7 @@ impl Term {
     pub fn hear(&mut self, sim: &mut Sim, desk: &mut Desk, process: &Process, session: u64, said: Said) {
         let Some(holder) = sim.links.get(&session).map(|link| link.holder.clone()) else { return };
         let event = match said {
-            Said::Heartbeat => return,
+            Said::Heartbeat => return self.step(sim, desk, process, Event::Heartbeat(holder)),
             Said::Closed => {
                 let is_current = self.sessions.get(&holder.agent).is_some_and(|(it, _)| *it == session);
                 if !is_current {

@@ -220,7 +220,8 @@ enum Judged {
 fn judge(pending: &Pending, reply: Result<Answer, Failure>) -> Judged {
     match reply {
         Ok(_) => Judged::Done,
-        Err(Failure::Unavailable(_) | Failure::Conflict(_)) => Judged::Again,
+        Err(Failure::Unavailable(_)) => Judged::Again,
+        Err(Failure::Conflict(_)) => Judged::Refused,
         Err(Failure::NotFound(text)) => match &pending.command {
             // The leader that carried it out did not know who waited for it.
             Command::Delete { .. } if pending.tries > 1 => Judged::Done,
@@ -289,6 +290,8 @@ fn kind(command: &Command) -> &'static str {
         Command::SetTarget { target: TargetState::Paused, .. } => "pauses of connectors",
         Command::SetTarget { target: TargetState::Running, .. } => "resumes",
         Command::Restart { .. } | Command::RestartTask { .. } => "restarts of connectors",
+        Command::ForgetAgent { .. } => "agents forgotten",
+        Command::DrainAgent { .. } => "agents drained by the user",
     }
 }
 
@@ -302,6 +305,8 @@ pub fn shown(command: &Command) -> String {
         Command::SetTarget { name, target, .. } => format!("set {name} {}", target.as_str()),
         Command::Restart { name, .. } => format!("restart {name}"),
         Command::RestartTask { name, task } => format!("restart {name}-{task}"),
+        Command::ForgetAgent { agent } => format!("forget {agent}"),
+        Command::DrainAgent { agent, drained } => format!("drain {agent}: {drained}"),
     }
 }
 

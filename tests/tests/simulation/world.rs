@@ -101,7 +101,7 @@ impl World {
             replicas,
             agents,
             user,
-            invariants: Invariants::new(),
+            invariants: Invariants::new(options.autonomy_ms),
             violation: None,
             healed_at: 0,
             is_done: false,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use copyist_coordinator::core::view::Holding;
 use copyist_coordinator::core::{Holder, Write};
 use copyist_model::{AssignmentEpoch, AssignmentId, StoreRevision};
 
@@ -14,7 +15,7 @@ pub struct Epochs {
     /// Every assignment that was ever stored, and when.
     assigned: BTreeMap<AssignmentId, Vec<(AssignmentEpoch, Holder, u64)>>,
     /// Those that hold, with former holders.
-    holds: BTreeMap<AssignmentId, Vec<(Holder, AssignmentEpoch)>>,
+    holds: BTreeMap<AssignmentId, Vec<Holding>>,
     stated: BTreeMap<(AssignmentId, Holder), AssignmentEpoch>,
 }
 
@@ -78,11 +79,13 @@ impl Epochs {
         }
         let before = self.holds.insert(id.clone(), holds).unwrap_or_default();
         let kept = &self.holds[id];
-        let gone = before.iter().filter(|former| !kept.contains(former));
+        // A process confirms a newer epoch only once nothing runs under its older ones.
+        let covers = |(by, since): &Holding| kept.iter().any(|(holder, epoch)| holder == by && epoch >= since);
+        let gone = before.iter().filter(|former| !covers(former));
         gone.into_iter().find_map(|(holder, epoch)| {
             let runs = truth.running.get(&(id.clone(), holder.clone()))?;
             let counts = !TOLERATED.former_holders || !truth.lapsed.contains(holder);
-            (counts && runs == epoch).then(|| {
+            (counts && runs.epoch == *epoch && truth.now < runs.counts_until).then(|| {
                 format!("{id}@{epoch} is stored as released by {}, which runs it", holder.incarnation)
             })
         })

@@ -42,10 +42,20 @@ pub struct Truth<'a> {
     pub store: &'a Store,
     pub user: &'a User,
     /// All jobs that run, with their epochs.
-    pub running: &'a BTreeMap<(AssignmentId, Holder), AssignmentEpoch>,
+    pub running: &'a Running,
     /// Processes whose lease has ever ended.
     pub lapsed: &'a BTreeSet<Holder>,
 }
+
+/// A job that runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Runs {
+    pub epoch: AssignmentEpoch,
+    /// The end of its autonomy: what runs on does so in a process that stands still, and does nothing once it goes on.
+    pub counts_until: u64,
+}
+
+pub type Running = BTreeMap<(AssignmentId, Holder), Runs>;
 
 pub trait Invariant {
     fn name(&self) -> &'static str;
@@ -69,12 +79,14 @@ pub struct Violation {
 /// All of them, and what they look at.
 pub struct Invariants {
     all: Vec<Box<dyn Invariant>>,
-    running: BTreeMap<(AssignmentId, Holder), AssignmentEpoch>,
+    running: Running,
+    /// How long a process goes on by itself.
+    autonomy_ms: u64,
     lapsed: BTreeSet<Holder>,
 }
 
 impl Invariants {
-    pub fn new() -> Self {
+    pub fn new(autonomy_ms: u64) -> Self {
         Self {
             all: vec![
                 Box::new(weak_writers::WeakWriters::default()),
@@ -84,12 +96,13 @@ impl Invariants {
                 Box::new(stops::Stops),
                 Box::new(limits::Limits),
             ],
-            running: BTreeMap::new(),
+            running: Running::new(),
+            autonomy_ms,
             lapsed: BTreeSet::new(),
         }
     }
 
-    pub fn running(&self) -> &BTreeMap<(AssignmentId, Holder), AssignmentEpoch> {
+    pub fn running(&self) -> &Running {
         &self.running
     }
 
@@ -103,7 +116,15 @@ impl Invariants {
     pub fn observe(&mut self, now: u64, store: &Store, user: &User, fact: &Fact) -> Option<Violation> {
         match fact {
             Fact::Started { holder, id, epoch } => {
-                self.running.insert((id.clone(), holder.clone()), *epoch);
+                let runs = Runs { epoch: *epoch, counts_until: now };
+                self.running.insert((id.clone(), holder.clone()), runs);
+            }
+            Fact::Right { holder, id, until, .. } => {
+                if let Some(runs) = self.running.get_mut(&(id.clone(), holder.clone())) {
+                    // Clocks may be a hundredth slow.
+                    let by_itself = self.autonomy_ms + self.autonomy_ms / 50;
+                    runs.counts_until = runs.counts_until.max(until + by_itself);
+                }
             }
             Fact::Ended { holder, id, .. } => drop(self.running.remove(&(id.clone(), holder.clone()))),
             Fact::Vanished(holder) => drop(self.lapsed.insert(holder.clone())),

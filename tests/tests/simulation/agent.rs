@@ -11,7 +11,7 @@ use copyist_model::{AgentId, AssignmentId};
 use crate::invariants::Fact;
 use crate::job::Job;
 use crate::link::{Said, Stated};
-use crate::network::{Message, Opening};
+use crate::network::{Message, Opening, Renewal};
 use crate::node::{Node, Process};
 use crate::options::{MARGIN_MS, REPLICAS, TTL_MS};
 use crate::queue::Timer;
@@ -213,14 +213,18 @@ impl Agent {
                     sim.wake(&self.process, delay, Timer::Reconnect);
                 }
             }
-            Message::Renewed { number, held } => {
+            Message::Renewed { number, renewal } => {
                 let Some((_, sent)) = self.renewing.filter(|(waiting, _)| *waiting == number) else { return };
-                let event = match held {
-                    Some(held) => {
+                let event = match renewal {
+                    Renewal::Held(held) => {
                         let sent_ms = if sim.breaks.right_from_answer { self.now(sim) } else { sent };
                         Event::Renewed { sent_ms, ttl_ms: TTL_MS, held }
                     }
-                    None => Event::LeaseLost,
+                    Renewal::NotYet => {
+                        self.renewing = None;
+                        return self.plan_renewal(sim, 200);
+                    }
+                    Renewal::LeaseGone => Event::LeaseLost,
                 };
                 self.step(sim, event);
                 self.renewed(sim);

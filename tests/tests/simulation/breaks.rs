@@ -4,6 +4,8 @@
 pub struct Breaks {
     /// `Renew` keeps the lease alive and answers by what was true a while ago.
     pub renew_without_read: bool,
+    /// `Renew` gives a right to a process that has a lease, and no key that the core sees.
+    pub renew_without_key: bool,
     /// What follows a commit is told before the commit is stored.
     pub tell_before_storing: bool,
     /// An agent counts its right from the answer of its `Renew`.

@@ -34,10 +34,19 @@ pub enum Message {
     Open(Box<Opening>),
     OpenRefused { session: u64, leader: Option<usize> },
     Renew { agent: usize, life: u64, number: u64, holder: Holder },
-    Renewed { number: u64, held: Option<BTreeMap<AssignmentId, AssignmentEpoch>> },
+    Renewed { number: u64, renewal: Renewal },
     Command { number: u64, command: Box<Command> },
     /// Nothing: another replica may lead.
     Replied { number: u64, reply: Option<Result<Reply, Failure>>, leader: Option<usize> },
+}
+
+/// What a `Renew` is answered.
+#[derive(Debug, Clone)]
+pub enum Renewal {
+    Held(BTreeMap<AssignmentId, AssignmentEpoch>),
+    /// Its lease is there, and its key is not yet: no right.
+    NotYet,
+    LeaseGone,
 }
 
 /// An agent opens a session.
@@ -156,12 +165,13 @@ impl Message {
             Self::Open(opening) => format!("session {} of {}", opening.session, opening.holder.incarnation),
             Self::OpenRefused { session, leader } => format!("session {session} refused, leader {leader:?}"),
             Self::Renew { number, holder, .. } => format!("renew {} ({number})", holder.incarnation),
-            Self::Renewed { number, held } => match held {
-                Some(held) => {
+            Self::Renewed { number, renewal } => match renewal {
+                Renewal::Held(held) => {
                     let held: Vec<String> = held.iter().map(|(id, epoch)| format!("{id}@{epoch}")).collect();
                     format!("renewed ({number}): {}", held.join(" "))
                 }
-                None => format!("no lease ({number})"),
+                Renewal::NotYet => format!("not yet ({number})"),
+                Renewal::LeaseGone => format!("no lease ({number})"),
             },
             Self::Command { number, command } => format!("command {number}: {}", crate::user::shown(command)),
             Self::Replied { number, reply, .. } => match reply {

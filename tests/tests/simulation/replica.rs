@@ -7,7 +7,7 @@ use copyist_coordinator::core::{Core, Holder};
 use copyist_coordinator::store::keys;
 use copyist_model::StoreRevision;
 
-use crate::network::{Message, Opening};
+use crate::network::{Message, Opening, Renewal};
 use crate::node::{Node, Process};
 use crate::options::{LEADER_TTL_MS, STORE_PATIENCE_MS};
 use crate::queue::Timer;
@@ -266,7 +266,8 @@ impl Replica {
                 self.alive(sim, (agent, life, number), holder, alive);
             }
             (Asked::Held { agent, life, number }, Answer::Held(held)) => {
-                let renewed = Message::Renewed { number, held: Some(held) };
+                let renewal = held.map_or(Renewal::NotYet, Renewal::Held);
+                let renewed = Message::Renewed { number, renewal };
                 sim.send(self.process.node, Node::Agent(agent), Some(life), renewed);
             }
             _ => {}
@@ -281,7 +282,7 @@ impl Replica {
             let question = Question::Held { holder, age_ms };
             self.desk.ask(sim, &self.process, Asked::Held { agent, life, number }, question);
         } else {
-            let gone = Message::Renewed { number, held: None };
+            let gone = Message::Renewed { number, renewal: Renewal::LeaseGone };
             sim.send(self.process.node, Node::Agent(agent), Some(life), gone);
         }
     }

@@ -65,7 +65,8 @@ pub enum Answer {
     /// The key of this agent was to hang on a lease that is over.
     LeaseGone(AgentId),
     Loaded { leader: Option<(LeaseId, u64)>, revision: u64, pairs: Vec<(String, Vec<u8>, u64)> },
-    Held(BTreeMap<AssignmentId, AssignmentEpoch>),
+    /// Nothing: its key is not there.
+    Held(Option<BTreeMap<AssignmentId, AssignmentEpoch>>),
 }
 
 #[derive(Debug, Clone)]
@@ -154,7 +155,10 @@ impl Store {
                 answer
             }
             Question::Load => self.load(replica, *life),
-            Question::Held { holder, age_ms } => Answer::Held(self.held(sim.now, holder, *age_ms)),
+            Question::Held { holder, age_ms } => {
+                let has_key = self.is_alive(holder) || sim.breaks.renew_without_key;
+                Answer::Held(has_key.then(|| self.held(sim.now, holder, *age_ms)))
+            }
         };
         sim.note(Node::Store, "answers", || {
             format!("{replica} #{number} {}: {}", question.name(), answer.name())
@@ -443,6 +447,7 @@ impl Answer {
             Self::LeaseGone(agent) => format!("refused, no lease of {agent}"),
             Self::Loaded { revision, .. } => format!("loaded at {revision}"),
             Self::Held(held) => {
+                let Some(held) = held else { return "has no key".to_owned() };
                 let held: Vec<String> = held.iter().map(|(id, epoch)| format!("{id}@{epoch}")).collect();
                 format!("holds {}", held.join(" "))
             }

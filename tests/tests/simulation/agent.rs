@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use copyist_agent::core::{Core, Effect, Event, Judgement, Run, Saying};
+use copyist_agent::core::{Core, Effect, Event, Judgement, ProposalNumber, Run, Saying};
 use copyist_agent::job::Order;
 use copyist_coordinator::core::{self as coordinator, Holder, LaneVerdict, Statement};
 use copyist_model::{AgentId, AssignmentId};
 
 use crate::invariants::Fact;
 use crate::job::Job;
+use crate::lanes::{LaneAt, orphan};
 use crate::link::{Said, Stated};
 use crate::network::{Message, Opening, Renewal};
 use crate::node::{Node, Process};
@@ -40,6 +41,9 @@ pub struct Agent {
     renew_again: bool,
     renew_turn: u64,
     last_renew: u64,
+    /// Who waits for an answer to which proposal.
+    pub proposals: BTreeMap<ProposalNumber, LaneAt>,
+    last_serial: u64,
     pub is_drained: bool,
 }
 
@@ -58,6 +62,8 @@ impl Agent {
             renew_again: false,
             renew_turn: 0,
             last_renew: 0,
+            proposals: BTreeMap::new(),
+            last_serial: 0,
             is_drained: false,
         }
     }
@@ -67,6 +73,7 @@ impl Agent {
         self.holder.incarnation = format!("a{}.{}", self.index, self.process.life);
         self.core = Core::default();
         self.jobs.clear();
+        self.proposals.clear();
         self.line = Line::Off;
         self.renewing = None;
         self.renew_again = false;
@@ -80,7 +87,8 @@ impl Agent {
 
     pub fn end(&mut self, sim: &mut Sim) {
         let jobs = std::mem::take(&mut self.jobs);
-        for (id, job) in jobs {
+        for (id, mut job) in jobs {
+            job.lanes.values_mut().for_each(|cell| orphan(sim, &mut cell.wire));
             let (holder, epoch) = (self.holder.clone(), job.epoch);
             sim.facts.push(Fact::Ended { holder, id, epoch, is_clean: false });
         }
@@ -90,6 +98,12 @@ impl Agent {
             sim.break_link(session);
         }
         self.line = Line::Off;
+    }
+
+    /// Numbers lanes and proposals.
+    pub fn next_serial(&mut self) -> u64 {
+        self.last_serial += 1;
+        self.last_serial
     }
 
     pub fn now(&self, sim: &Sim) -> u64 {
@@ -110,7 +124,7 @@ impl Agent {
             Effect::Right { id, right } => self.right(sim, &id, right),
             Effect::Stop { id } => self.stop(sim, &id),
             Effect::Tell(saying) => self.tell(sim, saying),
-            Effect::Answer { .. } => {}
+            Effect::Answer { number, answer } => self.proposal_answered(sim, number, answer),
             Effect::Renew => {
                 if self.renewing.is_some() {
                     self.renew_again = true;
@@ -178,6 +192,7 @@ impl Agent {
                 }
             }
             Timer::Job { id, epoch, turn } => self.job_turn(sim, id, *epoch, *turn),
+            Timer::Lane { at, word } => self.lane_word(sim, at, word.clone()),
             _ => {}
         }
     }

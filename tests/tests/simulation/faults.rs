@@ -28,7 +28,8 @@ impl World {
             62..72 => self.cut_off(replica, "replicas cut off"),
             72..82 => self.cut(vec![(replica, Node::Store), (Node::Store, replica)], "replicas without a store"),
             82..90 => self.cut_one_way(agent, replica),
-            90..95 => self.drain(agent),
+            90..94 => self.drain(agent),
+            94..97 => self.cut_connections(agent),
             _ => self.break_a_session(),
         }
     }
@@ -63,6 +64,10 @@ impl World {
         let mut others: Vec<Node> = (0..REPLICAS).map(Node::Replica).collect();
         others.extend((0..self.agents.len()).map(Node::Agent));
         others.extend([Node::Store, Node::User]);
+        // The brokers may be elsewhere.
+        if self.sim.dice.percent(50) {
+            others.push(Node::Brokers);
+        }
         others.retain(|other| *other != node);
         self.cut(others.iter().flat_map(|other| [(node, *other), (*other, node)]).collect(), kind);
     }
@@ -96,6 +101,13 @@ impl World {
             agent.step(&mut self.sim, copyist_agent::core::Event::Drain);
             self.end_if_drained(index);
         }
+    }
+
+    fn cut_connections(&mut self, node: Node) {
+        let Node::Agent(index) = node else { return };
+        self.sim.trace.count("connections to brokers cut");
+        self.sim.note(node, "cut", || "from the brokers, for a moment".to_owned());
+        self.agents[index].cut_connections(&mut self.sim);
     }
 
     fn break_a_session(&mut self) {
@@ -158,6 +170,7 @@ impl World {
                 self.begin(node);
             }
         }
+        self.finish_source();
         self.healed_at = self.sim.now;
         self.sim.after(1_000, Happening::Looks);
     }

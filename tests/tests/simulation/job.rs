@@ -6,11 +6,14 @@ use copyist_model::{AssignmentEpoch, AssignmentId, InstanceState, Part};
 
 use crate::agent::Agent;
 use crate::invariants::Fact;
+use crate::lanes::Lanes;
 use crate::queue::{Timer, Turn};
 use crate::sim::Sim;
 
 /// Between two surveys of one connector.
 const SURVEY_EVERY_MS: u64 = 4_000;
+/// How long the lanes of a task may take to drain.
+const STOP_PATIENCE_MS: u64 = 5_000;
 
 pub struct Job {
     pub epoch: AssignmentEpoch,
@@ -19,6 +22,9 @@ pub struct Job {
     pub is_stopping: bool,
     /// When a survey looks again, in true time.
     survey_at: u64,
+    /// Of a task.
+    pub lanes: Lanes,
+    pub told_state: Option<InstanceState>,
 }
 
 impl Agent {
@@ -32,7 +38,7 @@ impl Agent {
     ) {
         sim.note(self.process.node, "runs", || format!("{id}@{epoch}"));
         sim.trace.count("jobs started");
-        let job = Job { epoch, order, right, is_stopping: false, survey_at: 0 };
+        let job = Job { epoch, order, right, is_stopping: false, survey_at: 0, lanes: Lanes::new(), told_state: None };
         self.jobs.insert(id.clone(), job);
         sim.facts.push(Fact::Started { holder: self.holder.clone(), id: id.clone(), epoch });
         self.show_right(sim, &id);
@@ -46,8 +52,11 @@ impl Agent {
 
     pub fn order(&mut self, sim: &mut Sim, id: &AssignmentId, order: Order) {
         let Some(job) = self.jobs.get_mut(id) else { return };
-        job.order = order;
+        let before = std::mem::replace(&mut job.order, order);
         let epoch = job.epoch;
+        if sim.options.copies && id.part != Part::Survey {
+            return self.order_lanes(sim, id, Some(&before));
+        }
         let delay = sim.between(5, 100);
         self.plan(sim, delay, id, epoch, Turn::Begin);
     }
@@ -56,6 +65,7 @@ impl Agent {
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.right = right;
         self.show_right(sim, id);
+        self.lanes_hear_right(sim, id);
     }
 
     /// From when to when a job may write by its right alone, in true time.
@@ -75,6 +85,10 @@ impl Agent {
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.is_stopping = true;
         let epoch = job.epoch;
+        if sim.options.copies && id.part != Part::Survey {
+            self.plan(sim, STOP_PATIENCE_MS, id, epoch, Turn::Abandon);
+            return self.leave_lanes(sim, id);
+        }
         let has_right = now < job.right.ends_at.as_millis();
         let is_slow = has_right && sim.chance(10);
         let delay = if is_slow { sim.between(1_000, 6_000) } else { sim.between(5, 300) };
@@ -84,6 +98,7 @@ impl Agent {
     pub fn job_turn(&mut self, sim: &mut Sim, id: &AssignmentId, epoch: AssignmentEpoch, turn: Turn) {
         let Some(job) = self.jobs.get(id).filter(|job| job.epoch == epoch) else { return };
         match turn {
+            Turn::Begin if sim.options.copies && id.part != Part::Survey => self.order_lanes(sim, id, None),
             Turn::Begin => {
                 let state = if job.order.paused { InstanceState::Paused } else { InstanceState::Running };
                 let (id, trace) = (id.clone(), String::new());
@@ -94,6 +109,12 @@ impl Agent {
                 }
             }
             Turn::Survey => self.survey(sim, id, epoch),
+            Turn::Abandon => {
+                let keys: Vec<_> = job.lanes.keys().cloned().collect();
+                sim.trace.count("tasks that did not end in time");
+                keys.iter().for_each(|key| drop(self.forget_lane(sim, id, key)));
+                self.job_turn(sim, id, epoch, Turn::End);
+            }
             Turn::End => {
                 sim.note(self.process.node, "ended", || format!("{id}@{epoch}"));
                 if let Some(job) = self.jobs.remove(id) {

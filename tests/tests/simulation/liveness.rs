@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use copyist_coordinator::core::placement::{Candidate, Fleet, Hold, Labels, Placed, Standing, place};
 use copyist_model::{AssignmentId, ConnectorName, InstanceState, Part, TargetState, TaskId, TopicName};
 
+use crate::brokers::Pair;
 use crate::options::TOLERATED;
 use crate::queue::Happening;
 use crate::world::World;
@@ -55,6 +56,7 @@ impl World {
         }
         self.runs_exactly(&expected)?;
         self.is_shown(&expected)?;
+        self.is_copied(&expected)?;
         self.is_balanced(&expected)
     }
 
@@ -122,6 +124,21 @@ impl World {
             let shown = self.store.view.statuses.get(id).map(|status| status.state);
             if shown != Some(wanted) {
                 return Err(format!("{id} is shown as {shown:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_copied(&self, expected: &BTreeSet<AssignmentId>) -> Result<(), String> {
+        let view = &self.store.view;
+        let running = view.tasks.iter().filter(|(id, _)| {
+            let is_running = view.connectors[&id.connector].target == TargetState::Running;
+            is_running && expected.contains(&AssignmentId::task(&id.connector, id.number))
+        });
+        for (topic, partition, ..) in running.flat_map(|(_, task)| task.lanes.iter()) {
+            let pair = self.sim.brokers.pairs.get(&(topic.clone(), partition));
+            if let Some(missing) = pair.map(Pair::missing).filter(|missing| *missing > 0) {
+                return Err(format!("{missing} records of {topic}-{partition} are missing"));
             }
         }
         Ok(())

@@ -9,10 +9,15 @@
 
 mod agent;
 mod breaks;
+#[path = "../../../crates/lane/tests/schedules/broker.rs"]
+#[expect(dead_code, reason = "not all of the model is needed here")]
+mod broker;
+mod brokers;
 #[path = "../../../crates/lane/tests/schedules/dice.rs"]
 mod dice;
 mod faults;
 mod invariants;
+mod lanes;
 mod job;
 mod link;
 mod liveness;
@@ -21,6 +26,7 @@ mod node;
 mod options;
 mod queue;
 mod replica;
+mod shipping;
 mod sim;
 mod store;
 mod term;

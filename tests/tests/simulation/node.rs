@@ -11,6 +11,8 @@ pub enum Node {
     Replica(usize),
     Agent(usize),
     User,
+    /// Of both clusters, and the store of positions.
+    Brokers,
 }
 
 impl fmt::Display for Node {
@@ -20,6 +22,7 @@ impl fmt::Display for Node {
             Self::Replica(index) => f.pad(&format!("replica-{index}")),
             Self::Agent(index) => f.pad(&format!("agent-{index}")),
             Self::User => f.pad("user"),
+            Self::Brokers => f.pad("brokers"),
         }
     }
 }

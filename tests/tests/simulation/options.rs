@@ -2,6 +2,7 @@
 
 use copyist_coordinator::core::Patience;
 
+use crate::brokers::Times;
 use crate::dice::Dice;
 
 pub const REPLICAS: usize = 3;
@@ -50,6 +51,11 @@ pub struct Options {
     pub drift_per_mille: i64,
     /// How long an agent goes on by itself after its right.
     pub autonomy_ms: u64,
+    /// Whether tasks copy records, or only say so.
+    pub copies: bool,
+    pub times: Times,
+    /// Offsets without a record.
+    pub has_holes: bool,
 }
 
 impl Options {
@@ -73,6 +79,9 @@ impl Options {
             odd_leases: dice.percent(40),
             drift_per_mille: [0, 3, 10][dice.index(3)],
             autonomy_ms: [0, 5_000, 25_000][dice.index(3)],
+            copies: dice.percent(60),
+            times: [Times::Fresh, Times::Old, Times::Old, Times::Turning][dice.index(4)],
+            has_holes: dice.percent(50),
         }
     }
 }

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use copyist_model::{AssignmentEpoch, AssignmentId};
+use copyist_lane::Question;
+use copyist_model::{AssignmentEpoch, AssignmentId, LaneRecord, Position};
 
+use crate::brokers::Request;
+use crate::lanes::{LaneAt, Word};
 use crate::network::Envelope;
 use crate::node::Node;
 use crate::store::LeaseId;
@@ -25,6 +28,22 @@ pub enum Happening {
     },
     /// A lease may be over.
     LeaseDue(LeaseId),
+    /// The first request of a lane reaches the brokers.
+    Produces(Box<LaneAt>),
+    /// A request that nobody waits for does.
+    ArrivesLate(Box<Request>),
+    LaneAsks {
+        at: Box<LaneAt>,
+        question: u32,
+        what: Question,
+    },
+    LaneStores {
+        at: Box<LaneAt>,
+        position: Position,
+        record: Box<LaneRecord>,
+    },
+    BrokersTurn,
+    RecordsCome,
     UserActs,
     SourceGrows,
     FaultStrikes,
@@ -55,6 +74,7 @@ pub enum Timer {
     Renew { turn: u64 },
     RenewSilent { number: u64 },
     Job { id: AssignmentId, epoch: AssignmentEpoch, turn: Turn },
+    Lane { at: Box<LaneAt>, word: Word },
     UserSilent { number: u64, turn: u64 },
 }
 
@@ -64,6 +84,8 @@ pub enum Turn {
     Begin,
     Survey,
     End,
+    /// It had its time to end.
+    Abandon,
 }
 
 /// The end of a fault.

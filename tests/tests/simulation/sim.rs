@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use copyist_model::TopicName;
 
 use crate::breaks::Breaks;
+use crate::brokers::Brokers;
 use crate::dice::Dice;
 use crate::invariants::Fact;
 use crate::link::Link;
@@ -13,6 +14,9 @@ use crate::node::{Node, Process};
 use crate::options::Options;
 use crate::queue::{Happening, Queue, Timer};
 use crate::trace::Trace;
+
+/// The wall clock at the beginning, in milliseconds since 1970.
+pub const WALL_BEGAN_MS: i64 = 1_700_000_000_000;
 
 pub struct Sim {
     /// True milliseconds.
@@ -29,6 +33,7 @@ pub struct Sim {
     pub facts: Vec<Fact>,
     /// The source cluster: partitions of each topic.
     pub source: BTreeMap<TopicName, u32>,
+    pub brokers: Brokers,
     /// Nothing fails any more.
     pub is_healed: bool,
 }

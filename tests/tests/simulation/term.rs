@@ -14,10 +14,8 @@ use crate::link::{Said, Stated};
 use crate::network::{Message, Opening};
 use crate::node::{Node, Process};
 use crate::replica::{Asked, Desk};
-use crate::sim::Sim;
+use crate::sim::{Sim, WALL_BEGAN_MS};
 use crate::store::{Answer, LeaseId, Proposed, Question};
-
-const WALL_BEGAN_MS: u64 = 1_700_000_000_000;
 
 pub struct Term {
     pub number: u64,
@@ -59,7 +57,7 @@ impl Term {
     }
 
     fn step(&mut self, sim: &mut Sim, desk: &mut Desk, process: &Process, event: Event) {
-        let now = Now { boot_ms: process.clock.shows(sim.now), wall_ms: WALL_BEGAN_MS + sim.now };
+        let now = Now { boot_ms: process.clock.shows(sim.now), wall_ms: WALL_BEGAN_MS.unsigned_abs() + sim.now };
         let decision = self.core.step(now, event);
         self.take(sim, desk, process, decision);
     }

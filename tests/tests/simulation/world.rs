@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::agent::Agent;
 use crate::breaks::Breaks;
+use crate::brokers::Brokers;
 use crate::dice::Dice;
 use crate::invariants::{Fact, Invariants, Violation};
 use crate::link::Due;
@@ -93,6 +94,7 @@ impl World {
             trace: Trace::new(is_traced),
             facts: Vec::new(),
             source: BTreeMap::new(),
+            brokers: Brokers::new(options.times, options.has_holes),
             is_healed: false,
         };
         let mut world = Self {
@@ -122,6 +124,10 @@ impl World {
         let storm_ms = self.sim.options.storm_ms;
         self.sim.after(500, Happening::UserActs);
         self.sim.after(5_000, Happening::SourceGrows);
+        if self.sim.options.copies {
+            self.sim.after(1_000, Happening::RecordsCome);
+            self.sim.after(3_000, Happening::BrokersTurn);
+        }
         self.sim.after(2_000, Happening::FaultStrikes);
         self.sim.after(storm_ms, Happening::Heals);
     }
@@ -150,10 +156,16 @@ impl World {
                     Node::Replica(index) => self.replicas[index].wake(&mut self.sim, timer),
                     Node::Agent(index) => self.agents[index].wake(&mut self.sim, timer),
                     Node::User => self.user.wake(&mut self.sim, timer),
-                    Node::Store => {}
+                    Node::Store | Node::Brokers => {}
                 }
             }
             Happening::LeaseDue(lease) => self.store.lease_due(&mut self.sim, &lease),
+            Happening::Produces(at) => self.produces(&at),
+            Happening::ArrivesLate(request) => self.arrives_late(&request),
+            Happening::LaneAsks { at, question, what } => self.lane_asks(&at, question, what),
+            Happening::LaneStores { at, position, record } => self.lane_stores(&at, position, *record),
+            Happening::BrokersTurn => self.brokers_turn(),
+            Happening::RecordsCome => self.records_come(),
             Happening::UserActs => self.user_acts(),
             Happening::SourceGrows => self.source_grows(),
             Happening::FaultStrikes => self.strike(),
@@ -198,7 +210,7 @@ impl World {
                 self.user.hear(&mut self.sim, message);
                 self.sim.facts.extend(is_reply.then_some(Fact::UserMoved));
             }
-            Node::Store => {}
+            Node::Store | Node::Brokers => {}
         }
     }
 
@@ -263,7 +275,7 @@ impl World {
 
     pub fn process(&self, node: Node) -> Option<&Process> {
         match node {
-            Node::Store => None,
+            Node::Store | Node::Brokers => None,
             Node::Replica(index) => Some(&self.replicas[index].process),
             Node::Agent(index) => Some(&self.agents[index].process),
             Node::User => Some(&self.user.process),
@@ -272,7 +284,7 @@ impl World {
 
     pub fn process_mut(&mut self, node: Node) -> Option<&mut Process> {
         match node {
-            Node::Store => None,
+            Node::Store | Node::Brokers => None,
             Node::Replica(index) => Some(&mut self.replicas[index].process),
             Node::Agent(index) => Some(&mut self.agents[index].process),
             Node::User => Some(&mut self.user.process),
@@ -283,7 +295,7 @@ impl World {
         match node {
             Node::Replica(index) => self.replicas[index].begin(&mut self.sim),
             Node::Agent(index) => self.agents[index].begin(&mut self.sim),
-            Node::Store | Node::User => {}
+            Node::Store | Node::User | Node::Brokers => {}
         }
     }
 
@@ -291,7 +303,7 @@ impl World {
         match node {
             Node::Replica(index) => self.replicas[index].end(&mut self.sim),
             Node::Agent(index) => self.agents[index].end(&mut self.sim),
-            Node::Store | Node::User => {}
+            Node::Store | Node::User | Node::Brokers => {}
         }
     }
 }

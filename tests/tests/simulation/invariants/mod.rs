@@ -5,7 +5,9 @@ mod acknowledged;
 mod epochs;
 mod growth;
 mod limits;
+mod records;
 mod stops;
+mod weak_lanes;
 mod weak_writers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use copyist_coordinator::core::{Command, Holder, Write};
 use copyist_model::{AssignmentEpoch, AssignmentId};
 
+use crate::brokers::SourceKey;
 use crate::store::Store;
 use crate::user::User;
 
@@ -32,6 +35,10 @@ pub enum Fact {
     Right { holder: Holder, id: AssignmentId, epoch: AssignmentEpoch, from: u64, until: u64 },
     /// A job is over; unless it was clean, what it wrote last may be on its way.
     Ended { holder: Holder, id: AssignmentId, epoch: AssignmentEpoch, is_clean: bool },
+    /// A batch is in the destination; with what is wrong there since.
+    Appended { lane: SourceKey, by: Holder, epoch: AssignmentEpoch, is_weak: bool, wrong: Option<String> },
+    /// A lane thinks that it needs a human.
+    LaneStopped(String),
     /// The user has learned or asked something.
     UserMoved,
 }
@@ -95,6 +102,8 @@ impl Invariants {
                 Box::new(growth::Growth::default()),
                 Box::new(stops::Stops),
                 Box::new(limits::Limits),
+                Box::new(records::Records),
+                Box::new(weak_lanes::WeakLanes::default()),
             ],
             running: Running::new(),
             autonomy_ms,

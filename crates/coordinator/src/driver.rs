@@ -10,13 +10,14 @@ use rand::RngExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::core::View;
 use crate::core::{
     Answer, Commit, Core, Event, Failure, Holder, LaneVerdict, Now, Patience, Proposal, Refusal, Send,
     Statement, Ticket,
 };
 use crate::error::Error;
 use crate::grpc::agents;
-use crate::handle::{Handle, Hello, Known, Message, Opened, SessionNumber};
+use crate::handle::{Handle, Hello, Known, Message, Opened, Renewal, SessionNumber};
 use crate::journal::{self, Line};
 use crate::leases::Leases;
 use crate::metrics::Metrics;
@@ -230,9 +231,8 @@ impl Coordinator {
             }
             Message::Renew(holder, reply) => {
                 let alive = self.term.leases.renew(&holder, now().boot_ms);
-                let held = self.term.core.view().held_by(&holder);
                 // The agent may have given up waiting.
-                drop(reply.send(alive.then_some(held)));
+                drop(reply.send(renewed(alive, self.term.core.view(), &holder)));
                 Ok(())
             }
         }
@@ -344,6 +344,14 @@ impl Coordinator {
             }
         }
     }
+}
+
+/// Without its key an agent is gone for everybody else: its lease alone gives no right.
+fn renewed(alive: bool, view: &View, holder: &Holder) -> Renewal {
+    if alive && !view.is_alive(holder) {
+        return Err(Failure::Unavailable(format!("agent {} is not known yet", holder.agent)));
+    }
+    Ok(alive.then(|| view.held_by(holder)))
 }
 
 fn tell(line: &Line) {

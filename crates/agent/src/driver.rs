@@ -17,7 +17,7 @@ use crate::engine::raw::{Budget, Plane, Shared};
 use crate::engine::{self, TaskContext};
 use crate::error::{Error, chain};
 use crate::job::{JobEvent, JobMessage, Order, Reporter, Right, Unanswered, Verdict};
-use crate::link::{self, Identity};
+use crate::link::{self, Identity, Standing};
 use crate::metrics::Metrics;
 use crate::positions::Positions;
 use crate::storage_topics;
@@ -58,7 +58,7 @@ impl Agent {
         let (outbox, words) = mpsc::channel(link::OUTBOX);
         let (rejoin, rejoins) = mpsc::channel(1);
         let (renew, renewals) = mpsc::channel(1);
-        let (reports, shown_reports) = watch::channel(Vec::new());
+        let (standing, shown_standing) = watch::channel(Standing::default());
         let (cluster, known_cluster) = watch::channel(None);
         // Ends what serves the jobs, once they are over.
         let serving = CancellationToken::new();
@@ -76,7 +76,7 @@ impl Agent {
             worker: self.worker.clone(),
             incarnation: uuid::Uuid::new_v4().to_string(),
             cluster: known_cluster,
-            reports: shown_reports,
+            standing: shown_standing,
         };
         let mut links = JoinSet::new();
         links.spawn(link::hold(
@@ -100,8 +100,9 @@ impl Agent {
             outbox,
             rejoin,
             renew,
-            reports,
+            standing,
             drained: false,
+            without_right: false,
         };
         let prepared = tokio::spawn(prepare(self.worker.clone(), cluster, serving.clone()));
         let result = driver.run(mailbox, job_mailbox, prepared, stop).await;
@@ -161,8 +162,10 @@ struct Driver {
     outbox: mpsc::Sender<Saying>,
     rejoin: mpsc::Sender<()>,
     renew: mpsc::Sender<()>,
-    reports: watch::Sender<Vec<crate::core::Report>>,
+    standing: watch::Sender<Standing>,
     drained: bool,
+    /// Something went on without a right at the last tick.
+    without_right: bool,
 }
 
 struct Running {
@@ -248,9 +251,43 @@ impl Driver {
     }
 
     fn step(&mut self, event: Event) {
+        let by_time = event == Event::Tick;
+        if by_time {
+            self.tell_of_rights();
+        }
+        let is_welcome = matches!(event, Event::Welcome { .. });
         for effect in self.core.step(boot_ms(), event) {
+            if let Effect::Stop { id } = &effect
+                && by_time
+            {
+                tracing::warn!(part = %id, "its autonomy is over: it stops");
+            }
             self.perform(effect);
         }
+        if is_welcome {
+            self.show_standing();
+        }
+    }
+
+    /// One line when the rights of what runs have ended, and one when they are back.
+    fn tell_of_rights(&mut self) {
+        let parts = self.core.without_right(boot_ms());
+        match (self.without_right, parts > 0) {
+            (false, true) => tracing::warn!(
+                parts,
+                "no coordinator renews the rights of what runs here: where the destination remembers the producer, \
+                 copying goes on until autonomy is over"
+            ),
+            (true, false) => tracing::info!("nothing runs here without a right any more"),
+            (false, false) | (true, true) => (),
+        }
+        self.without_right = parts > 0;
+    }
+
+    /// The store and what runs by it together: a leader of another store must not take old epochs for its own.
+    fn show_standing(&self) {
+        let (store_id, reports) = (self.core.store_id().to_owned(), self.core.reports());
+        self.standing.send_replace(Standing { store_id, reports });
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -277,7 +314,7 @@ impl Driver {
             }
             Effect::Tell(saying) => {
                 if matches!(saying, Saying::Report(_) | Saying::Released { .. }) {
-                    self.reports.send_replace(self.core.reports());
+                    self.show_standing();
                 }
                 if self.outbox.try_send(saying).is_err() {
                     // The next Hello says everything.

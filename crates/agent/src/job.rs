@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::driver::boot;
 
+/// The longest sleep before a right is looked at again: the sleep's clock stands while the machine is suspended.
+const RIGHT_LOOK: Duration = Duration::from_secs(1);
+
 /// What a job should do now. Within one epoch only the newest order counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
@@ -31,6 +34,32 @@ pub struct Order {
     pub shared: BTreeSet<TopicName>,
     /// Hold what there is and copy nothing.
     pub paused: bool,
+}
+
+#[cfg(test)]
+impl Order {
+    /// From a cluster that nobody serves into the worker's, without lanes.
+    pub(crate) fn from_nowhere(engine: &str) -> Self {
+        let spec = copyist_proto::control::ConnectorSpec {
+            rename_format: "${topic}".to_owned(),
+            source: [("bootstrap.servers".to_owned(), "127.0.0.1:1".to_owned())].into(),
+            destination_is_worker: true,
+            offset_reset: copyist_proto::control::OffsetReset::Earliest.into(),
+            poll_interval_ms: 1_000,
+            engine: engine.to_owned(),
+            loss_policy: "fail".to_owned(),
+            ..Default::default()
+        };
+        Self {
+            revision: TaskRevision(1),
+            generation: ConnectorGeneration(1),
+            spec: Arc::new(spec.try_into().unwrap()),
+            lanes: TaskLanes::default(),
+            records: Arc::default(),
+            shared: BTreeSet::new(),
+            paused: false,
+        }
+    }
 }
 
 /// What a job may write, as a level. Times since the machine started, suspended time included (CLOCK_BOOTTIME), to
@@ -149,6 +178,36 @@ impl Reporter {
         self.right.clone()
     }
 
+    /// Whether the job may write at this moment.
+    #[must_use]
+    pub fn holds_right(&self) -> bool {
+        boot() < self.right.borrow().ends_at
+    }
+
+    /// Waits until the right has ended, by time or because it was withdrawn.
+    pub async fn right_ended(&self) {
+        let mut right = self.right.clone();
+        loop {
+            let left = right.borrow_and_update().ends_at.saturating_sub(boot());
+            if left.is_zero() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(left.min(RIGHT_LOOK)) => {}
+                Ok(()) = right.changed() => {}
+            }
+        }
+    }
+
+    /// Waits until the job has a right.
+    pub async fn right_held(&self) {
+        let held = self.right.clone().wait_for(|right| boot() < right.ends_at).await.is_ok();
+        if !held {
+            // Nobody gives rights any more.
+            std::future::pending().await
+        }
+    }
+
     /// Waits until no former holder writes any more, or until `stop`: for jobs that have nothing but the right to
     /// keep two writers apart.
     pub async fn until_free(&self, stop: &CancellationToken) {
@@ -204,6 +263,14 @@ mod tests {
         let (_, right) = watch::channel(Right { ends_at: Duration::MAX, free_at });
         let id = AssignmentId::task(&"c".parse().unwrap(), 0);
         (Reporter::new(id, AssignmentEpoch::default(), messages, right), mailbox)
+    }
+
+    /// With the end of the right in the tester's hand.
+    fn held_until(ends_at: Duration) -> (Reporter, watch::Sender<Right>) {
+        let (messages, _) = mpsc::channel(1);
+        let (sender, right) = watch::channel(Right { ends_at, free_at: Duration::ZERO });
+        let id = AssignmentId::task(&"c".parse().unwrap(), 0);
+        (Reporter::new(id, AssignmentEpoch::default(), messages, right), sender)
     }
 
     fn record() -> LaneRecord {
@@ -269,5 +336,43 @@ mod tests {
         assert!(boot() >= free_at);
         stop.cancel();
         reporter(Duration::MAX).0.until_free(&stop).await;
+    }
+
+    #[tokio::test]
+    async fn a_right_ends_by_time_or_when_it_is_withdrawn() {
+        let soon = boot() + Duration::from_millis(30);
+        let (reporter, _right) = held_until(soon);
+        assert!(reporter.holds_right());
+        reporter.right_ended().await;
+        assert!(boot() >= soon && !reporter.holds_right());
+
+        let (reporter, right) = held_until(Duration::MAX);
+        let ended = tokio::time::timeout(Duration::from_millis(30), reporter.right_ended());
+        assert!(ended.await.is_err(), "not yet");
+        let withdraw = async { right.send_replace(Right::default()) };
+        tokio::join!(reporter.right_ended(), withdraw);
+        assert!(!reporter.holds_right());
+
+        let (reporter, right) = held_until(boot() + Duration::from_millis(30));
+        right.send_replace(Right { ends_at: Duration::MAX, free_at: Duration::ZERO });
+        let ended = tokio::time::timeout(Duration::from_millis(60), reporter.right_ended());
+        assert!(ended.await.is_err(), "it was prolonged");
+    }
+
+    #[tokio::test]
+    async fn who_has_no_right_waits_until_it_is_given() {
+        held_until(Duration::MAX).0.right_held().await;
+        let (reporter, right) = held_until(Duration::ZERO);
+        let give = async {
+            tokio::task::yield_now().await;
+            right.send_replace(Right { ends_at: boot(), free_at: Duration::ZERO });
+            tokio::task::yield_now().await;
+            right.send_replace(Right { ends_at: Duration::MAX, free_at: Duration::ZERO });
+        };
+        tokio::join!(reporter.right_held(), give);
+        assert!(reporter.holds_right());
+        let (reporter, right) = held_until(Duration::ZERO);
+        drop(right);
+        assert!(tokio::time::timeout(Duration::from_millis(10), reporter.right_held()).await.is_err());
     }
 }

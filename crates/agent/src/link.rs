@@ -37,8 +37,16 @@ pub struct Identity {
     pub incarnation: String,
     /// The worker's cluster, once reached.
     pub cluster: watch::Receiver<Option<ClusterId>>,
+    pub standing: watch::Receiver<Standing>,
+}
+
+/// What a new session is told of the past.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// Under which store the agent worked last; empty before its first session.
+    pub store_id: String,
     /// The state of everything that runs.
-    pub reports: watch::Receiver<Vec<Report>>,
+    pub reports: Vec<Report>,
 }
 
 /// Holds a session open until `stop`. `rejoin` asks for a new one.
@@ -120,16 +128,17 @@ fn cluster_id(identity: &Identity) -> String {
 
 fn hello(identity: &Identity) -> wire::Hello {
     let worker = &identity.worker;
+    let standing = identity.standing.borrow();
     wire::Hello {
         agent_id: worker.agent_id.to_string(),
         incarnation: identity.incarnation.clone(),
         protocol_version: CONTROL_PROTOCOL_VERSION,
-        store_id: String::new(),
+        store_id: standing.store_id.clone(),
         worker_cluster_id: cluster_id(identity),
         offset_storage_topic: worker.offset_storage.name.to_string(),
         rack: worker.rack.clone(),
         labels: worker.labels.clone(),
-        running: identity.reports.borrow().iter().map(report).collect(),
+        running: standing.reports.iter().map(report).collect(),
     }
 }
 
@@ -191,7 +200,9 @@ fn found_topic(topic: &crate::job::FoundTopic) -> wire::FoundTopic {
 /// What a statement means to the core; one that makes no sense is logged and left out.
 fn understood(stated: Stated) -> Option<Event> {
     let event = match stated {
-        Stated::Welcome(_) => Ok(Event::Welcome),
+        Stated::Welcome(wire::Welcome { store_id, autonomy_max_ms, .. }) => {
+            Ok(Event::Welcome { store_id, autonomy_max_ms: u64::from(autonomy_max_ms) })
+        }
         Stated::Assignment(assignment) => run(assignment).map(|run| Event::Run(Box::new(run))),
         Stated::Release(release) => released(release),
         Stated::SetComplete(_) => Ok(Event::SetComplete),
@@ -373,6 +384,33 @@ mod tests {
         };
         let said = messages(Saying::Propose { id: id(), epoch, proposal });
         assert_eq!(said, [Said::LaneRecord(expected)]);
+    }
+
+    #[test]
+    fn a_hello_says_what_runs_and_by_which_store() {
+        let running = Report {
+            id: id(),
+            epoch: AssignmentEpoch { incarnation: 1, revision: StoreRevision(5) },
+            revision: copyist_model::TaskRevision(3),
+            state: copyist_model::InstanceState::Running,
+            trace: "t".to_owned(),
+        };
+        let standing = Standing { store_id: "s".to_owned(), reports: vec![running.clone()] };
+        let identity = Identity {
+            worker: Arc::new(Worker::nowhere()),
+            incarnation: "i".to_owned(),
+            cluster: watch::channel(None).1,
+            standing: watch::channel(standing).1,
+        };
+        let hello = hello(&identity);
+        assert_eq!((hello.store_id.as_str(), hello.running), ("s", vec![report(&running)]));
+    }
+
+    #[test]
+    fn a_welcome_names_the_store_and_the_autonomy() {
+        let welcome = wire::Welcome { store_id: "s".into(), autonomy_max_ms: 7, ..Default::default() };
+        let expected = Event::Welcome { store_id: "s".to_owned(), autonomy_max_ms: 7 };
+        assert_eq!(understood(Stated::Welcome(welcome)), Some(expected));
     }
 
     #[test]

@@ -40,3 +40,26 @@ pub struct Worker {
     /// Longest time that a clean stop waits for acknowledgements (`task.shutdown.graceful.timeout.ms`).
     pub stop_timeout: Duration,
 }
+
+#[cfg(test)]
+impl Worker {
+    /// Of a cluster that nobody serves.
+    pub(crate) fn nowhere() -> Self {
+        let topic =
+            |name: &str| StorageTopic { name: name.parse().unwrap(), partitions: 1, replication_factor: 1 };
+        Self {
+            agent_id: "a:1".parse().unwrap(),
+            cluster: ClientProperties([("bootstrap.servers".to_owned(), "127.0.0.1:1".to_owned())].into()),
+            producer: ClientProperties::default(),
+            consumer: ClientProperties::default(),
+            offset_storage: topic("o"),
+            config_storage: topic("c"),
+            status_storage: topic("s"),
+            rack: String::new(),
+            labels: BTreeMap::new(),
+            flush_interval: Duration::from_secs(10),
+            memory_bytes: 1,
+            stop_timeout: Duration::from_secs(1),
+        }
+    }
+}

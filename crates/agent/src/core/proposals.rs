@@ -41,6 +41,9 @@ impl Judgement {
 pub(super) struct Proposals {
     pending: BTreeMap<LaneId, Pending>,
     told: usize,
+    /// Of which generations nobody waits for a verdict any more, though one may still come; with the epoch under which
+    /// each was proposed.
+    given_up: BTreeMap<LaneId, BTreeMap<LaneGeneration, AssignmentEpoch>>,
 }
 
 #[derive(Debug)]
@@ -62,20 +65,27 @@ impl Proposals {
         proposal: Box<Proposal>,
     ) -> Vec<Effect> {
         let lane = proposal.record.lane.clone();
-        let mut effects: Vec<Effect> = self.drop_of(&lane).into_iter().collect();
+        let is_repeated = self.pending.get(&lane).is_some_and(|it| it.proposal.record == proposal.record);
+        let dropped = if is_repeated { self.remove(&lane).map(unanswered) } else { self.drop_of(&lane) };
+        let mut effects: Vec<Effect> = dropped.into_iter().collect();
         self.pending.insert(lane, Pending { number, id, epoch, proposal, told: false });
         effects.extend(self.tell());
         effects
     }
 
-    /// A verdict on another generation is one on an earlier proposal.
+    /// A verdict on another generation is one on an earlier proposal; one on the same may be.
     pub fn judge(&mut self, lane: &LaneId, generation: LaneGeneration, judgement: Judgement) -> Vec<Effect> {
+        let is_open = match judgement.refused_because {
+            None => self.settle_given_up(lane, generation) && judgement.holds.is_none(),
+            Some(_) => self.is_of_older_epoch(lane, generation, judgement.holds.as_deref()),
+        };
         let record = |pending: &Pending| pending.proposal.record.clone();
         let record = self.pending.get(lane).map(record).filter(|record| record.generation == generation);
         let Some((number, record)) = record.and_then(|record| Some((self.remove(lane)?, record))) else {
             return Vec::new();
         };
-        let mut effects = vec![Effect::Answer { number, answer: Ok(judgement.of(&record)) }];
+        let answer = if is_open { Err(Unanswered) } else { Ok(judgement.of(&record)) };
+        let mut effects = vec![Effect::Answer { number, answer }];
         effects.extend(self.tell());
         effects
     }
@@ -85,6 +95,39 @@ impl Proposals {
         self.told = 0;
         self.pending.values_mut().for_each(|pending| pending.told = false);
         self.tell()
+    }
+
+    /// Something of this generation was committed: nothing else of it will be, nor of an older one. It may be what was
+    /// given up: then nobody knows whether it is what is proposed now.
+    fn settle_given_up(&mut self, lane: &LaneId, generation: LaneGeneration) -> bool {
+        let Some(generations) = self.given_up.get_mut(lane) else { return false };
+        let was_given_up = generations.contains_key(&generation);
+        generations.retain(|other, _| *other > generation);
+        if generations.is_empty() {
+            self.given_up.remove(lane);
+        }
+        was_given_up
+    }
+
+    /// What was given up under an older epoch is refused for that epoch, which says nothing of what is proposed now; but
+    /// for the record that has its generation. Once: the next refusal is of the present epoch.
+    fn is_of_older_epoch(
+        &mut self,
+        lane: &LaneId,
+        generation: LaneGeneration,
+        holds: Option<&LaneRecord>,
+    ) -> bool {
+        let Some(pending) = self.pending.get(lane) else { return false };
+        let given_up = self.given_up.get_mut(lane).and_then(|generations| generations.get_mut(&generation));
+        let Some(epoch) = given_up.filter(|epoch| **epoch < pending.epoch) else { return false };
+        *epoch = pending.epoch;
+        holds.is_none_or(|record| record.generation < generation)
+    }
+
+    /// They were put to a store that is not there any more.
+    pub fn drop_all(&mut self) -> Vec<Effect> {
+        let dropped = std::mem::take(self);
+        dropped.pending.into_values().map(|pending| unanswered(pending.number)).collect()
     }
 
     /// Their job is over.
@@ -97,6 +140,10 @@ impl Proposals {
     }
 
     fn drop_of(&mut self, lane: &LaneId) -> Option<Effect> {
+        let Pending { epoch, proposal, .. } = self.pending.get(lane)?;
+        let of_lane = self.given_up.entry(lane.clone()).or_default();
+        // The oldest counts: its verdict comes first.
+        of_lane.entry(proposal.record.generation).or_insert(*epoch);
         self.remove(lane).map(unanswered)
     }
 

@@ -18,6 +18,9 @@ use crate::error::{Error, chain};
 use crate::job::{Findings, Order, Reporter};
 use crate::worker::Worker;
 
+const RIGHT_ENDED: &str = "its right has ended: it looks at the clusters again, and creates topics, once the \
+                           coordinator has renewed it";
+
 /// What a survey needs beside its order.
 #[derive(Debug, Clone)]
 pub struct SurveyContext {
@@ -91,7 +94,13 @@ impl Job {
             self.tell(InstanceState::Running, self.engine(order)).await;
         }
         loop {
-            let surveyed = self.clusters.survey(&self.worker, order).await;
+            if !self.reporter.holds_right() {
+                self.wait_for_right(order).await;
+            }
+            let surveyed = tokio::select! {
+                surveyed = self.clusters.survey(&self.worker, order) => surveyed,
+                () = self.reporter.right_ended() => continue,
+            };
             let (outcome, findings) = self.outcome(surveyed, order);
             let now = self.started.elapsed();
             let turn = self.course.turn(outcome, order.spec.poll_interval, now, chance());
@@ -107,7 +116,29 @@ impl Job {
             if let Some((state, trace)) = turn.status {
                 self.tell(state, trace).await;
             }
-            sleep(turn.wait).await;
+            tokio::select! {
+                () = sleep(turn.wait) => {}
+                () = self.reporter.right_ended() => {}
+            }
+        }
+    }
+
+    /// Nothing but the right keeps two surveys from creating topics at the same time.
+    async fn wait_for_right(&mut self, order: &Order) {
+        let state = self.told.as_ref().map_or(InstanceState::Unassigned, |(state, _)| *state);
+        let connector = self.reporter.id().connector.clone();
+        // An order that comes meanwhile makes it wait anew.
+        if self.told.as_ref().is_none_or(|(_, trace)| trace != RIGHT_ENDED) {
+            tracing::warn!(%connector, "survey: {RIGHT_ENDED}");
+        }
+        self.tell(state, RIGHT_ENDED.to_owned()).await;
+        self.reporter.right_held().await;
+        tracing::info!(%connector, "survey: its right was renewed");
+        // What needs a human is said by the survey that comes now.
+        if state == InstanceState::Running {
+            self.tell(state, self.engine(order)).await;
+        } else if state == InstanceState::Unassigned {
+            self.tell(state, self.places(order)).await;
         }
     }
 
@@ -180,3 +211,6 @@ fn with_engine(remarks: String, engine: &str) -> String {
 fn chance() -> f64 {
     rand::random()
 }
+
+#[cfg(test)]
+mod tests;

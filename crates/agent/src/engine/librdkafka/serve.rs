@@ -1,4 +1,5 @@
-//! A session at work: what happens is named here, and handed to who decides. Nothing ticks while nothing moves.
+//! A session at work: what happens is named here, and handed to who decides. Nothing ticks while nothing moves, but
+//! for the look at the right: nothing else keeps two writers of this engine apart.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::prepare::{Preparation, Preparer};
 use super::session::{Delivery, Session};
 use super::task::{End, Storing, Task};
 use crate::client::voice::Said;
-use crate::job::Order;
+use crate::job::{Order, Reporter};
 
 /// Longest time between two stores of positions while records move: what a crash repeats.
 const STORE_INTERVAL: Duration = Duration::from_secs(1);
@@ -60,6 +61,7 @@ enum Happened {
     Prepared(Preparation),
     Stored((Vec<(LaneNumber, i64)>, Result<(), crate::error::Error>)),
     Due,
+    RightEnded,
 }
 
 impl Task {
@@ -81,9 +83,13 @@ impl Task {
         let end = loop {
             self.plan(session, &mut work);
             self.report().await;
-            let happened = next(session, &mut work, &mut self.storing, orders, stop).await;
+            let happened = next(session, &mut work, &mut self.storing, orders, &self.reporter, stop).await;
             if let Some(end) = self.handle(happened, session, &mut work, orders) {
                 break end;
+            }
+            // Once more, immediately before the write: the machine may have been suspended.
+            if !self.reporter.holds_right() {
+                break End::RightEnded;
             }
             if let Some(why) = self.copy(session).await {
                 break End::Broken(why);
@@ -138,6 +144,7 @@ impl Task {
     ) -> Option<End> {
         match happened {
             Happened::Stopped | Happened::Abandoned => return Some(End::Stop),
+            Happened::RightEnded => return Some(End::RightEnded),
             Happened::Ordered => {
                 self.take(orders.borrow_and_update().clone());
                 work.prepare_at = Instant::now();
@@ -204,8 +211,8 @@ impl Task {
         }
     }
 
-    /// Ends a session: what is under way is waited for, as long as there is time; then positions are stored and
-    /// both clients closed. Returns whether the next session may begin at once.
+    /// Ends a session: what is under way is waited for, as long as there is time and a right; then positions are
+    /// stored and both clients closed. Returns whether the next session may begin at once.
     pub(super) async fn finish(&mut self, mut session: Session, end: &End) -> bool {
         let broken = matches!(end, End::Broken(_));
         let patience = if broken { SETTLE_DEADLINE } else { self.context.worker.stop_timeout };
@@ -214,9 +221,7 @@ impl Task {
         }
         self.drain(&mut session, broken, Instant::now() + patience).await;
         if self.lanes.awaited() > 0 {
-            session.purge(true).await;
-            self.broken.get_or_insert_with(|| "time is up".into());
-            self.drain(&mut session, true, Instant::now() + PURGE_DEADLINE).await;
+            self.give_up(&mut session).await;
         }
         let mut at_once = false;
         for lane in self.lanes.all.values_mut() {
@@ -233,7 +238,19 @@ impl Task {
         at_once
     }
 
-    /// Takes deliveries until none is awaited. Once one failed, what was not sent yet never will be.
+    /// Nothing more is sent, also not again.
+    async fn give_up(&mut self, session: &mut Session) {
+        let deadline = Instant::now() + PURGE_DEADLINE;
+        let mut delivered = Vec::with_capacity(DELIVERIES_MAX);
+        while self.lanes.awaited() > 0 && Instant::now() < deadline {
+            session.purge(true).await;
+            let until = deadline.min(Instant::now() + PURGE_AGAIN);
+            let _ = timeout_at(until, session.deliveries.recv_many(&mut delivered, DELIVERIES_MAX)).await;
+            self.deliver(&mut delivered);
+        }
+    }
+
+    /// Takes deliveries until none is awaited, or the right ends. Once one failed, what was not sent yet never will be.
     async fn drain(&mut self, session: &mut Session, mut purged: bool, deadline: Instant) {
         if purged {
             session.purge(false).await;
@@ -243,7 +260,7 @@ impl Task {
             let lane = self.lanes.all.get_mut(&number);
             lane.into_iter().for_each(|lane| lane.fail(sequence, RDKafkaErrorCode::PurgeQueue));
         }
-        while self.lanes.awaited() > 0 && Instant::now() < deadline {
+        while self.lanes.awaited() > 0 && Instant::now() < deadline && self.reporter.holds_right() {
             let until = deadline.min(Instant::now() + PURGE_AGAIN);
             let received = session.deliveries.recv_many(&mut delivered, DELIVERIES_MAX);
             let silent = timeout_at(until, received).await.is_err();
@@ -282,6 +299,7 @@ async fn next(
     work: &mut Work,
     storing: &mut Option<Storing>,
     orders: &mut watch::Receiver<Order>,
+    reporter: &Reporter,
     stop: &CancellationToken,
 ) -> Happened {
     let prepare_at = work.preparing.is_none().then_some(work.prepare_at);
@@ -296,6 +314,7 @@ async fn next(
         preparation = of(&mut work.preparing) => Happened::Prepared(preparation),
         stored = of(storing) => Happened::Stored(stored),
         () = at(due) => Happened::Due,
+        () = reporter.right_ended() => Happened::RightEnded,
     }
 }
 

@@ -60,6 +60,8 @@ pub struct View<'v> {
     pub paused: bool,
     /// The task was RUNNING before: an outage does not take it back.
     pub was_running: bool,
+    /// Its right to write has ended, and so nothing is copied.
+    pub right_ended: bool,
     pub source: &'v Side,
     pub destination: &'v Side,
     /// What the positions wait for.
@@ -67,16 +69,22 @@ pub struct View<'v> {
     pub now: Duration,
 }
 
+const RIGHT_ENDED: &str = "its right to write has ended, and this engine has nothing else to keep two writers apart: it \
+                           copies on once the coordinator has renewed the right";
+
 /// The state, and the trace: empty when there is nothing to say.
 #[must_use]
 pub fn status<'l>(view: &View<'_>, lanes: impl Iterator<Item = &'l Lane> + Clone) -> (InstanceState, String) {
     let stopped: Vec<String> = lanes.clone().filter_map(stop_of).collect();
     let reached = |lane: &Lane| lane.reached() == (true, true);
+    let is_running = view.was_running || lanes.clone().all(reached);
     if view.paused {
         (InstanceState::Paused, String::new())
     } else if !stopped.is_empty() {
         (InstanceState::Failed, listed(&stopped, "needs help", "need help"))
-    } else if view.was_running || lanes.clone().all(reached) {
+    } else if view.right_ended {
+        (if is_running { InstanceState::Running } else { InstanceState::Unassigned }, RIGHT_ENDED.to_owned())
+    } else if is_running {
         (InstanceState::Running, outage(view, lanes))
     } else {
         (InstanceState::Unassigned, waits(view, lanes))
@@ -175,18 +183,28 @@ mod tests {
         positions: Option<&'static str>,
         paused: bool,
         was_running: bool,
+        right_ended: bool,
         second: u64,
     }
 
     fn world() -> World {
         let (source, destination) = (Side::new("source", "s:1"), Side::new("destination", "d:2"));
-        World { source, destination, positions: None, paused: false, was_running: false, second: 0 }
+        World {
+            source,
+            destination,
+            positions: None,
+            paused: false,
+            was_running: false,
+            right_ended: false,
+            second: 0,
+        }
     }
 
     fn tell(world: &World, lanes: &[Lane]) -> (InstanceState, String) {
         let view = View {
             paused: world.paused,
             was_running: world.was_running,
+            right_ended: world.right_ended,
             source: &world.source,
             destination: &world.destination,
             positions: world.positions,
@@ -271,6 +289,19 @@ mod tests {
         assert_eq!(state, InstanceState::Failed);
         assert!(trace.starts_with("12 lanes need help:\n  t-0: reason 0\n"), "{trace}");
         assert!(trace.contains("t-9: reason 9\n  and 2 more") && !trace.contains("t-10"), "{trace}");
+    }
+
+    #[test]
+    fn a_right_that_has_ended_is_told_at_once_and_changes_no_state() {
+        let mut world = world();
+        world.right_ended = true;
+        assert_eq!(tell(&world, &[lane(0)]), (InstanceState::Unassigned, RIGHT_ENDED.into()));
+        assert_eq!(tell(&world, &[reached(0)]), (InstanceState::Running, RIGHT_ENDED.into()));
+        world.was_running = true;
+        assert_eq!(tell(&world, &[lane(0)]), (InstanceState::Running, RIGHT_ENDED.into()));
+        assert_eq!(tell(&world, &[stopped(0)]).0, InstanceState::Failed);
+        world.paused = true;
+        assert_eq!(tell(&world, &[lane(0)]), (InstanceState::Paused, String::new()));
     }
 
     #[test]

@@ -51,10 +51,11 @@ pub(super) struct Task {
     pub broken: Option<String>,
     /// The state or its trace may have changed.
     pub changed: bool,
-    reporter: Reporter,
+    pub reporter: Reporter,
     source: Side,
     destination: Side,
     was_running: bool,
+    right_ended: bool,
     told: Option<(InstanceState, String)>,
     metrics: BTreeMap<LaneNumber, LaneMetrics>,
     limiter: Limiter,
@@ -67,6 +68,7 @@ pub(super) enum End {
     Stop,
     /// Paused, or nothing left to read.
     Idle,
+    RightEnded,
     Broken(String),
 }
 
@@ -83,13 +85,13 @@ pub async fn run(
     let mut task = Task::new(context, reporter, order);
     let mut retry = Backoff::new(SESSION_RETRY);
     while !stop.is_cancelled() {
+        task.look_at_right();
         task.report().await;
-        if task.is_idle() {
-            match stop.run_until_cancelled(orders.changed()).await {
-                Some(Ok(())) => task.take(orders.borrow_and_update().clone()),
-                Some(Err(_)) | None => break,
+        if task.is_idle() || task.right_ended {
+            match stop.run_until_cancelled(task.rest(&mut orders)).await {
+                Some(true) => continue,
+                Some(false) | None => break,
             }
-            continue;
         }
         let Some(mut session) = task.open().await else { continue };
         let opened = Instant::now();
@@ -108,7 +110,7 @@ pub async fn run(
                     Ok(()) = orders.changed() => task.take(orders.borrow_and_update().clone()),
                 }
             }
-            End::Broken(_) | End::Idle => (),
+            End::Broken(_) | End::Idle | End::RightEnded => (),
         }
     }
     task.store_last().await;
@@ -131,6 +133,7 @@ impl Task {
             changed: true,
             reporter,
             was_running: false,
+            right_ended: false,
             told: None,
             metrics: BTreeMap::new(),
             limiter: Limiter::default(),
@@ -148,6 +151,31 @@ impl Task {
     /// Time since the task began.
     pub fn now(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    fn look_at_right(&mut self) {
+        let ended = !self.reporter.holds_right();
+        if ended != self.right_ended {
+            (self.right_ended, self.changed) = (ended, true);
+            let task = self.reporter.id();
+            match ended {
+                true => {
+                    tracing::warn!(%task, "its right to write has ended: it copies nothing until that is renewed")
+                }
+                false => tracing::info!(%task, "its right to write was renewed"),
+            }
+        }
+    }
+
+    /// Waits for a new order, or for its right when that has ended; false: nobody gives orders any more.
+    async fn rest(&mut self, orders: &mut watch::Receiver<Order>) -> bool {
+        tokio::select! {
+            changed = orders.changed() => {
+                let order = changed.is_ok().then(|| orders.borrow_and_update().clone());
+                order.map(|order| self.take(order)).is_some()
+            }
+            () = self.reporter.right_held(), if self.right_ended => true,
+        }
     }
 
     pub fn is_idle(&self) -> bool {
@@ -237,6 +265,7 @@ impl Task {
         let view = View {
             paused: self.order.paused,
             was_running: self.was_running,
+            right_ended: self.right_ended,
             source: &self.source,
             destination: &self.destination,
             positions: positions.as_deref(),
@@ -338,8 +367,11 @@ impl Task {
         (self.unready, self.changed) = (true, true);
     }
 
-    /// Begins to store what is acknowledged.
+    /// Begins to store what is acknowledged. Without a right somebody else may have stored more by now.
     pub fn store(&mut self) {
+        if !self.reporter.holds_right() {
+            return;
+        }
         self.moved = false;
         let (connector, cluster) = (&self.reporter.id().connector, self.cluster.clone());
         let Some(source_cluster) = cluster else { return };
@@ -386,3 +418,6 @@ impl Task {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,7 +136,9 @@ fn waits_for(waiting: &Waiting) -> Option<String> {
         Waiting::Leaders => "nobody leads one of its partitions".to_owned(),
         Waiting::FormerHolder => "a former holder may still write".to_owned(),
         Waiting::Right => {
-            "its right to write has ended, and the destination may have forgotten it".to_owned()
+            "its right to write has ended, and the destination may have forgotten its producer: it goes on once the \
+             coordinator has renewed the right"
+                .to_owned()
         }
         Waiting::Store => "its lane record and first position are being stored".to_owned(),
         Waiting::Answers => "the destination is asked what it holds".to_owned(),

@@ -33,6 +33,9 @@ const PROPOSALS_MAX: usize = 1024;
 /// How often time goes by: agents become suspect, leases end, and every few ticks statuses are stored.
 const TICK: Duration = Duration::from_millis(250);
 
+/// More than a job takes to end once its autonomy is over: a tick of its agent and a clean stop.
+const STOP_MAX: Duration = Duration::from_secs(60);
+
 /// How often the metrics are brought up to date.
 const TICKS_PER_SHOW: u32 = 4;
 
@@ -61,8 +64,8 @@ impl Settings {
     }
 
     fn patience(&self) -> Patience {
-        // Its lease may have ended early by a ttl, and its clock may be slow by a hundredth.
-        let by_itself = self.lease_ttl + self.autonomy_max;
+        // Its lease may have ended early by a ttl, its clock may be slow by a hundredth, and its jobs end in their time.
+        let by_itself = self.lease_ttl + self.autonomy_max + STOP_MAX;
         Patience {
             suspect_ms: millis(self.suspect),
             released_after_ms: millis(by_itself + by_itself / 50 + self.lease_margin),

@@ -154,6 +154,8 @@ pub struct Core {
     /// What the leader has named in this session.
     named: BTreeSet<AssignmentId>,
     proposals: Proposals,
+    /// The newest epoch of each part that was said to be over: it never runs again, whatever was stated meanwhile.
+    ended: BTreeMap<AssignmentId, AssignmentEpoch>,
     /// Of the last session.
     store: Option<String>,
     /// When it became another one than before.

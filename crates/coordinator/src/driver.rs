@@ -10,13 +10,14 @@ use rand::RngExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::core::View;
 use crate::core::{
     Answer, Commit, Core, Event, Failure, Holder, LaneVerdict, Now, Patience, Proposal, Refusal, Send,
     Statement, Ticket,
 };
 use crate::error::Error;
 use crate::grpc::agents;
-use crate::handle::{Handle, Hello, Known, Message, Opened, SessionNumber};
+use crate::handle::{Handle, Hello, Known, Message, Opened, Renewal, SessionNumber};
 use crate::journal::{self, Line};
 use crate::leases::Leases;
 use crate::metrics::Metrics;
@@ -31,6 +32,9 @@ const PROPOSALS_MAX: usize = 1024;
 
 /// How often time goes by: agents become suspect, leases end, and every few ticks statuses are stored.
 const TICK: Duration = Duration::from_millis(250);
+
+/// More than a job takes to end once its autonomy is over: a tick of its agent and a clean stop.
+const STOP_MAX: Duration = Duration::from_secs(60);
 
 /// How often the metrics are brought up to date.
 const TICKS_PER_SHOW: u32 = 4;
@@ -60,8 +64,8 @@ impl Settings {
     }
 
     fn patience(&self) -> Patience {
-        // Its lease may have ended early by a ttl, and its clock may be slow by a hundredth.
-        let by_itself = self.lease_ttl + self.autonomy_max;
+        // Its lease may have ended early by a ttl, its clock may be slow by a hundredth, and its jobs end in their time.
+        let by_itself = self.lease_ttl + self.autonomy_max + STOP_MAX;
         Patience {
             suspect_ms: millis(self.suspect),
             released_after_ms: millis(by_itself + by_itself / 50 + self.lease_margin),
@@ -230,9 +234,8 @@ impl Coordinator {
             }
             Message::Renew(holder, reply) => {
                 let alive = self.term.leases.renew(&holder, now().boot_ms);
-                let held = self.term.core.view().held_by(&holder);
                 // The agent may have given up waiting.
-                drop(reply.send(alive.then_some(held)));
+                drop(reply.send(renewed(alive, self.term.core.view(), &holder)));
                 Ok(())
             }
         }
@@ -344,6 +347,14 @@ impl Coordinator {
             }
         }
     }
+}
+
+/// Without its key an agent is gone for everybody else: its lease alone gives no right.
+fn renewed(alive: bool, view: &View, holder: &Holder) -> Renewal {
+    if alive && !view.is_alive(holder) {
+        return Err(Failure::Unavailable(format!("agent {} is not known yet", holder.agent)));
+    }
+    Ok(alive.then(|| view.held_by(holder)))
 }
 
 fn tell(line: &Line) {

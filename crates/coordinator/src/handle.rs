@@ -46,8 +46,11 @@ pub(crate) enum Message {
         worker_cluster_id: String,
     },
     SessionEnded(Holder, SessionNumber),
-    Renew(Holder, oneshot::Sender<Option<BTreeMap<AssignmentId, AssignmentEpoch>>>),
+    Renew(Holder, oneshot::Sender<Renewal>),
 }
+
+/// What a process holds; nothing when its lease is gone.
+pub(crate) type Renewal = Result<Option<BTreeMap<AssignmentId, AssignmentEpoch>>, Failure>;
 
 /// An agent that opens a session.
 pub(crate) struct Hello {
@@ -116,16 +119,13 @@ impl Handle {
     ///
     /// # Errors
     /// As [`Handle::read`].
-    pub async fn renew(
-        &self,
-        holder: Holder,
-    ) -> Result<Option<BTreeMap<AssignmentId, AssignmentEpoch>>, Failure> {
+    pub(crate) async fn renew(&self, holder: Holder) -> Renewal {
         let (reply, answer) = oneshot::channel();
         self.tell(Message::Renew(holder, reply)).await?;
         tokio::time::timeout(READ_TIMEOUT, answer)
             .await
             .map_err(|_| Failure::Unavailable("Request timed out".to_owned()))?
-            .map_err(|_| stopping())
+            .map_err(|_| stopping())?
     }
 
     pub(crate) async fn tell(&self, message: Message) -> Result<(), Failure> {

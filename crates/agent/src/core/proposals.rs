@@ -1,6 +1,6 @@
 //! Lane records that jobs proposed, until the coordinator has judged them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use copyist_model::{AssignmentEpoch, AssignmentId, LaneGeneration, LaneId, LaneRecord};
 
@@ -41,8 +41,9 @@ impl Judgement {
 pub(super) struct Proposals {
     pending: BTreeMap<LaneId, Pending>,
     told: usize,
-    /// Of which generations nobody waits for a verdict any more, though one may still come.
-    given_up: BTreeMap<LaneId, BTreeSet<LaneGeneration>>,
+    /// Of which generations nobody waits for a verdict any more, though one may still come; with the epoch under which
+    /// each was proposed.
+    given_up: BTreeMap<LaneId, BTreeMap<LaneGeneration, AssignmentEpoch>>,
 }
 
 #[derive(Debug)]
@@ -72,17 +73,17 @@ impl Proposals {
         effects
     }
 
-    /// A verdict on another generation is one on an earlier proposal. One on the same generation may be as well: a
-    /// refusal is the truth then, too, but that something was committed does not say what.
+    /// A verdict on another generation is one on an earlier proposal; one on the same may be.
     pub fn judge(&mut self, lane: &LaneId, generation: LaneGeneration, judgement: Judgement) -> Vec<Effect> {
-        let is_commit = judgement.refused_because.is_none();
-        let may_be_of_another = is_commit && self.settle_given_up(lane, generation);
+        let is_open = match judgement.refused_because {
+            None => self.settle_given_up(lane, generation) && judgement.holds.is_none(),
+            Some(_) => self.is_of_older_epoch(lane, generation, judgement.holds.as_deref()),
+        };
         let record = |pending: &Pending| pending.proposal.record.clone();
         let record = self.pending.get(lane).map(record).filter(|record| record.generation == generation);
         let Some((number, record)) = record.and_then(|record| Some((self.remove(lane)?, record))) else {
             return Vec::new();
         };
-        let is_open = may_be_of_another && judgement.holds.is_none();
         let answer = if is_open { Err(Unanswered) } else { Ok(judgement.of(&record)) };
         let mut effects = vec![Effect::Answer { number, answer }];
         effects.extend(self.tell());
@@ -96,16 +97,31 @@ impl Proposals {
         self.tell()
     }
 
-    /// Something of this generation was committed: nothing else of it will be, nor of an older one. Says whether a
-    /// proposal of it was given up.
+    /// Something of this generation was committed: nothing else of it will be, nor of an older one. It may be what was
+    /// given up: then nobody knows whether it is what is proposed now.
     fn settle_given_up(&mut self, lane: &LaneId, generation: LaneGeneration) -> bool {
         let Some(generations) = self.given_up.get_mut(lane) else { return false };
-        let given_up = generations.contains(&generation);
-        generations.retain(|other| *other > generation);
+        let was_given_up = generations.contains_key(&generation);
+        generations.retain(|other, _| *other > generation);
         if generations.is_empty() {
             self.given_up.remove(lane);
         }
-        given_up
+        was_given_up
+    }
+
+    /// What was given up under an older epoch is refused for that epoch, which says nothing of what is proposed now; but
+    /// for the record that has its generation. Once: the next refusal is of the present epoch.
+    fn is_of_older_epoch(
+        &mut self,
+        lane: &LaneId,
+        generation: LaneGeneration,
+        holds: Option<&LaneRecord>,
+    ) -> bool {
+        let Some(pending) = self.pending.get(lane) else { return false };
+        let given_up = self.given_up.get_mut(lane).and_then(|generations| generations.get_mut(&generation));
+        let Some(epoch) = given_up.filter(|epoch| **epoch < pending.epoch) else { return false };
+        *epoch = pending.epoch;
+        holds.is_none_or(|record| record.generation < generation)
     }
 
     /// They were put to a store that is not there any more.
@@ -124,8 +140,10 @@ impl Proposals {
     }
 
     fn drop_of(&mut self, lane: &LaneId) -> Option<Effect> {
-        let generation = self.pending.get(lane)?.proposal.record.generation;
-        self.given_up.entry(lane.clone()).or_default().insert(generation);
+        let Pending { epoch, proposal, .. } = self.pending.get(lane)?;
+        let of_lane = self.given_up.entry(lane.clone()).or_default();
+        // The oldest counts: its verdict comes first.
+        of_lane.entry(proposal.record.generation).or_insert(*epoch);
         self.remove(lane).map(unanswered)
     }
 

@@ -27,6 +27,7 @@ impl Core {
     /// Another store knows nothing of what this one assigned, and may give the same epochs to others.
     fn leave_store(&mut self, now_ms: u64) -> Vec<Effect> {
         self.store_since_ms = Some(now_ms);
+        self.ended.clear();
         self.jobs.retain(|_, job| job.is_at_work());
         let mut effects = Vec::new();
         for (id, job) in &mut self.jobs {
@@ -51,6 +52,10 @@ impl Core {
         }
         self.named.insert(run.id.clone());
         let Some(job) = self.jobs.get_mut(&run.id) else {
+            if self.ended.get(&run.id) >= Some(&run.epoch) {
+                // Stated before the leader heard of its end, or by one that never did.
+                return vec![Effect::Tell(Saying::Released { id: run.id, epoch: run.epoch })];
+            }
             self.jobs.insert(run.id.clone(), Job::waiting(now_ms, &run));
             return vec![Effect::Renew];
         };
@@ -103,7 +108,14 @@ impl Core {
                 Phase::Waiting | Phase::Broken => drop(self.jobs.remove(&id)),
             }
         }
-        vec![Effect::Tell(Saying::Released { id, epoch })]
+        vec![self.over(&id, epoch)]
+    }
+
+    /// A part's epoch is over for good, and the leader is told.
+    pub(super) fn over(&mut self, id: &AssignmentId, epoch: AssignmentEpoch) -> Effect {
+        let ended = self.ended.entry(id.clone()).or_insert(epoch);
+        *ended = epoch.max(*ended);
+        Effect::Tell(Saying::Released { id: id.clone(), epoch })
     }
 
     pub(super) fn set_complete(&mut self) -> Vec<Effect> {
@@ -136,7 +148,7 @@ impl Core {
             Phase::Waiting | Phase::Broken => {
                 let epoch = job.epoch;
                 self.jobs.remove(id);
-                vec![Effect::Tell(Saying::Released { id: id.clone(), epoch })]
+                vec![self.over(id, epoch)]
             }
         }
     }

@@ -53,18 +53,18 @@ impl Core {
     /// What comes after a job that has ended.
     fn followed(&mut self, now_ms: u64, id: &AssignmentId) -> Vec<Effect> {
         let Some(job) = self.jobs.get_mut(id) else { return Vec::new() };
-        let told = |epoch| Effect::Tell(Saying::Released { id: id.clone(), epoch });
         match &mut job.phase {
             Phase::Stopping(after) => {
                 let (next, released) = (after.next.take(), after.released);
                 if let Some(next) = next {
                     *job = Job::waiting(now_ms, &next);
-                    released.map(told).into_iter().chain([Effect::Renew]).collect()
+                    let told = released.map(|epoch| self.over(id, epoch));
+                    told.into_iter().chain([Effect::Renew]).collect()
                 } else {
                     // What was told to end is never older than the job.
                     let newest = released.or(job.own_epoch());
                     self.jobs.remove(id);
-                    newest.map(told).into_iter().collect()
+                    newest.map(|epoch| self.over(id, epoch)).into_iter().collect()
                 }
             }
             Phase::Running | Phase::Waiting | Phase::Broken => {

@@ -117,7 +117,9 @@ impl Core {
     fn deletion(&self, now: Now, name: &ConnectorName) -> Vec<Write> {
         let waiting =
             self.waiting.values().filter(|waiting| waiting.until == Until::Deleted && waiting.name == *name);
-        let answers = waiting.filter_map(|waiting| remember(now, &waiting.request, &Ok(Answer::Done)));
+        let requests: BTreeSet<&str> = waiting.map(|waiting| waiting.request.as_str()).collect();
+        let done = Ok(Answer::Done);
+        let answers = requests.into_iter().filter_map(|request| remember(now, request, &done));
         let survey = AssignmentId::survey(name);
         let status = self.view.statuses.contains_key(&survey).then_some(Write::Status(survey, None));
         answers.chain(status).chain([Write::Connector(name.clone(), None)]).collect()

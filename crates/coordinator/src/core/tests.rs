@@ -507,8 +507,11 @@ fn a_copy_that_comes_late_undoes_nothing() {
     assert_eq!(world.ask(6, stop), Some(Ok(Answer::Done)));
     assert_eq!(world.core.view.connectors[&connector("c")].target, TargetState::Running);
 
-    assert_eq!(world.ask(7, delete()), None);
-    world.core = Core::new(world.core.view.clone(), PATIENCE);
+    assert_eq!((world.ask(7, delete()), world.ask(10, delete())), (None, None));
+    let waits_twice = world.core.view.clone();
+    world.confirm_releases();
+    assert!(world.core.view.connectors.is_empty());
+    world.core = Core::new(waits_twice, PATIENCE);
     world.hello("a:1", "one");
     world.confirm_releases();
     assert_eq!(world.ask(8, delete()), Some(Ok(Answer::Done)), "whoever leads");

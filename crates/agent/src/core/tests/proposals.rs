@@ -75,9 +75,6 @@ fn a_proposal_is_told_and_told_again_to_each_new_session_until_it_is_judged() {
 #[test]
 fn a_verdict_answers_the_proposal_that_it_is_of() {
     let other = || LaneRecord { producer_id: 9, ..lane_record(0, 3) };
-    let refused = |because: &str, holds: Option<LaneRecord>| {
-        Ok(Verdict::Refused { because: because.to_owned(), holds: holds.map(Box::new) })
-    };
     let rows = [
         ("committed", None, None, Ok(Verdict::Committed)),
         ("committed, and it is said what", None, Some(lane_record(0, 3)), Ok(Verdict::Committed)),
@@ -156,36 +153,41 @@ fn other_proposed(number: u64, epoch_revision: u64) -> Event {
     Event::Proposed { number: ProposalNumber(number), id: id(), epoch: epoch(epoch_revision), proposal }
 }
 
+/// One that waits for a verdict on the proposal of another record of the same generation, under a newer epoch.
+fn proposed_under_a_newer_epoch() -> Core {
+    let mut core = running();
+    core.step(1, proposed(1, 5, 0, 3));
+    core.step(2, stated(run(7, 1)));
+    core.step(3, ended(5));
+    core.step(4, renewed(4, &[7]));
+    assert_eq!(core.step(5, other_proposed(2, 7)).len(), 1, "told");
+    core
+}
+
+/// The same, by the job that gave up the first one.
+fn proposed_again() -> Core {
+    let mut core = running();
+    core.step(1, proposed(1, 5, 0, 3));
+    assert_eq!(core.step(2, other_proposed(2, 5)).len(), 2, "told");
+    core
+}
+
+fn refused(because: &str, holds: Option<LaneRecord>) -> Result<Verdict, Unanswered> {
+    Ok(Verdict::Refused { because: because.to_owned(), holds: holds.map(Box::new) })
+}
+
 #[test]
 fn a_commit_may_be_of_the_proposal_before_and_then_fixes_nothing() {
-    let open = [answered(2, Err(Unanswered))];
-    let ended_between = || {
-        let mut core = running();
-        core.step(1, proposed(1, 5, 0, 3));
-        core.step(2, stated(run(7, 1)));
-        core.step(3, ended(5));
-        core.step(4, renewed(4, &[7]));
-        assert_eq!(core.step(5, other_proposed(2, 7)).len(), 1, "told");
-        core
-    };
-    let replaced = || {
-        let mut core = running();
-        core.step(1, proposed(1, 5, 0, 3));
-        core.step(2, other_proposed(2, 5));
-        core
-    };
-    for (label, mut core) in [("of an older epoch", ended_between()), ("given up by its lane", replaced())] {
-        assert_eq!(core.step(6, committed(3)), open, "{label}");
-        core.step(7, proposed(3, core.reports()[0].epoch.revision.0, 0, 3));
-        assert_eq!(core.step(8, committed(3)), [answered(3, Ok(Verdict::Committed))], "{label}: once");
+    for (mut core, revision) in [(proposed_under_a_newer_epoch(), 7), (proposed_again(), 5)] {
+        assert_eq!(core.step(6, committed(3)), [answered(2, Err(Unanswered))]);
+        core.step(7, proposed(3, revision, 0, 3));
+        assert_eq!(core.step(8, committed(3)), [answered(3, Ok(Verdict::Committed))], "once");
     }
     let other = LaneRecord { producer_id: 9, ..lane_record(0, 3) };
     let said = judged(3, None, Some(other));
-    assert_eq!(replaced().step(3, said), [answered(2, Ok(Verdict::Committed))], "it is said what was");
-    let refused = Ok(Verdict::Refused { because: "old".to_owned(), holds: None });
-    assert_eq!(replaced().step(3, judged(3, Some("old"), None)), [answered(2, refused)], "so it is");
+    assert_eq!(proposed_again().step(3, said), [answered(2, Ok(Verdict::Committed))], "it is said what was");
 
-    let mut answered_before = ended_between();
+    let mut answered_before = proposed_under_a_newer_epoch();
     answered_before.step(6, proposed(3, 7, 0, 4));
     assert_eq!(answered_before.step(7, committed(3)), []);
     assert_eq!(answered_before.step(8, committed(4)), [answered(3, Ok(Verdict::Committed))]);
@@ -194,6 +196,37 @@ fn a_commit_may_be_of_the_proposal_before_and_then_fixes_nothing() {
     same.step(1, proposed(1, 5, 0, 3));
     assert_eq!(same.step(2, proposed(2, 5, 0, 3)), [answered(1, Err(Unanswered)), told(0, 3)]);
     assert_eq!(same.step(3, committed(3)), [answered(2, Ok(Verdict::Committed))], "both are the same");
+}
+
+#[test]
+fn a_refusal_may_be_of_an_older_epoch_and_then_refuses_nothing() {
+    let rows = [
+        ("nothing holds", None, Err(Unanswered)),
+        ("an older one holds", Some(lane_record(0, 2)), Err(Unanswered)),
+        ("its generation is taken", Some(lane_record(0, 3)), refused("old", Some(lane_record(0, 3)))),
+    ];
+    for (label, holds, expected) in rows {
+        let said = || judged(3, Some("old"), holds.clone());
+        let mut core = proposed_under_a_newer_epoch();
+        assert_eq!(core.step(6, said()), [answered(2, expected)], "{label}");
+        core.step(7, other_proposed(3, 7));
+        assert_eq!(core.step(8, said()), [answered(3, refused("old", holds.clone()))], "{label}: once");
+        let same_epoch = proposed_again().step(6, said());
+        assert_eq!(
+            same_epoch,
+            [answered(2, refused("old", holds.clone()))],
+            "{label}: the same holds for it"
+        );
+    }
+    let mut of_another = proposed_under_a_newer_epoch();
+    of_another.step(6, proposed(3, 7, 0, 4));
+    let said = judged(4, Some("old"), None);
+    assert_eq!(of_another.step(7, said), [answered(3, refused("old", None))], "none of its generation");
+
+    let mut oldest = proposed_under_a_newer_epoch();
+    oldest.step(6, proposed(3, 7, 0, 3));
+    let said = judged(3, Some("old"), None);
+    assert_eq!(oldest.step(7, said), [answered(3, Err(Unanswered))], "the oldest one's verdict comes first");
 }
 
 #[test]

@@ -160,3 +160,45 @@ fn a_drain_is_over_when_nothing_runs_and_nothing_starts_meanwhile() {
     assert_eq!(core.step(2, ended(5)), [released(5), Effect::Drained]);
     assert_eq!(Core::default().step(0, Event::Drain), [draining(), Effect::Drained]);
 }
+
+#[test]
+fn what_is_over_does_not_run_again_under_its_epoch_and_says_so_again() {
+    let mut core = running();
+    core.step(1, release(5));
+    core.step(2, ended(5));
+    for late in [run(4, 1), run(5, 1), run(5, 2)] {
+        let epoch = late.epoch.revision.0;
+        assert_eq!(core.step(3, stated(late)), [released(epoch)]);
+    }
+    assert_eq!(core.step(4, renewed(4, &[5])), [], "not even with a right to it");
+    assert_eq!(core.step(5, welcome()), [Effect::Renew]);
+    assert_eq!(core.step(5, stated(run(5, 1))), [released(5)], "nor by the next leader");
+    assert_eq!(core.step(6, release(4)), [released(4)]);
+    assert_eq!(core.step(6, stated(run(5, 1))), [released(5)], "the newest counts");
+    assert_eq!(core.step(7, stated(run(6, 1))), [Effect::Renew]);
+
+    let mut core = Core::default();
+    core.step(1, release(7));
+    assert_eq!(core.step(2, stated(run(7, 1))), [released(7)], "it never ran, and may not begin");
+
+    let mut core = waiting();
+    core.step(1, Event::SetComplete);
+    core.step(1, welcome());
+    assert_eq!(core.step(1, Event::SetComplete), [released(5)]);
+    assert_eq!(core.step(2, stated(run(5, 1))), [released(5)]);
+
+    let mut core = followed();
+    core.step(2, release(7));
+    core.step(3, ended(5));
+    core.step(4, release(9));
+    assert_eq!(core.step(5, stated(run(9, 1))), [released(9)]);
+}
+
+#[test]
+fn epochs_of_another_store_are_not_over() {
+    let mut core = running();
+    core.step(1, release(5));
+    core.step(2, ended(5));
+    core.step(3, welcome_to("another"));
+    assert_eq!(core.step(4, stated(run(5, 1))), [Effect::Renew]);
+}

@@ -88,7 +88,7 @@ impl Agent {
     pub fn end(&mut self, sim: &mut Sim) {
         let jobs = std::mem::take(&mut self.jobs);
         for (id, mut job) in jobs {
-            job.lanes.values_mut().for_each(|cell| orphan(sim, &mut cell.wire));
+            job.lanes.values_mut().for_each(|cell| orphan(sim, &mut cell.wire, true));
             let (holder, epoch) = (self.holder.clone(), job.epoch);
             sim.facts.push(Fact::Ended { holder, id, epoch, is_clean: false });
         }

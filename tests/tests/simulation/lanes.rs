@@ -178,7 +178,7 @@ impl Agent {
     /// Nothing of a lane is left here; what it wrote last may be on its way.
     pub fn forget_lane(&mut self, sim: &mut Sim, id: &AssignmentId, key: &SourceKey) -> Option<LaneCell> {
         let mut cell = self.jobs.get_mut(id)?.lanes.remove(key)?;
-        orphan(sim, &mut cell.wire);
+        orphan(sim, &mut cell.wire, false);
         Some(cell)
     }
 
@@ -441,7 +441,7 @@ impl Agent {
         let (mut lost, kept): (VecDeque<Request>, VecDeque<Request>) = wire.into_iter().partition(which);
         cell.wire = kept;
         let tokens: Vec<u64> = lost.iter().map(|request| request.token).collect();
-        orphan(sim, &mut lost);
+        orphan(sim, &mut lost, false);
         tokens.into_iter().for_each(|token| self.hear_lost(sim, at, token));
     }
 
@@ -596,13 +596,15 @@ impl Agent {
     }
 }
 
-/// Nobody waits for these any more; some arrive all the same, the first ones first.
-pub fn orphan(sim: &mut Sim, wire: &mut VecDeque<Request>) {
+/// Nobody waits for these any more; some arrive all the same, the first ones first. What is on a connection of a lane's
+/// own has arrived once that was closed, or never does; but a crashed process closes nothing.
+pub fn orphan(sim: &mut Sim, wire: &mut VecDeque<Request>, is_crash: bool) {
     let wire = std::mem::take(wire);
     let kept = sim.dice.index(wire.len() + 1);
     for request in wire.into_iter().take(kept) {
         sim.trace.count("requests without anybody who waits");
-        sim.queue.plan(request.arrives, Happening::ArrivesLate(Box::new(request)));
+        let at = if request.is_weak && !is_crash { sim.now } else { request.arrives };
+        sim.queue.plan(at, Happening::ArrivesLate(Box::new(request)));
     }
 }
 

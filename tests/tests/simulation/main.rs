@@ -122,3 +122,68 @@ fn a_seed_gives_one_trace() {
         assert_eq!(one, other, "seed {seed}");
     }
 }
+
+/// A rule that is left out must do damage within that many runs.
+const TRIES: u64 = 1_500;
+
+/// Runs seeds until one is violated as expected, and the same with all rules on, which must hold.
+fn prove_needed(name: &str, breaks: Breaks, expected: &[&str]) {
+    for seed in 0..TRIES {
+        let options = options_of(seed);
+        let Some(violation) = run(seed, options, breaks, false).violation else { continue };
+        println!("without \"{name}\", seed {seed}: {}: {}", violation.invariant, violation.text);
+        assert!(expected.contains(&violation.invariant), "{name}, seed {seed}: {violation:?}");
+        let with_all = run(seed, options, Breaks::default(), false);
+        assert_eq!(with_all.violation, None, "{name}, seed {seed}: violated with all rules as well");
+        return;
+    }
+    panic!("{TRIES} runs are safe without the rule \"{name}\"");
+}
+
+#[test]
+fn reading_after_keeping_alive_is_needed() {
+    let breaks = Breaks { renew_without_read: true, ..Breaks::default() };
+    prove_needed("Renew reads what holds", breaks, &["one writer of weak lanes", "older epochs"]);
+}
+
+#[test]
+fn the_key_of_the_agent_is_needed_for_a_right() {
+    let breaks = Breaks { renew_without_key: true, ..Breaks::default() };
+    prove_needed("Renew reads the agent's key", breaks, &["older epochs"]);
+}
+
+#[test]
+fn storing_before_telling_is_needed() {
+    let breaks = Breaks { tell_before_storing: true, ..Breaks::default() };
+    prove_needed("store before telling", breaks, &["acknowledged changes"]);
+}
+
+#[test]
+fn counting_the_right_from_the_question_is_needed() {
+    let breaks = Breaks { right_from_answer: true, ..Breaks::default() };
+    prove_needed("the right counts from the question", breaks, &["one writer of weak lanes"]);
+}
+
+#[test]
+fn comparing_the_leaders_key_is_needed() {
+    let breaks = Breaks { leader_not_compared: true, ..Breaks::default() };
+    prove_needed("commits compare the leader's key", breaks, &["acknowledged changes"]);
+}
+
+#[test]
+fn comparing_the_holders_keys_is_needed() {
+    let breaks = Breaks { living_not_compared: true, ..Breaks::default() };
+    prove_needed("commits compare the holders' keys", breaks, &["older epochs"]);
+}
+
+#[test]
+fn putting_the_leaders_key_again_is_needed() {
+    let breaks = Breaks { unknown_not_fenced: true, ..Breaks::default() };
+    prove_needed("the leader's key is put again", breaks, &["acknowledged changes"]);
+}
+
+#[test]
+fn the_margin_is_needed() {
+    let breaks = Breaks { no_margin: true, ..Breaks::default() };
+    prove_needed("the margin", breaks, &["one writer of weak lanes"]);
+}

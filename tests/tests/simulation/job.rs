@@ -20,8 +20,8 @@ pub struct Job {
     pub order: Order,
     pub right: Right,
     pub is_stopping: bool,
-    /// When a survey looks again, in true time.
-    survey_at: u64,
+    /// Of the looks of a survey that were planned only the last counts.
+    look: u64,
     /// Of a task.
     pub lanes: Lanes,
     pub told_state: Option<InstanceState>,
@@ -38,7 +38,7 @@ impl Agent {
     ) {
         sim.note(self.process.node, "runs", || format!("{id}@{epoch}"));
         sim.trace.count("jobs started");
-        let job = Job { epoch, order, right, is_stopping: false, survey_at: 0, lanes: Lanes::new(), told_state: None };
+        let job = Job { epoch, order, right, is_stopping: false, look: 0, lanes: Lanes::new(), told_state: None };
         self.jobs.insert(id.clone(), job);
         sim.facts.push(Fact::Started { holder: self.holder.clone(), id: id.clone(), epoch });
         self.show_right(sim, &id);
@@ -108,7 +108,8 @@ impl Agent {
                     self.plan_survey(sim, 50, &id, epoch);
                 }
             }
-            Turn::Survey => self.survey(sim, id, epoch),
+            Turn::Survey { look } if look == job.look => self.survey(sim, id, epoch),
+            Turn::Survey { .. } => {}
             Turn::Abandon => {
                 let keys: Vec<_> = job.lanes.keys().cloned().collect();
                 sim.trace.count("tasks that did not end in time");
@@ -127,9 +128,7 @@ impl Agent {
     }
 
     fn survey(&mut self, sim: &mut Sim, id: &AssignmentId, epoch: AssignmentEpoch) {
-        let now = sim.now;
-        let due = |job: &&Job| !job.is_stopping && job.survey_at == now;
-        let Some(job) = self.jobs.get(id).filter(due) else { return };
+        let Some(job) = self.jobs.get(id).filter(|job| !job.is_stopping) else { return };
         let free_at = u64::try_from(job.right.free_at.as_millis()).expect("a short test");
         if self.now(sim) < free_at {
             let delay = self.process.clock.when(free_at).saturating_sub(sim.now) + 1;
@@ -159,8 +158,9 @@ impl Agent {
     /// The next look at the source; one that was planned before is no more.
     fn plan_survey(&mut self, sim: &mut Sim, delay: u64, id: &AssignmentId, epoch: AssignmentEpoch) {
         if let Some(job) = self.jobs.get_mut(id) {
-            job.survey_at = sim.now + delay;
+            job.look += 1;
+            let turn = Turn::Survey { look: job.look };
+            self.plan(sim, delay, id, epoch, turn);
         }
-        self.plan(sim, delay, id, epoch, Turn::Survey);
     }
 }

@@ -82,7 +82,7 @@ pub enum Timer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     Begin,
-    Survey,
+    Survey { look: u64 },
     End,
     /// It had its time to end.
     Abandon,

@@ -15,7 +15,7 @@ use crate::link::{Said, Stated};
 use crate::network::{Message, Opening, Renewal};
 use crate::node::{Node, Process};
 use crate::options::{MARGIN_MS, REPLICAS, TTL_MS};
-use crate::queue::Timer;
+use crate::queue::{Happening, Timer};
 use crate::sim::Sim;
 
 const RENEW_EVERY_MS: u64 = 2_500;
@@ -45,6 +45,8 @@ pub struct Agent {
     pub proposals: BTreeMap<ProposalNumber, LaneAt>,
     last_serial: u64,
     pub is_drained: bool,
+    /// It is to pause once it has asked for its rights.
+    pub pauses_after_asking: bool,
 }
 
 impl Agent {
@@ -65,6 +67,7 @@ impl Agent {
             proposals: BTreeMap::new(),
             last_serial: 0,
             is_drained: false,
+            pauses_after_asking: false,
         }
     }
 
@@ -256,6 +259,9 @@ impl Agent {
         let (agent, life, holder) = (self.index, self.process.life, self.holder.clone());
         sim.send(self.process.node, replica, None, Message::Renew { agent, life, number, holder });
         sim.wake(&self.process, ANSWER_PATIENCE_MS, Timer::RenewSilent { number });
+        if std::mem::take(&mut self.pauses_after_asking) {
+            sim.after(1, Happening::Pauses(self.process.node));
+        }
     }
 
     /// The question is over, answered or not.

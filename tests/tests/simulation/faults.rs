@@ -22,7 +22,12 @@ impl World {
         match self.sim.dice.below(100) {
             0..20 => self.crash(agent, "crashes of agents"),
             20..30 => self.crash(replica, "crashes of replicas"),
-            30..42 => self.pause(agent, "pauses of agents"),
+            30..38 => self.pause(agent, "pauses of agents"),
+            38..42 => {
+                if let Node::Agent(index) = agent {
+                    self.agents[index].pauses_after_asking = true;
+                }
+            }
             42..52 => self.pause(replica, "pauses of replicas"),
             52..62 => self.cut_off(agent, "agents cut off"),
             62..72 => self.cut_off(replica, "replicas cut off"),
@@ -48,14 +53,18 @@ impl World {
         self.sim.after(delay, Happening::FaultEnds(Relief::Starts(node)));
     }
 
-    fn pause(&mut self, node: Node, kind: &'static str) {
-        let Some(process) = self.process_mut(node).filter(|it| it.is_up && !it.is_paused) else { return };
+    pub fn pause(&mut self, node: Node, kind: &'static str) {
+        let is_healed = self.sim.is_healed;
+        let free = self.process_mut(node).filter(|it| it.is_up && !it.is_paused && !is_healed);
+        let Some(process) = free else { return };
         process.is_paused = true;
         self.sim.trace.count(kind);
         self.sim.note(node, "pauses", String::new);
         let delay = match self.sim.dice.below(10) {
-            0..6 => self.sim.between(300, 4_000),
-            _ => self.sim.between(4_000, 25_000),
+            0..5 => self.sim.between(300, 4_000),
+            5..8 => self.sim.between(4_000, 25_000),
+            // About as long as others wait for what it may have written last.
+            _ => self.sim.between(12_000, 20_000),
         };
         self.sim.after(delay, Happening::FaultEnds(Relief::Resumes(node)));
     }

@@ -48,6 +48,8 @@ pub enum Happening {
     SourceGrows,
     FaultStrikes,
     FaultEnds(Relief),
+    /// A process stands still from now on.
+    Pauses(Node),
     Heals,
     /// Is everything as it should be by now?
     Looks,

@@ -75,6 +75,8 @@ pub struct Replica {
     lease_ends: u64,
     /// Whom it believes to lead.
     leader: Option<usize>,
+    /// Agents' keys that vanished while it loaded.
+    vanished: Vec<(Holder, u64)>,
 }
 
 impl Replica {
@@ -87,6 +89,7 @@ impl Replica {
             lease: LeaseId::Leader { replica: index, number: 0 },
             lease_ends: 0,
             leader: None,
+            vanished: Vec::new(),
         }
     }
 
@@ -207,7 +210,6 @@ impl Replica {
         let revision = term.leader;
         self.leave(sim);
         if sim.breaks.unknown_not_fenced {
-            self.role = Role::Loads { revision };
             self.load(sim, revision);
         } else {
             self.put_again(sim, revision);
@@ -226,6 +228,7 @@ impl Replica {
 
     fn load(&mut self, sim: &mut Sim, revision: u64) {
         self.role = Role::Loads { revision };
+        self.vanished.clear();
         self.desk.ask(sim, &self.process, Asked::Load { leader: revision }, Question::Load);
     }
 
@@ -309,6 +312,11 @@ impl Replica {
         self.role = Role::Leads(Box::new(term));
         self.leader = Some(self.index);
         sim.wake(&self.process, 250, Timer::LeaderTick { term: number });
+        for (holder, revision) in std::mem::take(&mut self.vanished) {
+            if let Role::Leads(term) = &mut self.role {
+                term.vanished(sim, &mut self.desk, &self.process, holder, revision);
+            }
+        }
     }
 
     pub fn hear(&mut self, sim: &mut Sim, message: Message) {
@@ -337,8 +345,11 @@ impl Replica {
             },
             Message::Told { number, answer } => self.told(sim, number, *answer),
             Message::Vanished { holder, revision, .. } => {
-                if let Role::Leads(term) = &mut self.role {
-                    term.vanished(sim, &mut self.desk, &self.process, holder, revision);
+                match &mut self.role {
+                    Role::Leads(term) => term.vanished(sim, &mut self.desk, &self.process, holder, revision),
+                    // What is loaded may be of before.
+                    Role::Loads { .. } => self.vanished.push((holder, revision)),
+                    Role::Follows | Role::Campaigns | Role::PutsAgain { .. } => {}
                 }
             }
             Message::Ask { .. }

@@ -170,6 +170,7 @@ impl World {
             Happening::SourceGrows => self.source_grows(),
             Happening::FaultStrikes => self.strike(),
             Happening::FaultEnds(relief) => self.relieve(relief),
+            Happening::Pauses(node) => self.pause(node, "pauses with a question on its way"),
             Happening::Heals => self.heal(),
             Happening::Looks => self.look(),
         }

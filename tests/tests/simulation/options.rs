@@ -26,10 +26,12 @@ pub struct Tolerated {
     pub dead_holders: bool,
     /// Late duplicates of stops, resumes and deletes act again.
     pub duplicates: bool,
+    /// A process that comes back while the end of its lease is not stored keeps no key.
+    pub lost_keys: bool,
 }
 
 pub const TOLERATED: Tolerated =
-    Tolerated { keys_twice: true, former_holders: false, dead_holders: false, duplicates: false };
+    Tolerated { keys_twice: true, former_holders: false, dead_holders: false, duplicates: false, lost_keys: true };
 
 #[derive(Debug, Clone, Copy)]
 pub struct Options {

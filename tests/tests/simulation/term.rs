@@ -1,7 +1,7 @@
 //! What a leading replica does: the core decides, one commit is on its way, and what follows from it is told once it is
 //! stored.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use copyist_agent::core::Saying;
 use copyist_coordinator::core::{
@@ -13,6 +13,7 @@ use crate::invariants::Fact;
 use crate::link::{Said, Stated};
 use crate::network::{Message, Opening};
 use crate::node::{Node, Process};
+use crate::options::TOLERATED;
 use crate::replica::{Asked, Desk};
 use crate::sim::{Sim, WALL_BEGAN_MS};
 use crate::store::{Answer, LeaseId, Proposed, Question};
@@ -32,6 +33,8 @@ pub struct Term {
     last_ticket: u64,
     /// At which revision the key of each agent was written.
     written: BTreeMap<AgentId, u64>,
+    /// Whose lease ended, until that is stored.
+    ended: BTreeSet<Holder>,
 }
 
 impl Term {
@@ -49,6 +52,7 @@ impl Term {
             tickets: BTreeMap::new(),
             last_ticket: 0,
             written: BTreeMap::new(),
+            ended: BTreeSet::new(),
         }
     }
 
@@ -101,7 +105,12 @@ impl Term {
         let Some(commit) = self.in_flight.take() else { return };
         match answer {
             Answer::Committed { revision } => {
+                let view = self.core.view();
+                self.ended.retain(|holder| view.is_alive(holder));
                 for write in &commit.writes {
+                    if let Write::Agent(agent, None) = write {
+                        self.ended.retain(|holder| holder.agent != *agent);
+                    }
                     if let Write::Agent(agent, Some(_)) = write {
                         self.written.insert(agent.clone(), revision);
                     }
@@ -157,6 +166,10 @@ impl Term {
     pub fn open(&mut self, sim: &mut Sim, desk: &mut Desk, process: &Process, opening: Opening) {
         let Opening { session, agent, life, holder, running, store_id } = opening;
         let Node::Replica(replica) = process.node else { return };
+        if TOLERATED.lost_keys && self.ended.contains(&holder) {
+            let refused = Message::OpenRefused { session, leader: Some(replica) };
+            return sim.send(process.node, Node::Agent(agent), Some(life), refused);
+        }
         let known = self.core.view().agents.get(&holder.agent);
         let former = known.filter(|known| known.incarnation != holder.incarnation);
         if let Some(former) = former {
@@ -213,9 +226,11 @@ impl Term {
         holder: Holder,
         revision: u64,
     ) {
+        sim.note(process.node, "watches", || format!("the key of {} vanished at {revision}", holder.incarnation));
         let known_at = self.written.get(&holder.agent).copied().unwrap_or(self.began_at);
         if revision > known_at {
             self.drop_session(sim, &holder);
+            self.ended.insert(holder.clone());
             self.step(sim, desk, process, Event::LeaseEnded(holder));
         }
     }

@@ -55,7 +55,9 @@ impl Core {
     fn agents_that_changed(&mut self) -> Vec<Write> {
         let gone = std::mem::take(&mut self.leases_ended);
         self.leases_ended = gone.into_iter().filter(|(_, holder)| self.view.is_alive(holder)).collect();
-        let ended = self.leases_ended.keys().map(|agent| Write::Agent(agent.clone(), None));
+        // The key of an agent whose next process is here already is written anew.
+        let ended = self.leases_ended.keys().filter(|agent| !self.sessions.contains_key(*agent));
+        let ended = ended.map(|agent| Write::Agent(agent.clone(), None));
         let new =
             self.sessions.values().filter(|session| !self.view.is_alive(&session.holder)).map(|session| {
                 let agent = Agent {

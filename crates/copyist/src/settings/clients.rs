@@ -159,6 +159,6 @@ fn to_property(value: Value, raw: &str) -> String {
         Value::Text(text) => text,
         Value::Flag(flag) => flag.to_string(),
         Value::Number(number) => number.to_string(),
-        Value::Topics(_) | Value::Pattern(_) | Value::Rename(_) => raw.trim().to_owned(),
+        Value::Topics(_) | Value::Pattern(_) | Value::Rename(_) | Value::Labels(_) => raw.trim().to_owned(),
     }
 }

@@ -269,6 +269,21 @@ fn a_holder_that_a_store_refused_is_given_nothing_until_time_went_by() {
 }
 
 #[test]
+fn the_end_of_a_former_lease_may_be_heard_after_the_next_process() {
+    let mut world = two_agents();
+    world.refuse_next = true;
+    let hello = hello("b:1", "two", &[]);
+    let planned = world.core.step(world.now, hello);
+    assert_eq!(planned.commits.iter().map(|commit| commit.writes.len()).sum::<usize>(), 1);
+    world.perform(Event::LeaseEnded(holder("b:1", "one")));
+    world.perform(Event::Refused);
+    world.feed(Event::Tick);
+    assert_eq!(world.core.view.agents[&"b:1".parse().unwrap()].incarnation, "two");
+    let former = |it: &Assignment| it.former.iter().any(|(former, _)| *former == holder("b:1", "one"));
+    assert!(world.core.view.assignments.values().any(former));
+}
+
+#[test]
 fn epochs_that_this_store_never_gave_raise_its_incarnation_and_all_is_assigned_anew() {
     let epoch = |incarnation, revision| AssignmentEpoch { incarnation, revision: StoreRevision(revision) };
     let survey = AssignmentId::survey(&connector("c"));

@@ -2,7 +2,7 @@
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Breaks {
-    /// `Renew` keeps the lease alive and answers by what was true a while ago.
+    /// `Renew` keeps the lease alive and names what the process held a while ago as well.
     pub renew_without_read: bool,
     /// `Renew` gives a right to a process that has a lease, and no key that the core sees.
     pub renew_without_key: bool,
@@ -12,8 +12,6 @@ pub struct Breaks {
     pub right_from_answer: bool,
     /// A commit does not compare the leader's key.
     pub leader_not_compared: bool,
-    /// A commit does not compare the keys of the agents that it gives work to.
-    pub living_not_compared: bool,
     /// After an unknown outcome the leader goes on without putting its key again.
     pub unknown_not_fenced: bool,
     /// Whoever follows a holder that confirmed nothing does not wait for the margin.

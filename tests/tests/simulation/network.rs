@@ -94,7 +94,10 @@ impl Network {
 
 impl Sim {
     pub fn send(&mut self, from: Node, to: Node, to_life: Option<u64>, message: Message) {
-        if self.chance(self.options.loss) {
+        // What follows a lease without its key is seldom seen else.
+        let is_grant = matches!(&message, Message::Told { answer, .. } if matches!(**answer, Answer::Done));
+        let loss = if is_grant { self.options.lost_grants } else { self.options.loss };
+        if self.chance(loss) {
             self.trace.count("messages lost");
             self.note(from, "loses", || format!("to {to}: {}", message.name()));
             return;

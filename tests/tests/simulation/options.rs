@@ -31,7 +31,7 @@ pub struct Tolerated {
 }
 
 pub const TOLERATED: Tolerated =
-    Tolerated { keys_twice: true, former_holders: false, dead_holders: false, duplicates: false, lost_keys: true };
+    Tolerated { keys_twice: false, former_holders: false, dead_holders: false, duplicates: false, lost_keys: true };
 
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -43,6 +43,8 @@ pub struct Options {
     pub fault_every_ms: u64,
     /// Of a hundred messages so many are lost.
     pub loss: u64,
+    /// And of a hundred answers to whoever had an agent's lease granted so many.
+    pub lost_grants: u64,
     /// And so many are very late.
     pub late: u64,
     /// Of a hundred commands so many are delivered twice.
@@ -76,6 +78,7 @@ impl Options {
             storm_ms: 30_000 + dice.below(40_000),
             fault_every_ms: [1_500, 4_000, 10_000][dice.index(3)],
             loss: [0, 1, 3][dice.index(3)],
+            lost_grants: [0, 3, 30][dice.index(3)],
             late: [0, 1, 4][dice.index(3)],
             duplicates: [0, 10, 30][dice.index(3)],
             odd_leases: dice.percent(40),

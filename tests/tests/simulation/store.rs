@@ -334,7 +334,9 @@ impl Store {
         let state = self.history.iter().rev().find(|(at, _)| *at <= then).or(self.history.front());
         let held = state.into_iter().flat_map(|(_, held)| held);
         let own = held.filter(|(_, (by, _))| by == holder);
-        own.map(|(id, (_, epoch))| (id.clone(), *epoch)).collect()
+        let mut held: BTreeMap<_, _> = own.map(|(id, (_, epoch))| (id.clone(), *epoch)).collect();
+        held.extend(self.view.held_by(holder));
+        held
     }
 
     fn load(&mut self, replica: Node, life: u64) -> Answer {

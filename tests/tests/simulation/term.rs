@@ -92,7 +92,7 @@ impl Term {
                 continue;
             }
             let leader = (!sim.breaks.leader_not_compared).then(|| (self.lease.clone(), self.leader));
-            let alive = if sim.breaks.living_not_compared { Vec::new() } else { commit.alive.clone() };
+            let alive = commit.alive.clone();
             let incarnation = self.core.view().meta.incarnation;
             let proposed = Proposed { leader, alive, writes: commit.writes.clone(), incarnation };
             self.in_flight = Some(commit);

@@ -65,6 +65,7 @@ impl Core {
                 && let Some(assignment) = self.view.assignments.get(&id)
             {
                 // What moves already is placed afresh once it is released.
+                self.restate.ids.insert(id.clone());
                 self.moving.entry(id).or_insert(Moving { epoch: assignment.epoch, to });
                 self.stale.statements = true;
             }

@@ -785,6 +785,7 @@ fn edges_between_clusters_are_told_apart_by_cluster() {
     assert_eq!(edges, rules::Edges::from([expected]));
 }
 
+mod figures;
 mod lane_records;
 mod placing;
 mod releases;

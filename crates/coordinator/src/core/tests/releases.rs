@@ -284,6 +284,30 @@ fn the_end_of_a_former_lease_may_be_heard_after_the_next_process() {
 }
 
 #[test]
+fn a_process_whose_lease_ended_gets_a_key_again_however_soon_it_is_back() {
+    let mut world = two_agents();
+    let command = Event::Command(Ticket(1), create("d", &[]));
+    let planned = world.core.step(world.now, command);
+    assert!(planned.commits.iter().any(|commit| !commit.writes.is_empty()), "a commit is in flight");
+    world.core.step(world.now, Event::LeaseEnded(holder("b:1", "one")));
+    world.core.step(world.now, hello("b:1", "one", &[]));
+    let written =
+        |decision: Decision| {
+            let writes = decision.commits.into_iter().flat_map(|commit| commit.writes);
+            let of_agents = writes.filter_map(|write| {
+                if let Write::Agent(_, value) = write { Some(value.is_some()) } else { None }
+            });
+            of_agents.collect::<Vec<_>>()
+        };
+    let mut writes = Vec::new();
+    for _ in 0..4 {
+        world.revision += 1;
+        writes.extend(written(world.core.step(world.now, Event::Committed(StoreRevision(world.revision)))));
+    }
+    assert_eq!(writes, [false, true]);
+}
+
+#[test]
 fn epochs_that_this_store_never_gave_raise_its_incarnation_and_all_is_assigned_anew() {
     let epoch = |incarnation, revision| AssignmentEpoch { incarnation, revision: StoreRevision(revision) };
     let survey = AssignmentId::survey(&connector("c"));

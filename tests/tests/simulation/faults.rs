@@ -1,7 +1,7 @@
 //! What goes wrong, drawn by chance, and how it ends.
 
 use crate::node::Node;
-use crate::options::REPLICAS;
+use crate::options::{MARGIN_MS, REPLICAS, TTL_MS};
 use crate::queue::{Happening, Relief};
 use crate::world::World;
 
@@ -110,6 +110,19 @@ impl World {
             agent.step(&mut self.sim, copyist_agent::core::Event::Drain);
             self.end_if_drained(index);
         }
+    }
+
+    /// The store is lost; until it is back, every right has ended, as the manual says.
+    pub fn restore(&mut self) {
+        let replicas = (0..REPLICAS).map(Node::Replica);
+        let ways: Vec<(Node, Node)> =
+            replicas.flat_map(|replica| [(replica, Node::Store), (Node::Store, replica)]).collect();
+        self.sim.network.cut(&ways);
+        self.store.restore(&mut self.sim);
+        self.user.lose_sight();
+        let outage = TTL_MS + MARGIN_MS + self.sim.between(500, 4_000);
+        self.sim.after(outage, Happening::FaultEnds(Relief::Opens(ways)));
+        self.sim.after(outage + 12_000, Happening::UserLooks);
     }
 
     fn cut_connections(&mut self, node: Node) {

@@ -55,6 +55,8 @@ pub struct Options {
     pub drift_per_mille: i64,
     /// How long an agent goes on by itself after its right.
     pub autonomy_ms: u64,
+    /// Whether the store is lost once, and restored from a copy.
+    pub restores: bool,
     /// Whether tasks copy records, or only say so.
     pub copies: bool,
     pub times: Times,
@@ -72,10 +74,12 @@ impl Options {
 
 impl Options {
     pub fn draw(dice: &mut Dice) -> Self {
+        let restores = dice.percent(8);
         Self {
             agents: 2 + dice.index(3),
             connectors: 1 + dice.index(3),
-            storm_ms: 30_000 + dice.below(40_000),
+            storm_ms: 30_000 + dice.below(40_000) + if restores { 40_000 } else { 0 },
+            restores,
             fault_every_ms: [1_500, 4_000, 10_000][dice.index(3)],
             loss: [0, 1, 3][dice.index(3)],
             lost_grants: [0, 3, 30][dice.index(3)],

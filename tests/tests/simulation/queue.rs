@@ -45,6 +45,12 @@ pub enum Happening {
     BrokersTurn,
     RecordsCome,
     UserActs,
+    /// An operator copies the store.
+    Copies,
+    /// The store is lost, and an operator brings the copy back.
+    Restores,
+    /// The user looks what is there.
+    UserLooks,
     SourceGrows,
     FaultStrikes,
     FaultEnds(Relief),

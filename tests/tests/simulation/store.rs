@@ -94,7 +94,7 @@ pub struct Store {
     /// Replicas that led, by the process that did.
     watchers: BTreeMap<usize, u64>,
     history: VecDeque<(u64, Held)>,
-    snapshots: Vec<Snapshot>,
+    snapshot: Option<Snapshot>,
 }
 
 impl Store {
@@ -106,14 +106,10 @@ impl Store {
             view: View::default(),
             watchers: BTreeMap::new(),
             history: VecDeque::from([(0, Held::new())]),
-            snapshots: Vec::new(),
+            snapshot: None,
         };
         store.write(vec![Write::Meta(Meta { store_id: "sim".to_owned(), incarnation: 1 })], 1);
         store
-    }
-
-    pub fn revision(&self) -> u64 {
-        self.revision
     }
 
     /// Who leads by the leader's key.
@@ -351,7 +347,22 @@ impl Store {
 
     pub fn keep_snapshot(&mut self) {
         let (keys, revision, view) = (self.keys.clone(), self.revision, self.view.clone());
-        self.snapshots.push(Snapshot { keys, revision, view });
+        self.snapshot = Some(Snapshot { keys, revision, view });
+    }
+
+    /// The store is as it was when the copy was made, and counts on from there.
+    pub fn restore(&mut self, sim: &mut Sim) {
+        let Some(Snapshot { keys, revision, view }) = self.snapshot.take() else { return };
+        let lost = self.revision - revision;
+        sim.note(Node::Store, "is restored", || format!("at {revision}, {lost} revisions are lost"));
+        sim.trace.count("stores restored");
+        (self.keys, self.revision, self.view) = (keys, revision, view);
+        self.leases.clear();
+        self.watchers.clear();
+        let leases: Vec<LeaseId> = self.keys.values().filter_map(|key| key.lease.clone()).collect();
+        leases.iter().for_each(|lease| self.grant(sim, lease));
+        self.remember(sim.now);
+        sim.facts.push(Fact::Restored { revision });
     }
 }
 

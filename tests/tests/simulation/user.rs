@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use copyist_coordinator::core::view::Connector;
+use copyist_coordinator::core::view::{Connector, View};
 use copyist_coordinator::core::{Answer, Command, Failure, GivenConfig};
 use copyist_model::{ConnectorName, TargetState};
 
@@ -36,6 +36,8 @@ pub struct Pending {
 pub struct Known {
     pub acknowledged: Option<Wanted>,
     pub pending: Option<Pending>,
+    /// The store was restored: what was acknowledged may be lost, and what was asked may still come.
+    pub is_unsure: bool,
 }
 
 pub struct User {
@@ -63,8 +65,24 @@ impl User {
         }
     }
 
-    pub fn is_waiting(&self) -> bool {
-        self.connectors.values().any(|known| known.pending.is_some())
+    /// The store was restored.
+    pub fn lose_sight(&mut self) {
+        for known in self.connectors.values_mut() {
+            *known = Known { is_unsure: true, ..Known::default() };
+        }
+    }
+
+    /// Takes what is there for what was asked, but for what is going. Says whether it should look again.
+    pub fn look(&mut self, view: &View) -> bool {
+        for (name, known) in self.connectors.iter_mut().filter(|(_, known)| known.is_unsure) {
+            let there = view.connectors.get(name);
+            if there.is_some_and(|connector| connector.deleting) {
+                continue;
+            }
+            let acknowledged = there.map(|it| Wanted { config: it.config.clone(), target: it.target });
+            *known = Known { acknowledged, ..Known::default() };
+        }
+        self.connectors.values().any(|known| known.is_unsure)
     }
 
     /// Does something with one connector, unless it waits for an answer there.
@@ -72,7 +90,7 @@ impl User {
         let names: Vec<ConnectorName> = self.connectors.keys().cloned().collect();
         let name = &names[sim.dice.index(names.len())];
         let known = self.connectors[name].clone();
-        if known.pending.is_some() {
+        if known.pending.is_some() || known.is_unsure {
             return;
         }
         let (command, after) = match known.acknowledged {
@@ -248,6 +266,9 @@ impl Known {
             }
             (None, Some(_)) | (Some(_), None) => false,
         };
+        if self.is_unsure {
+            return true;
+        }
         let Some(pending) = &self.pending else { return is(self.acknowledged.as_ref()) };
         let is_going = pending.after.is_none() && stored.is_some_and(|stored| stored.deleting);
         is_going || is(self.acknowledged.as_ref()) || is(pending.after.as_ref())
@@ -256,7 +277,7 @@ impl Known {
     /// Whether it is acknowledged that nothing of it runs, and nothing else is under way.
     pub fn is_acknowledged_idle(&self) -> bool {
         let is_idle = self.acknowledged.as_ref().is_none_or(|it| it.target == TargetState::Stopped);
-        self.pending.is_none() && is_idle
+        self.pending.is_none() && is_idle && !self.is_unsure
     }
 }
 

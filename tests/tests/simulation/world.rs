@@ -124,6 +124,12 @@ impl World {
         let storm_ms = self.sim.options.storm_ms;
         self.sim.after(500, Happening::UserActs);
         self.sim.after(5_000, Happening::SourceGrows);
+        if self.sim.options.restores {
+            let copied = self.sim.between(6_000, 15_000);
+            let restored = copied + self.sim.between(3_000, 15_000);
+            self.sim.after(copied, Happening::Copies);
+            self.sim.after(restored, Happening::Restores);
+        }
         if self.sim.options.copies {
             self.sim.after(1_000, Happening::RecordsCome);
             self.sim.after(3_000, Happening::BrokersTurn);
@@ -170,6 +176,14 @@ impl World {
             Happening::SourceGrows => self.source_grows(),
             Happening::FaultStrikes => self.strike(),
             Happening::FaultEnds(relief) => self.relieve(relief),
+            Happening::Copies => self.store.keep_snapshot(),
+            Happening::Restores => self.restore(),
+            Happening::UserLooks => {
+                if self.user.look(&self.store.view) {
+                    self.sim.after(2_000, Happening::UserLooks);
+                }
+                self.sim.facts.push(Fact::UserMoved);
+            }
             Happening::Pauses(node) => self.pause(node, "pauses with a question on its way"),
             Happening::Heals => self.heal(),
             Happening::Looks => self.look(),

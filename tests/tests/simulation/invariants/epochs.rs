@@ -29,6 +29,15 @@ impl Invariant for Epochs {
             Fact::Stored { revision, writes } => {
                 writes.iter().find_map(|write| self.stored(truth, *revision, write))
             }
+            Fact::Restored { revision } => {
+                let kept = |(epoch, ..): &(AssignmentEpoch, Holder, u64)| epoch.revision.0 <= *revision;
+                self.assigned.values_mut().for_each(|all| all.retain(kept));
+                let assignments = truth.store.view.assignments.iter();
+                self.holds = assignments.map(|(id, it)| (id.clone(), it.holdings().collect())).collect();
+                // What it was told by the store that was lost is no measure any more.
+                self.stated.clear();
+                None
+            }
             Fact::Stated { holder, id, epoch } => {
                 let newest = self.stated.entry((id.clone(), holder.clone())).or_default();
                 *newest = (*newest).max(*epoch);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use copyist_coordinator::core::Write;
+use copyist_coordinator::core::view::Task;
 use copyist_model::{ConnectorGeneration, ConnectorName, TaskId, TopicName};
 
 use super::{Fact, Invariant, Truth};
@@ -20,7 +21,15 @@ impl Invariant for Growth {
     }
 
     fn observe(&mut self, truth: &Truth, fact: &Fact) -> Option<String> {
-        let Fact::Stored { writes, .. } = fact else { return None };
+        let writes = match fact {
+            Fact::Stored { writes, .. } => writes,
+            Fact::Restored { .. } => {
+                let tasks = truth.store.view.tasks.iter();
+                self.tasks = tasks.map(|(id, task)| (id.clone(), (task.generation, lanes_of(task)))).collect();
+                return None;
+            }
+            _ => return None,
+        };
         let mut grown = BTreeSet::new();
         for write in writes {
             let Write::Task(id, task) = write else { continue };
@@ -29,7 +38,7 @@ impl Invariant for Growth {
                 self.tasks.remove(id);
                 continue;
             };
-            let lanes: Lanes = task.lanes.iter().map(|(topic, at, ..)| (topic.clone(), at)).collect();
+            let lanes = lanes_of(task);
             if let Some((generation, before)) = self.tasks.get(id)
                 && *generation == task.generation
                 && let Some((topic, partition)) = before.difference(&lanes).next()
@@ -40,6 +49,10 @@ impl Invariant for Growth {
         }
         grown.iter().find_map(|name| self.judge(truth, name))
     }
+}
+
+fn lanes_of(task: &Task) -> Lanes {
+    task.lanes.iter().map(|(topic, at, ..)| (topic.clone(), at)).collect()
 }
 
 impl Growth {

@@ -23,6 +23,8 @@ use crate::user::User;
 #[derive(Debug, Clone)]
 pub enum Fact {
     Stored { revision: u64, writes: Vec<Write> },
+    /// The store is as it was at a revision before.
+    Restored { revision: u64 },
     /// The key of an agent went with its lease.
     Vanished(Holder),
     LimitBroken(String),
@@ -136,6 +138,11 @@ impl Invariants {
                 }
             }
             Fact::Ended { holder, id, .. } => drop(self.running.remove(&(id.clone(), holder.clone()))),
+            Fact::Restored { revision } => {
+                // The store knows nothing of these.
+                let lost = |runs: &&mut Runs| runs.epoch.revision.0 > *revision;
+                self.running.values_mut().filter(lost).for_each(|runs| runs.counts_until = now);
+            }
             Fact::Vanished(holder) => drop(self.lapsed.insert(holder.clone())),
             _ => {}
         }

@@ -19,6 +19,9 @@ impl Invariant for WeakLanes {
     }
 
     fn observe(&mut self, _: &Truth, fact: &Fact) -> Option<String> {
+        if let Fact::Restored { .. } = fact {
+            self.newest.clear();
+        }
         let Fact::Appended { lane, by, epoch, is_weak: true, .. } = fact else { return None };
         let newest = self.newest.entry(lane.clone()).or_insert((*epoch, by.clone()));
         if newest.0 > *epoch {

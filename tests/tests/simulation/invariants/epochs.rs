@@ -1,7 +1,7 @@
 //! No instruction of an older epoch acts: a process never goes back to one, starts only what it was assigned, and not
 //! longer than a right after somebody else was; what is stored as released is released.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use copyist_coordinator::core::view::Holding;
 use copyist_coordinator::core::{Holder, Write};
@@ -17,6 +17,9 @@ pub struct Epochs {
     /// Those that hold, with former holders.
     holds: BTreeMap<AssignmentId, Vec<Holding>>,
     stated: BTreeMap<(AssignmentId, Holder), AssignmentEpoch>,
+    /// What a store that was restored knows nothing of.
+    lost: BTreeSet<(AssignmentId, AssignmentEpoch, Holder)>,
+    restored_at: Option<u64>,
 }
 
 impl Invariant for Epochs {
@@ -30,8 +33,12 @@ impl Invariant for Epochs {
                 writes.iter().find_map(|write| self.stored(truth, *revision, write))
             }
             Fact::Restored { revision } => {
-                let kept = |(epoch, ..): &(AssignmentEpoch, Holder, u64)| epoch.revision.0 <= *revision;
-                self.assigned.values_mut().for_each(|all| all.retain(kept));
+                self.restored_at = Some(truth.now);
+                for (id, all) in &mut self.assigned {
+                    let kept = |(epoch, ..): &(AssignmentEpoch, Holder, u64)| epoch.revision.0 <= *revision;
+                    let lost = all.extract_if(.., |it| !kept(it));
+                    self.lost.extend(lost.map(|(epoch, holder, _)| (id.clone(), epoch, holder)));
+                }
                 let assignments = truth.store.view.assignments.iter();
                 self.holds = assignments.map(|(id, it)| (id.clone(), it.holdings().collect())).collect();
                 // What it was told by the store that was lost is no measure any more.
@@ -63,6 +70,10 @@ impl Epochs {
             return Some(format!("{by} starts {id}@{epoch} and was told {newest}"));
         }
         let assigned = self.assigned.get(id).map(Vec::as_slice).unwrap_or_default();
+        let may_last = self.restored_at.is_some_and(|at| now < at + TTL_MS + TTL_MS / 50);
+        if may_last && self.lost.contains(&(id.clone(), epoch, holder.clone())) {
+            return None;
+        }
         if !assigned.iter().any(|(at, to, _)| *at == epoch && to == holder) {
             return Some(format!("{by} starts {id}@{epoch}, which it was never assigned"));
         }

@@ -18,6 +18,7 @@ use crate::options::{MARGIN_MS, REPLICAS, TTL_MS};
 use crate::queue::{Happening, Timer};
 use crate::sim::Sim;
 
+const TICK_MS: u64 = 500;
 const RENEW_EVERY_MS: u64 = 2_500;
 const ANSWER_PATIENCE_MS: u64 = 5_000;
 
@@ -82,7 +83,7 @@ impl Agent {
         self.renew_again = false;
         self.is_drained = false;
         sim.note(self.process.node, "starts", || self.holder.incarnation.clone());
-        sim.wake(&self.process, 250, Timer::AgentTick);
+        sim.wake(&self.process, TICK_MS, Timer::AgentTick);
         let delay = sim.between(1, 200);
         sim.wake(&self.process, delay, Timer::Reconnect);
         self.plan_renewal(sim, RENEW_EVERY_MS);
@@ -168,7 +169,7 @@ impl Agent {
     pub fn wake(&mut self, sim: &mut Sim, timer: &Timer) {
         match timer {
             Timer::AgentTick => {
-                sim.wake(&self.process, 250, Timer::AgentTick);
+                sim.wake(&self.process, TICK_MS, Timer::AgentTick);
                 self.step(sim, Event::Tick);
             }
             Timer::Heartbeat { session } => {
@@ -183,16 +184,10 @@ impl Agent {
                     self.hang_up(sim, *session);
                 }
             }
-            Timer::Renew { turn } => {
-                if *turn == self.renew_turn && self.renewing.is_none() {
-                    self.renew(sim);
-                }
-            }
-            Timer::RenewSilent { number } => {
-                if self.renewing.is_some_and(|(waiting, _)| waiting == *number) {
-                    sim.trace.count("renewals without an answer");
-                    self.renewed(sim);
-                }
+            Timer::Renew { turn } if *turn == self.renew_turn && self.renewing.is_none() => self.renew(sim),
+            Timer::RenewSilent { number } if self.renewing.is_some_and(|(it, _)| it == *number) => {
+                sim.trace.count("renewals without an answer");
+                self.renewed(sim);
             }
             Timer::Job { id, epoch, turn } => self.job_turn(sim, id, *epoch, *turn),
             Timer::Lane { at, word } => self.lane_word(sim, at, word.clone()),
@@ -315,7 +310,9 @@ impl Agent {
     fn understood(&mut self, sim: &mut Sim, statement: Statement) -> Event {
         match statement {
             Statement::Run(run) => {
-                sim.note(self.process.node, "is to run", || format!("{}@{} r{}", run.id, run.epoch, run.revision.0));
+                sim.note(self.process.node, "is to run", || {
+                    format!("{}@{} r{}", run.id, run.epoch, run.revision.0)
+                });
                 let holder = self.holder.clone();
                 sim.facts.push(Fact::Stated { holder, id: run.id.clone(), epoch: run.epoch });
                 Event::Run(Box::new(to_run(*run, sim)))
@@ -328,7 +325,6 @@ impl Agent {
             Statement::Verdict(verdict) => judged(*verdict),
         }
     }
-
 }
 
 fn to_run(run: coordinator::Run, sim: &Sim) -> Run {

@@ -31,7 +31,9 @@ impl World {
             42..52 => self.pause(replica, "pauses of replicas"),
             52..62 => self.cut_off(agent, "agents cut off"),
             62..72 => self.cut_off(replica, "replicas cut off"),
-            72..82 => self.cut(vec![(replica, Node::Store), (Node::Store, replica)], "replicas without a store"),
+            72..82 => {
+                self.cut(vec![(replica, Node::Store), (Node::Store, replica)], "replicas without a store")
+            }
             82..90 => self.cut_one_way(agent, replica),
             90..94 => self.drain(agent),
             94..97 => self.cut_connections(agent),

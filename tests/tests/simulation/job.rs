@@ -38,7 +38,8 @@ impl Agent {
     ) {
         sim.note(self.process.node, "runs", || format!("{id}@{epoch}"));
         sim.trace.count("jobs started");
-        let job = Job { epoch, order, right, is_stopping: false, look: 0, lanes: Lanes::new(), told_state: None };
+        let job =
+            Job { epoch, order, right, is_stopping: false, look: 0, lanes: Lanes::new(), told_state: None };
         self.jobs.insert(id.clone(), job);
         sim.facts.push(Fact::Started { holder: self.holder.clone(), id: id.clone(), epoch });
         self.show_right(sim, &id);

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use copyist_agent::core as core;
+use copyist_agent::core;
 use copyist_agent::job::{JobEvent, Order, Proposal, Unanswered, Verdict};
 use copyist_lane::{
-    Action, Answer, Birth, DestinationFacts, Event, Lane, Now, Offer, Outcome, Parking, Question, Refusal, Right,
-    Send, Start, Status, Stored, Waiting,
+    Action, Answer, Birth, DestinationFacts, Event, Lane, Now, Offer, Outcome, Parking, Question, Refusal,
+    Right, Send, Start, Status, Stored, Waiting,
 };
 use copyist_model::{
     AssignmentEpoch, AssignmentId, InstanceState, LaneGeneration, LaneId, LaneRecord, Position, TopicName,
@@ -45,7 +45,9 @@ pub enum Word {
     Hears(Box<Event>),
     /// Nobody answered a proposal.
     ProposalSilent(core::ProposalNumber),
-    EpochSilent { question: u32 },
+    EpochSilent {
+        question: u32,
+    },
 }
 
 /// Where the source is read.
@@ -107,8 +109,7 @@ impl Agent {
         let order = job.order.clone();
         let mut wanted = if job.is_stopping { BTreeMap::new() } else { lanes_of(&order) };
         let is_retried = before.is_some_and(|before| before.revision < order.revision);
-        let policy_changed =
-            before.is_some_and(|before| before.spec.loss_policy != order.spec.loss_policy);
+        let policy_changed = before.is_some_and(|before| before.spec.loss_policy != order.spec.loss_policy);
         for key in job.lanes.keys().cloned().collect::<Vec<_>>() {
             let is_wanted = wanted.remove(&key).is_some();
             let Some(cell) = self.jobs.get_mut(id).and_then(|job| job.lanes.get_mut(&key)) else { continue };
@@ -405,7 +406,7 @@ impl Agent {
         let (by, now) = (self.holder.clone(), sim.now);
         let epoch = self.jobs.get(&at.id).map(|job| job.epoch).unwrap_or_default();
         // Shorter than a connection keeps on trying to deliver, counted from the end of the right.
-        let delay = if sim.chance(3) { sim.between(100, IN_FLIGHT_MS - 200) } else { sim.between(1, 10) };
+        let delay = if sim.chance(12) { sim.between(100, IN_FLIGHT_MS - 200) } else { sim.between(1, 10) };
         let Some(cell) = self.cell(at) else { return };
         let Some((offer, records)) = cell.offered.take() else {
             return self.hear_lost(sim, at, send.token);
@@ -468,7 +469,8 @@ impl Agent {
             let Some(job) = self.jobs.get(&at.id) else { return };
             let (right, epoch) = (job.right, job.epoch);
             let Some(cell) = self.cell(&at) else { continue };
-            let is_told = |(_, before): &mut (u32, Duration)| right.ends_at.is_zero() || right.ends_at > *before;
+            let is_told =
+                |(_, before): &mut (u32, Duration)| right.ends_at.is_zero() || right.ends_at > *before;
             let asked = cell.asks_epoch.take_if(is_told);
             cell.right = right;
             self.feed(sim, &at, Event::Right(lane_right(epoch, right)));
@@ -495,10 +497,8 @@ impl Agent {
         }
         let is_superseded = status == Status::Parked(Parking::Superseded);
         let Some(cell) = self.cell(at) else { return };
-        let reaches = matches!(
-            status,
-            Status::Copying(_) | Status::Waiting(Waiting::Right | Waiting::FormerHolder)
-        );
+        let reaches =
+            matches!(status, Status::Copying(_) | Status::Waiting(Waiting::Right | Waiting::FormerHolder));
         cell.reached |= reaches;
         cell.status = Some(status);
         if is_superseded && cell.leaving {

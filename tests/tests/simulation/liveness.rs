@@ -30,7 +30,8 @@ impl World {
     }
 
     fn is_well(&self) -> Result<(), String> {
-        let waits = self.user.connectors.iter().find(|(name, it)| it.pending.is_some() && !self.is_stuck(name));
+        let waits =
+            self.user.connectors.iter().find(|(name, it)| it.pending.is_some() && !self.is_stuck(name));
         if let Some((name, _)) = waits {
             return Err(format!("the user waits for an answer about {name}"));
         }
@@ -63,10 +64,13 @@ impl World {
     /// Known defect: what a dead process held is waited for without end.
     fn is_stuck(&self, name: &ConnectorName) -> bool {
         let view = &self.store.view;
-        let is_over = view.connectors.get(name).is_some_and(|it| {
-            it.deleting || it.target == TargetState::Stopped || !it.tasks_are_current()
-        });
-        TOLERATED.dead_holders && is_over && view.assignments_of(name).any(|(_, it)| !self.store.is_alive(&it.holder))
+        let is_over = view
+            .connectors
+            .get(name)
+            .is_some_and(|it| it.deleting || it.target == TargetState::Stopped || !it.tasks_are_current());
+        TOLERATED.dead_holders
+            && is_over
+            && view.assignments_of(name).any(|(_, it)| !self.store.is_alive(&it.holder))
     }
 
     fn has_all_lanes(&self, name: &ConnectorName) -> Result<(), String> {
@@ -99,19 +103,22 @@ impl World {
             let Some(assignment) = view.assignments.get(id) else {
                 return Err(format!("{id} is with nobody"));
             };
-            if running.get(&(id.clone(), assignment.holder.clone())).map(|it| it.epoch) != Some(assignment.epoch) {
+            if running.get(&(id.clone(), assignment.holder.clone())).map(|it| it.epoch)
+                != Some(assignment.epoch)
+            {
                 return Err(format!("{id}@{} does not run", assignment.epoch));
             }
         }
-        if let Some(id) = view.assignments.keys().find(|id| !expected.contains(id) && !self.is_stuck(&id.connector)) {
+        if let Some(id) =
+            view.assignments.keys().find(|id| !expected.contains(id) && !self.is_stuck(&id.connector))
+        {
             return Err(format!("{id} is assigned, and should not be"));
         }
         let stray = running.iter().find(|((id, by), runs)| {
             view.assignments.get(id).is_none_or(|it| it.holder != *by || it.epoch != runs.epoch)
         });
-        stray.map_or(Ok(()), |((id, by), runs)| {
-            Err(format!("{id}@{} runs on {}", runs.epoch, by.incarnation))
-        })
+        stray
+            .map_or(Ok(()), |((id, by), runs)| Err(format!("{id}@{} runs on {}", runs.epoch, by.incarnation)))
     }
 
     fn is_shown(&self, expected: &BTreeSet<AssignmentId>) -> Result<(), String> {

@@ -17,8 +17,8 @@ mod brokers;
 mod dice;
 mod faults;
 mod invariants;
-mod lanes;
 mod job;
+mod lanes;
 mod link;
 mod liveness;
 mod network;
@@ -83,13 +83,7 @@ fn fail(seed: u64) -> ! {
     let Outcome { violation, lines, .. } = run(seed, options_of(seed), Breaks::default(), true);
     lines.iter().for_each(|line| println!("{line}"));
     let violation = violation.expect("the same as before");
-    panic!(
-        "{}: {}\n{:?}\nreplay: {}",
-        violation.invariant,
-        violation.text,
-        options_of(seed),
-        replay(seed)
-    );
+    panic!("{}: {}\n{:?}\nreplay: {}", violation.invariant, violation.text, options_of(seed), replay(seed));
 }
 
 #[test]
@@ -111,7 +105,9 @@ fn seeds_end_well() {
     for (what, times) in sums.into_iter().flat_map(|sum| sum.counts) {
         *counts.entry(what).or_default() += times;
     }
-    println!("{count} runs from seed {first}: {events} events, at least {fewest} each; {longest} ms to be well at most");
+    println!(
+        "{count} runs from seed {first}: {events} events, at least {fewest} each; {longest} ms to be well at most"
+    );
     counts.iter().for_each(|(what, times)| println!("  {times:>9} {what}"));
     assert!(fewest >= EVENTS_LEAST, "a run of {fewest} events");
 }
@@ -157,7 +153,14 @@ fn lossy(options: Options) -> Options {
 
 /// Leases are granted, and leaders seldom learn it.
 fn without_keys(options: Options) -> Options {
-    Options { lost_grants: 80, autonomy_ms: 0, storm_ms: 90_000, loss: 3, fault_every_ms: 8_000, ..stormy(options) }
+    Options {
+        lost_grants: 80,
+        autonomy_ms: 0,
+        storm_ms: 90_000,
+        loss: 3,
+        fault_every_ms: 8_000,
+        ..stormy(options)
+    }
 }
 
 #[test]
@@ -181,19 +184,34 @@ fn storing_before_telling_is_needed() {
 #[test]
 fn counting_the_right_from_the_question_is_needed() {
     let breaks = Breaks { right_from_answer: true, ..Breaks::default() };
-    prove_needed("the right counts from the question", breaks, stormy, &["one writer of weak lanes", "older epochs"]);
+    prove_needed(
+        "the right counts from the question",
+        breaks,
+        stormy,
+        &["one writer of weak lanes", "older epochs"],
+    );
 }
 
 #[test]
 fn comparing_the_leaders_key_is_needed() {
     let breaks = Breaks { leader_not_compared: true, ..Breaks::default() };
-    prove_needed("commits compare the leader's key", breaks, lossy, &["acknowledged changes", "lanes are only added"]);
+    prove_needed(
+        "commits compare the leader's key",
+        breaks,
+        lossy,
+        &["acknowledged changes", "lanes are only added"],
+    );
 }
 
 #[test]
 fn putting_the_leaders_key_again_is_needed() {
     let breaks = Breaks { unknown_not_fenced: true, ..Breaks::default() };
-    prove_needed("the leader's key is put again", breaks, lossy, &["acknowledged changes", "lanes are only added"]);
+    prove_needed(
+        "the leader's key is put again",
+        breaks,
+        lossy,
+        &["acknowledged changes", "lanes are only added"],
+    );
 }
 
 #[test]

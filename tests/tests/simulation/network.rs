@@ -27,17 +27,47 @@ pub struct Envelope {
 #[derive(Debug, Clone)]
 pub enum Message {
     /// To the store.
-    Ask { life: u64, number: u64, question: Box<Question> },
-    Told { number: u64, answer: Box<Answer> },
+    Ask {
+        life: u64,
+        number: u64,
+        question: Box<Question>,
+    },
+    Told {
+        number: u64,
+        answer: Box<Answer>,
+    },
     /// The key of an agent vanished with its lease, at a revision.
-    Vanished { holder: Holder, revision: u64 },
+    Vanished {
+        holder: Holder,
+        revision: u64,
+    },
+    /// The leader's key is gone.
+    NobodyLeads,
     Open(Box<Opening>),
-    OpenRefused { session: u64, leader: Option<usize> },
-    Renew { agent: usize, life: u64, number: u64, holder: Holder },
-    Renewed { number: u64, renewal: Renewal },
-    Command { number: u64, command: Box<Command> },
+    OpenRefused {
+        session: u64,
+        leader: Option<usize>,
+    },
+    Renew {
+        agent: usize,
+        life: u64,
+        number: u64,
+        holder: Holder,
+    },
+    Renewed {
+        number: u64,
+        renewal: Renewal,
+    },
+    Command {
+        number: u64,
+        command: Box<Command>,
+    },
     /// Nothing: another replica may lead.
-    Replied { number: u64, reply: Option<Result<Reply, Failure>>, leader: Option<usize> },
+    Replied {
+        number: u64,
+        reply: Option<Result<Reply, Failure>>,
+        leader: Option<usize>,
+    },
 }
 
 /// What a `Renew` is answered.
@@ -165,6 +195,7 @@ impl Message {
             Self::Vanished { holder, revision, .. } => {
                 format!("{} vanished at {revision}", holder.incarnation)
             }
+            Self::NobodyLeads => "nobody leads".to_owned(),
             Self::Open(opening) => format!("session {} of {}", opening.session, opening.holder.incarnation),
             Self::OpenRefused { session, leader } => format!("session {session} refused, leader {leader:?}"),
             Self::Renew { number, holder, .. } => format!("renew {} ({number})", holder.incarnation),

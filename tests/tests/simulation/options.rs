@@ -30,8 +30,13 @@ pub struct Tolerated {
     pub lost_keys: bool,
 }
 
-pub const TOLERATED: Tolerated =
-    Tolerated { keys_twice: false, former_holders: false, dead_holders: false, duplicates: false, lost_keys: true };
+pub const TOLERATED: Tolerated = Tolerated {
+    keys_twice: false,
+    former_holders: false,
+    dead_holders: false,
+    duplicates: false,
+    lost_keys: true,
+};
 
 #[derive(Debug, Clone, Copy)]
 pub struct Options {

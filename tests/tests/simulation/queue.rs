@@ -90,7 +90,9 @@ pub enum Timer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     Begin,
-    Survey { look: u64 },
+    Survey {
+        look: u64,
+    },
     End,
     /// It had its time to end.
     Abandon,

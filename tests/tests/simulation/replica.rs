@@ -19,13 +19,26 @@ use crate::term::Term;
 #[derive(Debug, Clone)]
 pub enum Asked {
     Campaign,
-    KeepAlive { sent: u64 },
+    KeepAlive {
+        sent: u64,
+    },
     PutAgain,
-    Load { leader: u64 },
+    Load {
+        leader: u64,
+    },
     Commit,
     Open(Box<Opening>),
-    Alive { agent: usize, life: u64, number: u64, holder: Holder },
-    Held { agent: usize, life: u64, number: u64 },
+    Alive {
+        agent: usize,
+        life: u64,
+        number: u64,
+        holder: Holder,
+    },
+    Held {
+        agent: usize,
+        life: u64,
+        number: u64,
+    },
     /// Whatever the answer is.
     Nothing,
 }
@@ -59,10 +72,14 @@ pub enum Role {
     /// Its campaign was won or lost, and it will hear of it.
     Campaigns,
     /// It leads, and reads what the store holds.
-    Loads { revision: u64 },
+    Loads {
+        revision: u64,
+    },
     Leads(Box<Term>),
     /// It leads, and does not know what became of a commit.
-    PutsAgain { revision: u64 },
+    PutsAgain {
+        revision: u64,
+    },
 }
 
 pub struct Replica {
@@ -135,7 +152,8 @@ impl Replica {
     pub fn wake(&mut self, sim: &mut Sim, timer: &Timer) {
         match *timer {
             Timer::Campaign => {
-                let delay = sim.between(300, 600);
+                // Who watches the leader's key need not ask often.
+                let delay = sim.between(1_500, 3_000);
                 sim.wake(&self.process, delay, Timer::Campaign);
                 if matches!(self.role, Role::Follows) {
                     self.campaign(sim);
@@ -303,7 +321,8 @@ impl Replica {
         }
         let mut view = View { revision: StoreRevision(revision), ..View::default() };
         for (key, value, modified) in pairs {
-            keys::decode(&mut view, key, value, StoreRevision(*modified)).expect("it was encoded by the same code");
+            keys::decode(&mut view, key, value, StoreRevision(*modified))
+                .expect("it was encoded by the same code");
         }
         sim.last_term += 1;
         let number = sim.last_term;
@@ -321,6 +340,11 @@ impl Replica {
 
     pub fn hear(&mut self, sim: &mut Sim, message: Message) {
         match message {
+            Message::NobodyLeads => {
+                if matches!(self.role, Role::Follows) {
+                    self.campaign(sim);
+                }
+            }
             Message::Open(opening) => match &self.role {
                 Role::Leads(_) => {
                     let lease = LeaseId::Agent(opening.holder.clone());

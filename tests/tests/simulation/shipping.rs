@@ -78,7 +78,9 @@ impl World {
         let cell = agent.jobs.get_mut(&at.id).and_then(|job| job.lanes.get_mut(&at.key));
         let Some(cell) = cell.filter(|cell| cell.is_life(at.serial)) else { return };
         let now = self.sim.now;
-        let Some(request) = cell.wire.front().filter(|request| request.arrives <= now).cloned() else { return };
+        let Some(request) = cell.wire.front().filter(|request| request.arrives <= now).cloned() else {
+            return;
+        };
         if is_cut {
             if now + 250 < request.sent + IN_FLIGHT_MS {
                 if let Some(request) = cell.wire.front_mut() {
@@ -142,13 +144,13 @@ impl World {
         if self.sim.is_healed {
             return;
         }
-        let delay = self.sim.between(100, 900);
+        let delay = self.sim.between(100, 700);
         self.sim.after(delay, Happening::RecordsCome);
         let topics: Vec<_> = self.sim.source.iter().map(|(topic, count)| (topic.clone(), *count)).collect();
         let (topic, count) = &topics[self.sim.dice.index(topics.len())];
         let partition = i32::try_from(self.sim.dice.below(u64::from(*count))).expect("small");
         let key = (topic.clone(), partition);
-        let (records, wall_ms) = (1 + self.sim.dice.below(6), self.wall_ms());
+        let (records, wall_ms) = (1 + self.sim.dice.below(18), self.wall_ms());
         self.sim.brokers.grow(&mut self.sim.dice, wall_ms, &key, records);
         self.show_records(&key);
     }

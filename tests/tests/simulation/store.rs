@@ -10,7 +10,7 @@ use copyist_model::{AgentId, AssignmentEpoch, AssignmentId, StoreRevision};
 use crate::invariants::Fact;
 use crate::network::{Envelope, Message};
 use crate::node::Node;
-use crate::options::{LEADER_TTL_MS, STORE_PATIENCE_MS, TOLERATED, TTL_MS};
+use crate::options::{LEADER_TTL_MS, REPLICAS, STORE_PATIENCE_MS, TOLERATED, TTL_MS};
 use crate::queue::Happening;
 use crate::sim::Sim;
 
@@ -32,14 +32,20 @@ pub enum Question {
     /// Lead, if nobody does.
     Campaign(LeaseId),
     /// Put the leader's key again, if it is the one of this revision.
-    PutAgain { lease: LeaseId, revision: u64 },
+    PutAgain {
+        lease: LeaseId,
+        revision: u64,
+    },
     KeepAlive(LeaseId),
     Grant(LeaseId),
     Revoke(LeaseId),
     Commit(Box<Proposed>),
     Load,
     /// What a process holds; by what was true so many milliseconds ago.
-    Held { holder: Holder, age_ms: u64 },
+    Held {
+        holder: Holder,
+        age_ms: u64,
+    },
 }
 
 /// What a leader wants stored.
@@ -53,18 +59,32 @@ pub struct Proposed {
 
 #[derive(Debug, Clone)]
 pub enum Answer {
-    Won { revision: u64 },
-    Lost { leader: usize },
-    Put { revision: u64 },
+    Won {
+        revision: u64,
+    },
+    Lost {
+        leader: usize,
+    },
+    Put {
+        revision: u64,
+    },
     Deposed,
     Alive(bool),
     Done,
-    Committed { revision: u64 },
+    Committed {
+        revision: u64,
+    },
     /// Processes that were to be alive, and are not.
-    Refused { gone: Vec<Holder> },
+    Refused {
+        gone: Vec<Holder>,
+    },
     /// The key of this agent was to hang on a lease that is over.
     LeaseGone(AgentId),
-    Loaded { leader: Option<(LeaseId, u64)>, revision: u64, pairs: Vec<(String, Vec<u8>, u64)> },
+    Loaded {
+        leader: Option<(LeaseId, u64)>,
+        revision: u64,
+        pairs: Vec<(String, Vec<u8>, u64)>,
+    },
     /// Nothing: its key is not there.
     Held(Option<BTreeMap<AssignmentId, AssignmentEpoch>>),
 }
@@ -233,6 +253,11 @@ impl Store {
         self.revision += 1;
         hanging.iter().for_each(|name| drop(self.keys.remove(name)));
         self.view.revision = StoreRevision(self.revision);
+        if let LeaseId::Leader { .. } = lease {
+            for replica in (0..REPLICAS).map(Node::Replica) {
+                sim.send_until_heard(Node::Store, replica, None, Message::NobodyLeads);
+            }
+        }
         if let LeaseId::Agent(holder) = lease {
             self.view.agents.remove(&holder.agent);
             for (replica, life) in &self.watchers {
@@ -302,10 +327,9 @@ impl Store {
         for write in writes {
             let (key, value) = keys::encode(&write, incarnation);
             let lease = match &write {
-                Write::Agent(id, Some(agent)) => Some(LeaseId::Agent(Holder {
-                    agent: id.clone(),
-                    incarnation: agent.incarnation.clone(),
-                })),
+                Write::Agent(id, Some(agent)) => {
+                    Some(LeaseId::Agent(Holder { agent: id.clone(), incarnation: agent.incarnation.clone() }))
+                }
                 _ => None,
             };
             match value {

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use copyist_agent::core::Saying;
 use copyist_coordinator::core::{
-    Command, Commit, Core, Decision, Event, Findings, FoundTopic, Hello, Holder, Now, Proposal, Send, Ticket, Write,
+    Command, Commit, Core, Decision, Event, Findings, FoundTopic, Hello, Holder, Now, Proposal, Send, Ticket,
+    Write,
 };
 use copyist_model::{AgentId, StoreRevision};
 
@@ -61,7 +62,8 @@ impl Term {
     }
 
     fn step(&mut self, sim: &mut Sim, desk: &mut Desk, process: &Process, event: Event) {
-        let now = Now { boot_ms: process.clock.shows(sim.now), wall_ms: WALL_BEGAN_MS.unsigned_abs() + sim.now };
+        let now =
+            Now { boot_ms: process.clock.shows(sim.now), wall_ms: WALL_BEGAN_MS.unsigned_abs() + sim.now };
         let decision = self.core.step(now, event);
         self.take(sim, desk, process, decision);
     }
@@ -226,7 +228,9 @@ impl Term {
         holder: Holder,
         revision: u64,
     ) {
-        sim.note(process.node, "watches", || format!("the key of {} vanished at {revision}", holder.incarnation));
+        sim.note(process.node, "watches", || {
+            format!("the key of {} vanished at {revision}", holder.incarnation)
+        });
         let known_at = self.written.get(&holder.agent).copied().unwrap_or(self.began_at);
         if revision > known_at {
             self.drop_session(sim, &holder);
@@ -312,4 +316,3 @@ fn heard(event: &Event) -> String {
         _ => String::new(),
     }
 }
-

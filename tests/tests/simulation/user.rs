@@ -115,12 +115,7 @@ impl User {
         (command, Some(wanted))
     }
 
-    fn change(
-        &mut self,
-        sim: &mut Sim,
-        name: &ConnectorName,
-        wanted: Wanted,
-    ) -> (Command, Option<Wanted>) {
+    fn change(&mut self, sim: &mut Sim, name: &ConnectorName, wanted: Wanted) -> (Command, Option<Wanted>) {
         let request = self.request();
         let name = name.clone();
         match sim.dice.below(100) {
@@ -132,7 +127,9 @@ impl User {
             25..40 if wanted.target != TargetState::Stopped => {
                 target(request, name, wanted, TargetState::Stopped)
             }
-            40..48 if wanted.target != TargetState::Paused => target(request, name, wanted, TargetState::Paused),
+            40..48 if wanted.target != TargetState::Paused => {
+                target(request, name, wanted, TargetState::Paused)
+            }
             48..58 => (Command::Delete { request, name }, None),
             58..66 => {
                 let command = Command::Restart { name, include_tasks: true, only_failed: false };
@@ -197,9 +194,10 @@ impl User {
 
     pub fn hear(&mut self, sim: &mut Sim, message: Message) {
         let Message::Replied { number, reply, leader } = message else { return };
-        let known = self.connectors.iter_mut().find(|(_, known)| {
-            known.pending.as_ref().is_some_and(|pending| pending.number == number)
-        });
+        let known = self
+            .connectors
+            .iter_mut()
+            .find(|(_, known)| known.pending.as_ref().is_some_and(|pending| pending.number == number));
         let Some((name, known)) = known else { return };
         let Some(pending) = &known.pending else { return };
         let Some(reply) = reply else {

@@ -100,7 +100,8 @@ impl Epochs {
         let before = self.holds.insert(id.clone(), holds).unwrap_or_default();
         let kept = &self.holds[id];
         // A process confirms a newer epoch only once nothing runs under its older ones.
-        let covers = |(by, since): &Holding| kept.iter().any(|(holder, epoch)| holder == by && epoch >= since);
+        let covers =
+            |(by, since): &Holding| kept.iter().any(|(holder, epoch)| holder == by && epoch >= since);
         let gone = before.iter().filter(|former| !covers(former));
         gone.into_iter().find_map(|(holder, epoch)| {
             let runs = truth.running.get(&(id.clone(), holder.clone()))?;

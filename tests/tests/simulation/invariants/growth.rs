@@ -25,7 +25,8 @@ impl Invariant for Growth {
             Fact::Stored { writes, .. } => writes,
             Fact::Restored { .. } => {
                 let tasks = truth.store.view.tasks.iter();
-                self.tasks = tasks.map(|(id, task)| (id.clone(), (task.generation, lanes_of(task)))).collect();
+                self.tasks =
+                    tasks.map(|(id, task)| (id.clone(), (task.generation, lanes_of(task)))).collect();
                 return None;
             }
             _ => return None,
@@ -68,12 +69,16 @@ impl Growth {
             for lane in lanes {
                 if let Some(other) = seen.insert(lane, id.number) {
                     let (topic, partition) = lane;
-                    return Some(format!("{topic}-{partition} is in {name}-{other} and {name}-{}", id.number));
+                    return Some(format!(
+                        "{topic}-{partition} is in {name}-{other} and {name}-{}",
+                        id.number
+                    ));
                 }
             }
         }
         let bound = truth.store.view.connectors.get(name)?.spec.as_ref().ok()?.tasks_bound() as usize;
         let is_current = truth.store.view.connectors.get(name)?.tasks_are_current();
-        (is_current && tasks.len() > bound).then(|| format!("{} tasks of {name}, at most {bound}", tasks.len()))
+        (is_current && tasks.len() > bound)
+            .then(|| format!("{} tasks of {name}, at most {bound}", tasks.len()))
     }
 }

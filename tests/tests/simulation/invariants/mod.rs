@@ -22,23 +22,56 @@ use crate::user::User;
 /// Something that has just happened.
 #[derive(Debug, Clone)]
 pub enum Fact {
-    Stored { revision: u64, writes: Vec<Write> },
+    Stored {
+        revision: u64,
+        writes: Vec<Write>,
+    },
     /// The store is as it was at a revision before.
-    Restored { revision: u64 },
+    Restored {
+        revision: u64,
+    },
     /// The key of an agent went with its lease.
     Vanished(Holder),
     LimitBroken(String),
     /// A leader sends a reply.
-    Answered { command: Box<Command>, is_ok: bool },
+    Answered {
+        command: Box<Command>,
+        is_ok: bool,
+    },
     /// An agent hears what it should run.
-    Stated { holder: Holder, id: AssignmentId, epoch: AssignmentEpoch },
-    Started { holder: Holder, id: AssignmentId, epoch: AssignmentEpoch },
+    Stated {
+        holder: Holder,
+        id: AssignmentId,
+        epoch: AssignmentEpoch,
+    },
+    Started {
+        holder: Holder,
+        id: AssignmentId,
+        epoch: AssignmentEpoch,
+    },
     /// When a job may write by its right alone.
-    Right { holder: Holder, id: AssignmentId, epoch: AssignmentEpoch, from: u64, until: u64 },
+    Right {
+        holder: Holder,
+        id: AssignmentId,
+        epoch: AssignmentEpoch,
+        from: u64,
+        until: u64,
+    },
     /// A job is over; unless it was clean, what it wrote last may be on its way.
-    Ended { holder: Holder, id: AssignmentId, epoch: AssignmentEpoch, is_clean: bool },
+    Ended {
+        holder: Holder,
+        id: AssignmentId,
+        epoch: AssignmentEpoch,
+        is_clean: bool,
+    },
     /// A batch is in the destination; with what is wrong there since.
-    Appended { lane: SourceKey, by: Holder, epoch: AssignmentEpoch, is_weak: bool, wrong: Option<String> },
+    Appended {
+        lane: SourceKey,
+        by: Holder,
+        epoch: AssignmentEpoch,
+        is_weak: bool,
+        wrong: Option<String>,
+    },
     /// A lane thinks that it needs a human.
     LaneStopped(String),
     /// The user has learned or asked something.

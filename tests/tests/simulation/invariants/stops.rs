@@ -19,7 +19,8 @@ impl Invariant for Stops {
             Fact::Answered { command, is_ok: true } => {
                 let name = stopped(command)?;
                 // The answer of an earlier attempt, after the user went on.
-                let is_news = truth.user.connectors.get(name)?.pending.as_ref()?.command() == command.as_ref();
+                let is_news =
+                    truth.user.connectors.get(name)?.pending.as_ref()?.command() == command.as_ref();
                 let counts = |holder| !TOLERATED.former_holders || !truth.lapsed.contains(holder);
                 let running = truth.running.iter().filter(|(_, runs)| truth.now < runs.counts_until);
                 let mut running = running.map(|(key, _)| key).filter(|(_, holder)| counts(holder));

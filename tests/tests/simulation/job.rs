@@ -142,7 +142,7 @@ impl Agent {
                 source: topic.clone(),
                 destination: spec.rename.apply(topic).ok()?,
                 partitions: *partitions,
-                literal: false,
+                literal: true,
             })
         });
         let findings = Findings {

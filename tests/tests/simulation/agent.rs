@@ -8,6 +8,7 @@ use copyist_agent::job::Order;
 use copyist_coordinator::core::{self as coordinator, Holder, LaneVerdict, Statement};
 use copyist_model::{AgentId, AssignmentId};
 
+use crate::breaks::Breaks;
 use crate::invariants::Fact;
 use crate::job::Job;
 use crate::lanes::{LaneAt, orphan};
@@ -328,7 +329,11 @@ impl Agent {
 }
 
 fn to_run(run: coordinator::Run, sim: &Sim) -> Run {
-    let wait = if sim.breaks.no_margin { TTL_MS } else { TTL_MS + MARGIN_MS };
+    let wait = match sim.breaks {
+        Breaks { no_wait: true, .. } => 0,
+        Breaks { no_margin: true, .. } => TTL_MS,
+        _ => TTL_MS + MARGIN_MS,
+    };
     let records = run.records.into_iter().map(|record| (record.lane.clone(), record)).collect();
     Run {
         id: run.id,

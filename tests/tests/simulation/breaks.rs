@@ -16,4 +16,6 @@ pub struct Breaks {
     pub unknown_not_fenced: bool,
     /// Whoever follows a holder that confirmed nothing does not wait for the margin.
     pub no_margin: bool,
+    /// Whoever follows a holder that confirmed nothing does not wait at all.
+    pub no_wait: bool,
 }

@@ -196,6 +196,10 @@ impl World {
         }
         self.finish_source();
         self.healed_at = self.sim.now;
-        self.sim.after(1_000, Happening::Looks);
+        if self.is_judged_in_the_end {
+            self.sim.after(1_000, Happening::Looks);
+        } else {
+            self.is_done = true;
+        }
     }
 }

@@ -39,14 +39,16 @@ pub struct World {
     pub violation: Option<Violation>,
     pub healed_at: u64,
     pub is_done: bool,
+    pub is_judged_in_the_end: bool,
 }
 
 pub fn options_of(seed: u64) -> Options {
     Options::draw(&mut Dice::new(!seed))
 }
 
-pub fn run(seed: u64, options: Options, breaks: Breaks, is_traced: bool) -> Outcome {
-    let mut world = World::new(seed, options, breaks, is_traced);
+/// One run, as far as the invariants of these names go; none: all of them, and liveness.
+pub fn run(seed: u64, options: Options, breaks: Breaks, only: &[&str], is_traced: bool) -> Outcome {
+    let mut world = World::new(seed, options, breaks, only, is_traced);
     let mut events = 0;
     while !world.is_done
         && world.violation.is_none()
@@ -66,7 +68,7 @@ pub fn run(seed: u64, options: Options, breaks: Breaks, is_traced: bool) -> Outc
 }
 
 impl World {
-    fn new(seed: u64, options: Options, breaks: Breaks, is_traced: bool) -> Self {
+    fn new(seed: u64, options: Options, breaks: Breaks, only: &[&str], is_traced: bool) -> Self {
         let mut dice = Dice::new(seed);
         let mut clock = || {
             let drift = options.drift_per_mille;
@@ -103,7 +105,8 @@ impl World {
             replicas,
             agents,
             user,
-            invariants: Invariants::new(options.autonomy_ms),
+            invariants: Invariants::new(options.autonomy_ms, only),
+            is_judged_in_the_end: only.is_empty(),
             violation: None,
             healed_at: 0,
             is_done: false,

@@ -128,8 +128,9 @@ pub struct Invariants {
 }
 
 impl Invariants {
-    pub fn new(autonomy_ms: u64) -> Self {
-        Self {
+    /// Those that are named; none: all.
+    pub fn new(autonomy_ms: u64, only: &[&str]) -> Self {
+        let mut invariants = Self {
             all: vec![
                 Box::new(weak_writers::WeakWriters::default()),
                 Box::new(epochs::Epochs::default()),
@@ -143,7 +144,10 @@ impl Invariants {
             running: Running::new(),
             autonomy_ms,
             lapsed: BTreeSet::new(),
-        }
+        };
+        let is_wanted = |it: &Box<dyn Invariant>| only.is_empty() || only.contains(&it.name());
+        invariants.all.retain(is_wanted);
+        invariants
     }
 
     pub fn running(&self) -> &Running {

@@ -7,10 +7,13 @@ use copyist_model::AssignmentEpoch;
 
 use super::{Fact, Invariant, Truth};
 use crate::brokers::SourceKey;
+use crate::options::{IN_FLIGHT_MS, TTL_MS};
 
 #[derive(Default)]
 pub struct WeakLanes {
     newest: BTreeMap<SourceKey, (AssignmentEpoch, Holder)>,
+    /// Until then what a store that was lost allowed may arrive; its epochs may be above those of the copy.
+    counts_from: u64,
 }
 
 impl Invariant for WeakLanes {
@@ -18,9 +21,13 @@ impl Invariant for WeakLanes {
         "order of weak writes"
     }
 
-    fn observe(&mut self, _: &Truth, fact: &Fact) -> Option<String> {
+    fn observe(&mut self, truth: &Truth, fact: &Fact) -> Option<String> {
         if let Fact::Restored { .. } = fact {
+            self.counts_from = truth.now + TTL_MS + TTL_MS / 50 + IN_FLIGHT_MS;
             self.newest.clear();
+        }
+        if truth.now < self.counts_from {
+            return None;
         }
         let Fact::Appended { lane, by, epoch, is_weak: true, .. } = fact else { return None };
         let newest = self.newest.entry(lane.clone()).or_insert((*epoch, by.clone()));

@@ -19,15 +19,16 @@ impl World {
             Some(leader) if self.sim.dice.percent(60) => Node::Replica(leader),
             Some(_) | None => Node::Replica(self.sim.dice.index(REPLICAS)),
         };
+        if let Node::Agent(index) = agent
+            && self.sim.dice.percent(self.sim.options.pauses_after_asking)
+        {
+            self.agents[index].pauses_after_asking = true;
+            return;
+        }
         match self.sim.dice.below(100) {
             0..20 => self.crash(agent, "crashes of agents"),
             20..30 => self.crash(replica, "crashes of replicas"),
-            30..38 => self.pause(agent, "pauses of agents"),
-            38..42 => {
-                if let Node::Agent(index) = agent {
-                    self.agents[index].pauses_after_asking = true;
-                }
-            }
+            30..42 => self.pause(agent, "pauses of agents"),
             42..52 => self.pause(replica, "pauses of replicas"),
             52..62 => self.cut_off(agent, "agents cut off"),
             62..72 => self.cut_off(replica, "replicas cut off"),

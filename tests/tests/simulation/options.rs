@@ -46,6 +46,8 @@ pub struct Options {
     pub storm_ms: u64,
     /// Between two faults, on average.
     pub fault_every_ms: u64,
+    /// Of a hundred faults so many are a pause of an agent that has just asked for its rights.
+    pub pauses_after_asking: u64,
     /// Of a hundred messages so many are lost.
     pub loss: u64,
     /// And of a hundred answers to whoever had an agent's lease granted so many.
@@ -86,6 +88,7 @@ impl Options {
             storm_ms: 30_000 + dice.below(40_000) + if restores { 40_000 } else { 0 },
             restores,
             fault_every_ms: [1_500, 4_000, 10_000][dice.index(3)],
+            pauses_after_asking: 4,
             loss: [0, 1, 3][dice.index(3)],
             lost_grants: [0, 3, 30][dice.index(3)],
             late: [0, 1, 4][dice.index(3)],

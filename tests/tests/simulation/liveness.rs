@@ -6,7 +6,6 @@ use copyist_coordinator::core::placement::{Candidate, Fleet, Hold, Labels, Place
 use copyist_model::{AssignmentId, ConnectorName, InstanceState, Part, TargetState, TaskId, TopicName};
 
 use crate::brokers::Pair;
-use crate::options::TOLERATED;
 use crate::queue::Happening;
 use crate::world::World;
 
@@ -30,8 +29,7 @@ impl World {
     }
 
     fn is_well(&self) -> Result<(), String> {
-        let waits =
-            self.user.connectors.iter().find(|(name, it)| it.pending.is_some() && !self.is_stuck(name));
+        let waits = self.user.connectors.iter().find(|(_, known)| known.pending.is_some());
         if let Some((name, _)) = waits {
             return Err(format!("the user waits for an answer about {name}"));
         }
@@ -42,9 +40,6 @@ impl World {
         let view = &self.store.view;
         let mut expected = BTreeSet::new();
         for (name, connector) in &view.connectors {
-            if self.is_stuck(name) {
-                continue;
-            }
             if connector.target == TargetState::Stopped {
                 if view.tasks_of(name).next().is_some() {
                     return Err(format!("{name} is stopped, and has tasks"));
@@ -59,18 +54,6 @@ impl World {
         self.is_shown(&expected)?;
         self.is_copied(&expected)?;
         self.is_balanced(&expected)
-    }
-
-    /// Known defect: what a dead process held is waited for without end.
-    fn is_stuck(&self, name: &ConnectorName) -> bool {
-        let view = &self.store.view;
-        let is_over = view
-            .connectors
-            .get(name)
-            .is_some_and(|it| it.deleting || it.target == TargetState::Stopped || !it.tasks_are_current());
-        TOLERATED.dead_holders
-            && is_over
-            && view.assignments_of(name).any(|(_, it)| !self.store.is_alive(&it.holder))
     }
 
     fn has_all_lanes(&self, name: &ConnectorName) -> Result<(), String> {
@@ -109,9 +92,7 @@ impl World {
                 return Err(format!("{id}@{} does not run", assignment.epoch));
             }
         }
-        if let Some(id) =
-            view.assignments.keys().find(|id| !expected.contains(id) && !self.is_stuck(&id.connector))
-        {
+        if let Some(id) = view.assignments.keys().find(|id| !expected.contains(id)) {
             return Err(format!("{id} is assigned, and should not be"));
         }
         let stray = running.iter().find(|((id, by), runs)| {
@@ -171,9 +152,6 @@ impl World {
         let plan = place(&Fleet { agents, parts: parts.collect() });
         if view.agents.len() < self.agents.len() {
             return Err("an agent is missing".to_owned());
-        }
-        if view.connectors.keys().any(|name| self.is_stuck(name)) {
-            return Ok(());
         }
         match plan.moves.first() {
             Some(step) => Err(format!("{} should move from {} to {}", step.id, step.from, step.to)),

@@ -7,7 +7,6 @@ use copyist_coordinator::core::{Answer as Reply, Command, Failure, Holder};
 use copyist_model::{AssignmentEpoch, AssignmentId};
 
 use crate::node::Node;
-use crate::options::TOLERATED;
 use crate::queue::Happening;
 use crate::sim::Sim;
 use crate::store::{Answer, Question};
@@ -132,9 +131,7 @@ impl Sim {
             self.note(from, "loses", || format!("to {to}: {}", message.name()));
             return;
         }
-        let acts_again = TOLERATED.duplicates && message.acts_again();
         let copies = match &message {
-            Message::Command { .. } if acts_again => 1,
             Message::Command { .. } if self.chance(self.options.duplicates) => 2,
             _ => 1,
         };
@@ -142,7 +139,7 @@ impl Sim {
             if copy > 0 {
                 self.trace.count("commands delivered twice");
             }
-            let late = copy > 0 || !acts_again && self.chance(self.options.late);
+            let late = copy > 0 || self.chance(self.options.late);
             let delay = if late { 200 + self.dice.below(6_000) } else { 1 + self.dice.below(12) };
             if late && copy == 0 {
                 self.trace.count("messages delayed");
@@ -179,15 +176,6 @@ impl Sim {
 }
 
 impl Message {
-    fn acts_again(&self) -> bool {
-        match self {
-            Self::Command { command, .. } => {
-                matches!(**command, Command::SetTarget { .. } | Command::Delete { .. })
-            }
-            _ => false,
-        }
-    }
-
     pub fn name(&self) -> String {
         match self {
             Self::Ask { number, question, .. } => format!("#{number} {}", question.name()),

@@ -17,26 +17,9 @@ pub const LEADER_TTL_MS: u64 = 2_500;
 /// How long whoever asks the store waits for its answer.
 pub const STORE_PATIENCE_MS: u64 = 2_000;
 
-/// Known defects that would hide others.
-pub struct Tolerated {
-    pub keys_twice: bool,
-    /// Former holders without a lease are not waited for.
-    pub former_holders: bool,
-    /// Dead holders are waited for without end.
-    pub dead_holders: bool,
-    /// Late duplicates of stops, resumes and deletes act again.
-    pub duplicates: bool,
-    /// A process that comes back while the end of its lease is not stored keeps no key.
-    pub lost_keys: bool,
-}
-
-pub const TOLERATED: Tolerated = Tolerated {
-    keys_twice: false,
-    former_holders: false,
-    dead_holders: false,
-    duplicates: false,
-    lost_keys: true,
-};
+/// A known defect that would hide others: a process that comes back while the end of its lease is not stored keeps no
+/// key.
+pub const LOST_KEYS_TOLERATED: bool = true;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Options {

@@ -10,7 +10,7 @@ use copyist_model::{AgentId, AssignmentEpoch, AssignmentId, StoreRevision};
 use crate::invariants::Fact;
 use crate::network::{Envelope, Message};
 use crate::node::Node;
-use crate::options::{LEADER_TTL_MS, REPLICAS, STORE_PATIENCE_MS, TOLERATED, TTL_MS};
+use crate::options::{LEADER_TTL_MS, REPLICAS, STORE_PATIENCE_MS, TTL_MS};
 use crate::queue::Happening;
 use crate::sim::Sim;
 
@@ -264,7 +264,6 @@ impl Store {
                 let vanished = Message::Vanished { holder: holder.clone(), revision: self.revision };
                 sim.send_until_heard(Node::Store, Node::Replica(*replica), Some(*life), vanished);
             }
-            sim.facts.push(Fact::Vanished(holder.clone()));
         }
     }
 
@@ -312,10 +311,6 @@ impl Store {
         } else if bytes > BYTES_MAX {
             Some(format!("a commit of {bytes} bytes"))
         } else {
-            if twice.is_some() && TOLERATED.keys_twice {
-                sim.trace.count("TOLERATED: commits that write a key twice");
-                return;
-            }
             twice.map(|pair| format!("a commit that writes key {} twice", pair[0]))
         };
         if let Some(what) = broken {

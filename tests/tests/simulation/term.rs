@@ -14,7 +14,7 @@ use crate::invariants::Fact;
 use crate::link::{Said, Stated};
 use crate::network::{Message, Opening};
 use crate::node::{Node, Process};
-use crate::options::TOLERATED;
+use crate::options::LOST_KEYS_TOLERATED;
 use crate::replica::{Asked, Desk};
 use crate::sim::{Sim, WALL_BEGAN_MS};
 use crate::store::{Answer, LeaseId, Proposed, Question};
@@ -168,7 +168,7 @@ impl Term {
     pub fn open(&mut self, sim: &mut Sim, desk: &mut Desk, process: &Process, opening: Opening) {
         let Opening { session, agent, life, holder, running, store_id } = opening;
         let Node::Replica(replica) = process.node else { return };
-        if TOLERATED.lost_keys && self.ended.contains(&holder) {
+        if LOST_KEYS_TOLERATED && self.ended.contains(&holder) {
             let refused = Message::OpenRefused { session, leader: Some(replica) };
             return sim.send(process.node, Node::Agent(agent), Some(life), refused);
         }

@@ -8,7 +8,7 @@ use copyist_coordinator::core::{Holder, Write};
 use copyist_model::{AssignmentEpoch, AssignmentId, StoreRevision};
 
 use super::{Fact, Invariant, Truth};
-use crate::options::{TOLERATED, TTL_MS};
+use crate::options::TTL_MS;
 
 #[derive(Default)]
 pub struct Epochs {
@@ -105,8 +105,7 @@ impl Epochs {
         let gone = before.iter().filter(|former| !covers(former));
         gone.into_iter().find_map(|(holder, epoch)| {
             let runs = truth.running.get(&(id.clone(), holder.clone()))?;
-            let counts = !TOLERATED.former_holders || !truth.lapsed.contains(holder);
-            (counts && runs.epoch == *epoch && truth.now < runs.counts_until).then(|| {
+            (runs.epoch == *epoch && truth.now < runs.counts_until).then(|| {
                 format!("{id}@{epoch} is stored as released by {}, which runs it", holder.incarnation)
             })
         })

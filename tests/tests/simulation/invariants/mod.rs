@@ -10,7 +10,7 @@ mod stops;
 mod weak_lanes;
 mod weak_writers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use copyist_coordinator::core::{Command, Holder, Write};
 use copyist_model::{AssignmentEpoch, AssignmentId};
@@ -30,8 +30,6 @@ pub enum Fact {
     Restored {
         revision: u64,
     },
-    /// The key of an agent went with its lease.
-    Vanished(Holder),
     LimitBroken(String),
     /// A leader sends a reply.
     Answered {
@@ -85,8 +83,6 @@ pub struct Truth<'a> {
     pub user: &'a User,
     /// All jobs that run, with their epochs.
     pub running: &'a Running,
-    /// Processes whose lease has ever ended.
-    pub lapsed: &'a BTreeSet<Holder>,
 }
 
 /// A job that runs.
@@ -124,7 +120,6 @@ pub struct Invariants {
     running: Running,
     /// How long a process goes on by itself.
     autonomy_ms: u64,
-    lapsed: BTreeSet<Holder>,
 }
 
 impl Invariants {
@@ -143,7 +138,6 @@ impl Invariants {
             ],
             running: Running::new(),
             autonomy_ms,
-            lapsed: BTreeSet::new(),
         };
         let is_wanted = |it: &Box<dyn Invariant>| only.is_empty() || only.contains(&it.name());
         invariants.all.retain(is_wanted);
@@ -180,10 +174,9 @@ impl Invariants {
                 let lost = |runs: &&mut Runs| runs.epoch.revision.0 > *revision;
                 self.running.values_mut().filter(lost).for_each(|runs| runs.counts_until = now);
             }
-            Fact::Vanished(holder) => drop(self.lapsed.insert(holder.clone())),
             _ => {}
         }
-        let truth = Truth { now, store, user, running: &self.running, lapsed: &self.lapsed };
+        let truth = Truth { now, store, user, running: &self.running };
         self.all.iter_mut().find_map(|invariant| {
             let text = invariant.observe(&truth, fact)?;
             Some(Violation { invariant: invariant.name(), text })

@@ -5,7 +5,6 @@ use copyist_coordinator::core::Command;
 use copyist_model::{ConnectorName, TargetState};
 
 use super::{Fact, Invariant, Truth};
-use crate::options::TOLERATED;
 
 pub struct Stops;
 
@@ -21,10 +20,8 @@ impl Invariant for Stops {
                 // The answer of an earlier attempt, after the user went on.
                 let is_news =
                     truth.user.connectors.get(name)?.pending.as_ref()?.command() == command.as_ref();
-                let counts = |holder| !TOLERATED.former_holders || !truth.lapsed.contains(holder);
-                let running = truth.running.iter().filter(|(_, runs)| truth.now < runs.counts_until);
-                let mut running = running.map(|(key, _)| key).filter(|(_, holder)| counts(holder));
-                let (id, holder) = running.find(|(id, _)| is_news && id.connector == *name)?;
+                let mut running = truth.running.iter().filter(|(_, runs)| truth.now < runs.counts_until);
+                let ((id, holder), _) = running.find(|((id, _), _)| is_news && id.connector == *name)?;
                 Some(format!("{name} is answered to be stopped, and {id} runs on {}", holder.incarnation))
             }
             Fact::Started { holder, id, epoch } => {

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use copyist_coordinator::core::{Holder, Write};
+use copyist_coordinator::core::Holder;
 use copyist_model::{AssignmentEpoch, AssignmentId};
 
 use super::{Fact, Invariant, Truth};
-use crate::options::{IN_FLIGHT_MS, TOLERATED};
+use crate::options::IN_FLIGHT_MS;
 
 /// When a job may write, in true time.
 #[derive(Debug, Clone)]
@@ -18,8 +18,6 @@ struct Writer {
     until: u64,
     /// When its last write arrives at the latest, if the job is over.
     ended: Option<u64>,
-    /// Known defect: the coordinator does not know of it any more.
-    is_forgotten: bool,
 }
 
 impl Writer {
@@ -61,7 +59,6 @@ impl Invariant for WeakWriters {
                         from: (*from).max(now),
                         until: *until,
                         ended: None,
-                        is_forgotten: false,
                     }),
                 }
             }
@@ -70,13 +67,6 @@ impl Invariant for WeakWriters {
                 for writer in writers.iter_mut().filter(|it| it.holder == *holder && it.epoch == *epoch) {
                     writer.until = writer.until.min(now);
                     writer.ended = Some(if *is_clean { now } else { now + IN_FLIGHT_MS });
-                }
-            }
-            Fact::Stored { writes, .. } if TOLERATED.former_holders => {
-                for write in writes {
-                    let Write::Assignment(id, None) = write else { continue };
-                    let writers = self.writers.get_mut(id).into_iter().flatten();
-                    writers.for_each(|writer| writer.is_forgotten = true);
                 }
             }
             _ => {}
@@ -88,10 +78,10 @@ impl Invariant for WeakWriters {
     fn pass(&mut self, now: u64) -> Option<String> {
         let passed = std::mem::replace(&mut self.passed, now);
         self.writers.iter().filter(|(_, writers)| writers.len() > 1).find_map(|(id, writers)| {
-            let writers: Vec<&Writer> = writers.iter().filter(|it| !it.is_forgotten).collect();
-            let pairs = writers.iter().enumerate().flat_map(|(at, one)| {
-                writers[at + 1..].iter().map(move |other| (*one, *other)).collect::<Vec<_>>()
-            });
+            let pairs = writers
+                .iter()
+                .enumerate()
+                .flat_map(|(at, one)| writers[at + 1..].iter().map(move |other| (one, other)));
             pairs.into_iter().find_map(|(one, other)| {
                 let ((a, until_a), (b, until_b)) = (one.writes()?, other.writes()?);
                 let begin = a.max(b).max(passed);

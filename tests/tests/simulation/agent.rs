@@ -47,6 +47,10 @@ pub struct Agent {
     pub proposals: BTreeMap<ProposalNumber, LaneAt>,
     last_serial: u64,
     pub is_drained: bool,
+    /// Since when no process of it runs.
+    pub down_since: u64,
+    /// The user said that it is gone: nobody starts it before.
+    pub stays_down_until: u64,
     /// It is to pause once it has asked for its rights.
     pub pauses_after_asking: bool,
 }
@@ -69,6 +73,8 @@ impl Agent {
             proposals: BTreeMap::new(),
             last_serial: 0,
             is_drained: false,
+            down_since: 0,
+            stays_down_until: 0,
             pauses_after_asking: false,
         }
     }
@@ -98,6 +104,7 @@ impl Agent {
             sim.facts.push(Fact::Ended { holder, id, epoch, is_clean: false });
         }
         self.process.end();
+        self.down_since = sim.now;
         let (index, life) = (self.index, self.process.life);
         for session in sim.links_of(|link| (link.agent, link.agent_life) == (index, life)) {
             sim.break_link(session);

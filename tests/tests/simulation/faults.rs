@@ -157,7 +157,11 @@ impl World {
     pub fn relieve(&mut self, relief: Relief) {
         match relief {
             Relief::Starts(node) => {
-                if self.process(node).is_some_and(|process| !process.is_up) {
+                if let Node::Agent(index) = node
+                    && let Some(left) = self.agents[index].stays_down_until.checked_sub(self.sim.now + 1)
+                {
+                    self.sim.after(left + 1, Happening::FaultEnds(Relief::Starts(node)));
+                } else if self.process(node).is_some_and(|process| !process.is_up) {
                     self.begin(node);
                 }
             }

@@ -98,6 +98,9 @@ impl Agent {
 
     pub fn job_turn(&mut self, sim: &mut Sim, id: &AssignmentId, epoch: AssignmentEpoch, turn: Turn) {
         let Some(job) = self.jobs.get(id).filter(|job| job.epoch == epoch) else { return };
+        if turn == Turn::Begin && sim.chance(1) {
+            return self.panic(sim, id, epoch);
+        }
         match turn {
             Turn::Begin if sim.options.copies && id.part != Part::Survey => self.order_lanes(sim, id, None),
             Turn::Begin => {
@@ -126,6 +129,20 @@ impl Agent {
                 self.step(sim, Event::Job(JobEvent::Ended { id: id.clone(), epoch }));
             }
         }
+    }
+
+    /// A job ends by a defect, without having been told to.
+    fn panic(&mut self, sim: &mut Sim, id: &AssignmentId, epoch: AssignmentEpoch) {
+        sim.trace.count("jobs that panicked");
+        sim.note(self.process.node, "panics", || format!("{id}@{epoch}"));
+        let keys = self.jobs.get(id).into_iter().flat_map(|job| job.lanes.keys().cloned());
+        for key in keys.collect::<Vec<_>>() {
+            self.forget_lane(sim, id, &key);
+        }
+        self.jobs.remove(id);
+        let holder = self.holder.clone();
+        sim.facts.push(Fact::Ended { holder, id: id.clone(), epoch, is_clean: true });
+        self.step(sim, Event::Job(JobEvent::Ended { id: id.clone(), epoch }));
     }
 
     fn survey(&mut self, sim: &mut Sim, id: &AssignmentId, epoch: AssignmentEpoch) {

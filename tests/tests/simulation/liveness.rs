@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use copyist_coordinator::core::Command;
 use copyist_coordinator::core::placement::{Candidate, Fleet, Hold, Labels, Placed, Standing, place};
 use copyist_model::{AssignmentId, ConnectorName, InstanceState, Part, TargetState, TaskId, TopicName};
 
@@ -24,7 +25,21 @@ impl World {
             Err(why) if self.sim.now - self.healed_at > PATIENCE_MS => {
                 self.violate("liveness", format!("{PATIENCE_MS} ms after healing {why}"));
             }
-            Err(_) => self.sim.after(1_000, Happening::Looks),
+            Err(_) => {
+                self.restart_what_failed();
+                self.sim.after(1_000, Happening::Looks);
+            }
+        }
+    }
+
+    /// A job that panicked needs a human.
+    fn restart_what_failed(&mut self) {
+        let statuses = self.store.view.statuses.iter();
+        let failed = statuses.filter(|(_, status)| status.state == InstanceState::Failed);
+        let names: BTreeSet<ConnectorName> = failed.map(|(id, _)| id.connector.clone()).collect();
+        for name in names {
+            let restart = Command::Restart { name, include_tasks: true, only_failed: true };
+            self.user.tell(&mut self.sim, restart);
         }
     }
 
@@ -134,9 +149,10 @@ impl World {
 
     fn is_balanced(&self, expected: &BTreeSet<AssignmentId>) -> Result<(), String> {
         let view = &self.store.view;
-        let candidate =
-            || Candidate { standing: Standing::Takes, rack: String::new(), labels: Labels::new() };
-        let agents = view.agents.keys().map(|agent| (agent.clone(), candidate())).collect();
+        let agents = view.agents.iter().map(|(id, agent)| {
+            let standing = if agent.drained { Standing::Drains } else { Standing::Takes };
+            (id.clone(), Candidate { standing, rack: String::new(), labels: Labels::new() })
+        });
         let weight = |id: &AssignmentId| match id.part {
             Part::Survey => 1,
             Part::Task(number) => view
@@ -149,7 +165,7 @@ impl World {
             let placed = Placed { weight: weight(id), hold, wants: Labels::new(), prefers: Vec::new() };
             (id.clone(), placed)
         });
-        let plan = place(&Fleet { agents, parts: parts.collect() });
+        let plan = place(&Fleet { agents: agents.collect(), parts: parts.collect() });
         if view.agents.len() < self.agents.len() {
             return Err("an agent is missing".to_owned());
         }

@@ -106,6 +106,17 @@ impl User {
         self.send(sim, number);
     }
 
+    /// Says something once; nothing depends on the answer.
+    pub fn tell(&mut self, sim: &mut Sim, command: Command) {
+        self.last_number += 1;
+        let number = self.last_number;
+        sim.note(Node::User, "says", || format!("{number}: {}", shown(&command)));
+        sim.trace.count(kind(&command));
+        let replica = self.leader.unwrap_or_else(|| sim.dice.index(REPLICAS));
+        let command = Box::new(command);
+        sim.send(Node::User, Node::Replica(replica), None, Message::Command { number, command });
+    }
+
     fn create(&mut self, sim: &mut Sim, name: &ConnectorName) -> (Command, Option<Wanted>) {
         let given = self.config(sim, name);
         let initial = if sim.dice.percent(80) { TargetState::Running } else { TargetState::Paused };

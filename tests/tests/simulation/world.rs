@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use copyist_coordinator::core::Command;
+
 use crate::agent::Agent;
 use crate::breaks::Breaks;
 use crate::brokers::Brokers;
@@ -10,7 +12,7 @@ use crate::invariants::{Fact, Invariants, Violation};
 use crate::link::Due;
 use crate::network::{Envelope, Message, Network};
 use crate::node::{Clock, Node, Process};
-use crate::options::{Options, REPLICAS};
+use crate::options::{IN_FLIGHT_MS, Options, REPLICAS};
 use crate::queue::{Happening, Queue, Towards};
 use crate::replica::{Replica, Role};
 use crate::sim::Sim;
@@ -269,9 +271,32 @@ impl World {
     fn user_acts(&mut self) {
         if !self.sim.is_healed {
             self.user.act(&mut self.sim);
+            self.operate();
             let delay = self.sim.between(200, 4_000);
             self.sim.after(delay, Happening::UserActs);
             self.sim.facts.push(Fact::UserMoved);
+        }
+    }
+
+    /// What an operator does: nothing runs on the first agent for a while, and the dead are forgotten.
+    fn operate(&mut self) {
+        if self.sim.dice.percent(4) {
+            let drained = self.sim.dice.percent(50);
+            let agent = self.agents[0].holder.agent.clone();
+            self.user.tell(&mut self.sim, Command::DrainAgent { agent, drained });
+        }
+        // What a dead process left in its sockets has arrived by then.
+        let now = self.sim.now;
+        let is_dead =
+            |agent: &&mut Agent| !agent.process.is_up && now > agent.down_since + IN_FLIGHT_MS + 500;
+        if let Some(dead) = self.agents.iter_mut().find(is_dead)
+            && dead.stays_down_until < now
+            && dead.process.life > 0
+        {
+            // As long as the word may take.
+            dead.stays_down_until = now + 35_000;
+            let agent = dead.holder.agent.clone();
+            self.user.tell(&mut self.sim, Command::ForgetAgent { agent });
         }
     }
 

@@ -139,8 +139,7 @@ impl Invariants {
             running: Running::new(),
             autonomy_ms,
         };
-        let is_wanted = |it: &Box<dyn Invariant>| only.is_empty() || only.contains(&it.name());
-        invariants.all.retain(is_wanted);
+        invariants.all.retain(|it| only.is_empty() || only.contains(&it.name()));
         invariants
     }
 

@@ -11,13 +11,14 @@ use copyist_model::{AgentId, AssignmentId};
 use crate::breaks::Breaks;
 use crate::invariants::Fact;
 use crate::job::Job;
-use crate::lanes::{LaneAt, orphan};
+use crate::lanes::LaneAt;
 use crate::link::{Said, Stated};
 use crate::network::{Message, Opening, Renewal};
 use crate::node::{Node, Process};
 use crate::options::{MARGIN_MS, REPLICAS, TTL_MS};
 use crate::queue::{Happening, Timer};
 use crate::sim::Sim;
+use crate::wishes::orphan;
 
 const TICK_MS: u64 = 500;
 const RENEW_EVERY_MS: u64 = 2_500;

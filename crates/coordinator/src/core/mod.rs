@@ -71,7 +71,8 @@ pub struct Core {
     term_began: AssignmentEpoch,
     /// The commits in flight, in the order in which they are performed.
     in_flight: VecDeque<InFlight>,
-    /// Who lives by the view, and did not by a commit that was refused.
+    /// Who was to be given something by a commit that was refused: one of them has no lease any more. They are given
+    /// nothing, and keep what they have.
     doubted: BTreeSet<Holder>,
     /// The command that the commits in flight are for; it is planned again if one is refused.
     current: Option<(Ticket, Command)>,
@@ -243,6 +244,9 @@ impl Core {
         let mut changed = false;
         for write in self.in_flight.pop_front().map(|commit| commit.writes).unwrap_or_default() {
             changed |= write.is_of_placement();
+            if let Write::Connector(name, None) = &write {
+                self.forget_surveys(name);
+            }
             self.view.apply(revision, write);
         }
         if self.in_flight.is_empty() {

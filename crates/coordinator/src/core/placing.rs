@@ -97,6 +97,7 @@ impl Core {
         let agents = self.view.agents.iter().filter(|(id, agent)| self.is_there(id, &agent.incarnation));
         let agents = agents.map(|(id, agent)| {
             let standing = match self.sessions.get(id) {
+                Some(session) if self.doubted.contains(&session.holder) => Standing::Keeps,
                 Some(session) if session.draining || agent.drained => Standing::Drains,
                 Some(_) => Standing::Takes,
                 None => Standing::Keeps,
@@ -139,10 +140,10 @@ impl Core {
         is_held.then_some(assignment)
     }
 
-    /// Whether a process lives, by the view and by all that is known.
+    /// Whether a process lives and is heard.
     fn is_there(&self, agent: &AgentId, incarnation: &str) -> bool {
         let holder = Holder { agent: agent.clone(), incarnation: incarnation.to_owned() };
-        self.view.is_alive(&holder) && !self.hearing.is_suspect(&holder) && !self.doubted.contains(&holder)
+        self.view.is_alive(&holder) && !self.hearing.is_suspect(&holder)
     }
 
     pub(super) fn choice(&self, id: &AssignmentId) -> AgentChoice {

@@ -10,7 +10,7 @@ use copyist_model::{
 
 use super::event::{Answer, Batch, Commit, Findings, Now};
 use super::growth::{NewLane, grow};
-use super::requests::remember;
+use super::requests::{REQUEST_KEPT_MS, remember};
 use super::view::{Agent, Connector, Task, Write};
 use super::{Core, Until};
 
@@ -53,8 +53,9 @@ impl Core {
     }
 
     fn agents_that_changed(&mut self) -> Vec<Write> {
-        let gone = std::mem::take(&mut self.leases_ended);
-        self.leases_ended = gone.into_iter().filter(|(_, holder)| self.view.is_alive(holder)).collect();
+        let (view, sessions) = (&self.view, &self.sessions);
+        // A newer process that is there already takes the key over.
+        self.leases_ended.retain(|agent, holder| view.is_alive(holder) && !sessions.contains_key(agent));
         let ended = self.leases_ended.keys().map(|agent| Write::Agent(agent.clone(), None));
         let new =
             self.sessions.values().filter(|session| !self.view.is_alive(&session.holder)).map(|session| {
@@ -119,7 +120,12 @@ impl Core {
             self.waiting.values().filter(|waiting| waiting.until == Until::Deleted && waiting.name == *name);
         let requests: BTreeSet<&str> = waiting.map(|waiting| waiting.request.as_str()).collect();
         let done = Ok(Answer::Done);
-        let answers = requests.into_iter().filter_map(|request| remember(now, request, &done));
+        let kept_until_ms = |request: &str| self.view.requests.get(request).map(|kept| kept.expires_at_ms);
+        let answers = requests
+            .into_iter()
+            // Of more than one commit takes those that are renewed by now are not renewed again.
+            .filter(|request| kept_until_ms(request) < Some(now.wall_ms + REQUEST_KEPT_MS / 2))
+            .filter_map(|request| remember(now, request, &done));
         let survey = AssignmentId::survey(name);
         let status = self.view.statuses.contains_key(&survey).then_some(Write::Status(survey, None));
         answers.chain(status).chain([Write::Connector(name.clone(), None)]).collect()
@@ -161,12 +167,15 @@ impl Core {
         grown.collect()
     }
 
-    /// Findings that a running connector had no more use for are applied in full.
+    /// Findings that a running connector had no more use for are applied in full; a stopped one begins with another
+    /// survey.
     fn forget_applied_findings(&mut self) {
         let connectors = &self.view.connectors;
         self.findings.retain(|name, _| {
-            connectors.get(name).is_some_and(|connector| {
-                connector.target != TargetState::Running || !connector.tasks_are_current()
+            connectors.get(name).is_some_and(|connector| match connector.target {
+                TargetState::Running => !connector.tasks_are_current(),
+                TargetState::Paused => true,
+                TargetState::Stopped => false,
             })
         });
     }
@@ -196,7 +205,7 @@ fn outdated(name: &ConnectorName, connector: &Connector) -> Write {
 }
 
 fn new_lanes(tasks: &BTreeMap<u32, &Task>, findings: &Findings, start: LaneStart) -> Vec<NewLane> {
-    let known: BTreeSet<(&TopicName, i32)> = tasks
+    let mut known: BTreeSet<(&TopicName, i32)> = tasks
         .values()
         .flat_map(|task| task.lanes.iter())
         .map(|(topic, partition, _, _)| (topic, partition))
@@ -204,7 +213,7 @@ fn new_lanes(tasks: &BTreeMap<u32, &Task>, findings: &Findings, start: LaneStart
     let mut new = Vec::new();
     for topic in &findings.topics {
         for partition in 0..i32::try_from(topic.partitions).unwrap_or(i32::MAX) {
-            if !known.contains(&(&topic.source, partition)) {
+            if known.insert((&topic.source, partition)) {
                 let (source, destination) = (topic.source.clone(), topic.destination.clone());
                 new.push(NewLane { source, destination, partition, start });
             }

@@ -56,7 +56,12 @@ impl World {
     }
 
     fn perform(&mut self, event: Event) {
-        let mut events = VecDeque::from([event]);
+        self.perform_all([event]);
+    }
+
+    /// The later ones happen while what the first one leads to is being stored.
+    fn perform_all(&mut self, events: impl Into<VecDeque<Event>>) {
+        let mut events = events.into();
         while let Some(event) = events.pop_front() {
             let decision = self.core.step(self.now, event);
             for commit in decision.commits {
@@ -82,6 +87,17 @@ impl World {
                 }
             }
         }
+    }
+
+    /// What is decided is not performed.
+    fn step(&mut self, event: Event) -> Decision {
+        self.core.step(self.now, event)
+    }
+
+    /// The commit in flight is stored.
+    fn stored(&mut self) -> Decision {
+        self.revision += 1;
+        self.step(Event::Committed(StoreRevision(self.revision)))
     }
 
     fn pass(&mut self, passed_ms: u64) {
@@ -163,6 +179,15 @@ impl World {
             .collect()
     }
 
+    fn assignment(&self, id: &AssignmentId) -> Assignment {
+        self.core.view.assignments[id].clone()
+    }
+
+    /// Another leader over the same store, which knows nothing else.
+    fn lead_anew(&mut self) {
+        self.core = Core::new(self.core.view.clone(), PATIENCE);
+    }
+
     fn connector_state(&self, name: &str) -> (InstanceState, String) {
         let shown = self.core.status(&connector(name)).unwrap().connector;
         (shown.state, shown.trace)
@@ -187,6 +212,11 @@ fn hello(agent: &str, incarnation: &str, running: &[(AssignmentId, AssignmentEpo
         running: running.to_vec(),
         store_id: String::new(),
     }))
+}
+
+/// The word of a part's holder.
+fn released(id: &AssignmentId, held: &Assignment) -> Event {
+    Event::Released { holder: held.holder.clone(), id: id.clone(), epoch: held.epoch }
 }
 
 fn config(extra: &[(&str, &str)]) -> GivenConfig {
@@ -365,14 +395,15 @@ fn a_new_generation_releases_all_tasks_before_it_makes_new_ones() {
 }
 
 #[test]
-fn findings_of_an_older_generation_are_dropped() {
+fn findings_of_an_older_generation_or_of_another_holder_are_dropped() {
     let mut world = running();
-    let old = world.core.view.connectors[&connector("c")].generation;
+    let generation = |world: &World| world.core.view.connectors[&connector("c")].generation;
+    let old = generation(&world);
     world.ask(1, put("c", &[("topic.regex", "u")]));
     world.confirm_releases();
-    let assignment = world.core.view.assignments[&AssignmentId::survey(&connector("c"))].clone();
-    let findings = Findings {
-        generation: old,
+    let Assignment { holder: by, epoch, .. } = world.assignment(&AssignmentId::survey(&connector("c")));
+    let findings = |generation| Findings {
+        generation,
         source: "S".parse().unwrap(),
         destination: "D".parse().unwrap(),
         topics: vec![FoundTopic {
@@ -382,9 +413,15 @@ fn findings_of_an_older_generation_are_dropped() {
             literal: false,
         }],
     };
-    let (holder, epoch) = (assignment.holder, assignment.epoch);
-    world.feed(Event::Surveyed { holder, connector: connector("c"), epoch, findings });
-    assert_eq!(world.tasks("c"), []);
+    let rows = [
+        (by.clone(), epoch, old),
+        (holder("a:1", "zero"), epoch, generation(&world)),
+        (by, AssignmentEpoch::default(), generation(&world)),
+    ];
+    for (holder, epoch, of) in rows {
+        world.feed(Event::Surveyed { holder, connector: connector("c"), epoch, findings: findings(of) });
+        assert_eq!(world.tasks("c"), []);
+    }
 }
 
 #[test]
@@ -540,6 +577,139 @@ fn no_commit_has_a_key_twice() {
 }
 
 #[test]
+fn a_process_that_replaces_another_while_something_is_stored_takes_its_key_over() {
+    let mut world = World::with_agent();
+    world.perform_all([
+        Event::Command(Ticket(1), create("c", &[])),
+        hello("a:1", "two", &[]),
+        Event::LeaseEnded(holder("a:1", "one")),
+    ]);
+    assert_eq!(world.assignment(&AssignmentId::survey(&connector("c"))).holder, holder("a:1", "two"));
+}
+
+#[test]
+fn a_lease_that_is_granted_again_has_not_ended() {
+    let mut world = World::with_agent();
+    let by = || holder("a:1", "one");
+    let again = [
+        Event::Command(Ticket(1), create("c", &[])),
+        Event::LeaseEnded(by()),
+        hello("a:1", "one", &[]),
+        Event::SessionEnded(by()),
+    ];
+    world.perform_all(again);
+    assert!(world.core.view.is_alive(&by()));
+}
+
+#[test]
+fn any_number_of_deletes_may_wait_for_the_same_end() {
+    let mut world = running();
+    let request = |number: u64| format!("r{number}");
+    for number in 1..=250 {
+        let delete = Command::Delete { request: request(number), name: connector("c") };
+        assert_eq!(world.ask(number, delete), None);
+    }
+    world.pass(100_000);
+    world.confirm_releases();
+    assert!(world.core.view.connectors.is_empty());
+    let kept = |number| world.core.view.requests[&request(number)].expires_at_ms;
+    assert!((1..=250).all(|number| world.reply(number) == Some(Ok(Answer::Done)) && kept(number) == 220_000));
+}
+
+#[test]
+fn a_connector_gets_nothing_from_the_one_that_had_its_name() {
+    let mut world = running();
+    world.create("d", &[]);
+    world.survey("d", ("S", "D"), &[("t", 2)]);
+    let failed = world.connector_state("d");
+    world.statements.clear();
+    world.ask(1, delete("d"));
+    world.confirm_releases();
+    world.create("d", &[]);
+    world.report(&AssignmentId::survey(&connector("d")), InstanceState::Running, "");
+    assert_eq!(world.connector_state("d"), (InstanceState::Running, String::new()), "it was {failed:?}");
+
+    world.survey("d", ("S2", "D"), &[("u", 1)]);
+    world.ask(2, target("d", TargetState::Paused));
+    world.survey("d", ("S2", "D"), &[("u", 2)]);
+    world.statements.clear();
+    world.ask(3, delete("d"));
+    let d = connector("d");
+    let ends: Vec<Event> = world.core.view.assignments_of(&d).map(|(id, held)| released(id, held)).collect();
+    for event in ends {
+        world.step(event);
+    }
+    let goes = [Write::Connector(d.clone(), None)];
+    while !world.stored().commits.iter().any(|commit| commit.writes.ends_with(&goes)) {}
+    world.step(Event::Command(Ticket(4), create("d", &[])));
+    while !world.core.in_flight.is_empty() {
+        world.stored();
+    }
+    assert_eq!((world.core.view.connectors[&d].revision.0, world.tasks("d")), (1, vec![]));
+}
+
+#[test]
+fn what_is_found_first_is_claimed_before_it_has_tasks() {
+    let mut world = World::with_agent();
+    for name in ["c", "d"] {
+        world.create(name, &[]);
+        world.report(&AssignmentId::survey(&connector(name)), InstanceState::Running, "");
+    }
+    world.ask(1, target("c", TargetState::Paused));
+    for name in ["c", "d"] {
+        world.survey(name, ("S", "D"), &[("t", 2)]);
+    }
+    assert_eq!((world.tasks("d"), world.connector_state("d").0), (vec![], InstanceState::Failed));
+    world.statements.clear();
+    world.ask(2, target("c", TargetState::Stopped));
+    world.confirm_releases();
+    world.survey("d", ("S", "D"), &[("t", 2)]);
+    assert_eq!(world.tasks("d").len(), 2, "a stopped one claims nothing");
+}
+
+#[test]
+fn a_lane_that_is_found_twice_is_one_lane() {
+    let mut world = World::with_agent();
+    world.create("c", &[]);
+    world.survey("c", ("S", "D"), &[("t", 2), ("t", 3)]);
+    assert_eq!(world.tasks("c"), [(0, 1), (1, 1), (2, 1)]);
+}
+
+#[test]
+fn a_change_that_broke_off_reaches_every_task_once_it_is_repeated() {
+    let mut world = World::with_agent();
+    world.create("c", &[]);
+    world.survey("c", ("S", "D"), &[("t", 256)]);
+    let change = put("c", &[("topic.poll.interval.ms", "5000")]);
+    let row = world.step(Event::Command(Ticket(1), change.clone())).commits;
+    assert_eq!(row.len(), 3);
+    world.stored();
+    world.lead_anew();
+    world.hello("a:1", "one");
+    world.ask(2, change);
+    assert!(world.core.view.tasks.values().all(|task| task.revision.0 > 1));
+}
+
+#[test]
+fn a_command_of_which_any_commit_is_refused_is_planned_again_before_the_next_one() {
+    for stored in 0..3 {
+        let mut world = World::with_agent();
+        world.create("c", &[]);
+        world.survey("c", ("S", "D"), &[("t", 256)]);
+        world.step(Event::Command(Ticket(1), put("c", &[("topic.poll.interval.ms", "5000")])));
+        world.step(Event::Command(Ticket(2), put("c", &[("topic.poll.interval.ms", "6000")])));
+        (0..stored).for_each(|_| drop(world.stored()));
+        world.step(Event::Refused);
+        while !world.core.in_flight.is_empty() {
+            world.stored();
+        }
+        assert_eq!(world.core.view.connectors[&connector("c")].config["topic.poll.interval.ms"], "6000");
+        let revisions: BTreeSet<u64> = world.core.view.tasks.values().map(|task| task.revision.0).collect();
+        assert!(revisions.into_iter().min() > Some(2), "{stored} stored");
+    }
+}
+
+#[test]
 fn a_refused_commit_leaves_no_trace_and_is_planned_again() {
     let mut world = World::with_agent();
     world.refuse_next = true;
@@ -548,7 +718,7 @@ fn a_refused_commit_leaves_no_trace_and_is_planned_again() {
 
     let mut world = running();
     let view = world.core.view.clone();
-    let decision = world.core.step(world.now, Event::Command(Ticket(1), put("c", &[("tasks.max", "9")])));
+    let decision = world.step(Event::Command(Ticket(1), put("c", &[("tasks.max", "9")])));
     assert!(decision.commits.iter().any(|commit| !commit.writes.is_empty()));
     assert_eq!(world.core.view, view, "nothing counts before it is stored");
     let told_early =
@@ -631,8 +801,10 @@ fn patching_sets_and_removes_keys_and_is_judged_as_a_whole() {
 #[test]
 fn what_is_said_under_an_older_epoch_or_by_another_process_is_not_heard() {
     let mut world = running();
+    world.feed(Event::Draining(holder("a:1", "zero")));
+    assert!(!world.core.sessions.values().any(|session| session.draining));
     let id = AssignmentId::task(&connector("c"), 0);
-    let Assignment { holder: by, epoch, .. } = world.core.view.assignments[&id].clone();
+    let Assignment { holder: by, epoch, .. } = world.assignment(&id);
     let older = copyist_model::AssignmentEpoch { revision: StoreRevision(0), ..epoch };
     let other = holder("a:1", "zero");
     for (by, epoch) in [(by, older), (other, epoch)] {

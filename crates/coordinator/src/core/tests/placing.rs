@@ -120,7 +120,7 @@ fn a_new_leader_carries_a_move_through_that_it_does_not_know_of() {
     let mut world = joined(3);
     world.feed(Event::Tick);
     let (_, id, epoch) = releases(&mut world).remove(0);
-    world.core = Core::new(world.core.view.clone(), PATIENCE);
+    world.lead_anew();
     world.hello("a:1", "one");
     world.hello("b:1", "one");
     assert_eq!(releases(&mut world), [], "it states what is stored");
@@ -174,8 +174,8 @@ fn what_was_released_is_not_stated_again_before_it_is_assigned_anew() {
 
     // Nor by a leader that does not know why it was released.
     let mut world = joined(3);
-    let Assignment { holder: by, epoch, .. } = world.core.view.assignments[&moved].clone();
-    world.core = Core::new(world.core.view.clone(), PATIENCE);
+    let Assignment { holder: by, epoch, .. } = world.assignment(&moved);
+    world.lead_anew();
     world.feed(Event::Released { holder: by, id: moved.clone(), epoch });
     world.hello("a:1", "one");
     let runs = world.runs();
@@ -218,7 +218,7 @@ fn an_operator_drains_an_agent_and_takes_it_back() {
         assert_eq!(given_up(&mut world), ["a:1"], "one of few at a time");
     }
     assert_eq!((given_up(&mut world), spread(&world)), (vec![], BTreeMap::from([("b:1".to_owned(), 4)])));
-    world.core = Core::new(world.core.view.clone(), PATIENCE);
+    world.lead_anew();
     for agent in ["a:1", "b:1"] {
         world.hello(agent, "one");
     }

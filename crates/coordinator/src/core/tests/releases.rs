@@ -113,7 +113,113 @@ fn each_word_of_an_agent_shows_that_it_is_there() {
 #[test]
 fn a_heartbeat_that_changes_nothing_is_no_work() {
     let mut world = two_agents();
-    assert_eq!(world.core.step(world.now, Event::Heartbeat(holder("a:1", "one"))), Decision::default());
+    world.core.stale = Stale::ALL;
+    assert_eq!(world.step(Event::Heartbeat(holder("a:1", "one"))), Decision::default());
+    assert_eq!(world.core.stale, Stale::ALL, "not even a look at what may be to do");
+}
+
+#[test]
+fn what_says_nothing_of_who_runs_what_makes_no_work() {
+    let nothing = Stale { statements: false, placement: false, balance: false };
+    let mut world = two_agents();
+    (0..2).for_each(|_| world.feed(Event::Tick));
+    assert_eq!(world.core.stale, nothing);
+    world.report(&AssignmentId::survey(&connector("c")), InstanceState::Running, "");
+    assert_eq!(world.core.stale, nothing, "a report");
+    world.perform(Event::Proposed(Vec::new()));
+    assert_eq!(world.core.stale, nothing, "proposals");
+    let commits = world.commits.len();
+    world.pass(250);
+    world.perform(Event::Tick);
+    assert_eq!((world.commits.len(), world.core.stale), (commits + 1, nothing), "a status that is stored");
+    world.pass(250);
+    world.perform(Event::Tick);
+    assert_eq!(world.core.stale, nothing, "time");
+}
+
+#[test]
+fn who_is_in_doubt_gets_its_part_at_the_next_tick() {
+    let mut world = World::with_agent();
+    world.create("c", &[]);
+    world.pass(250);
+    world.perform(Event::Tick);
+    let (survey, epoch) = held_by(&world, "a:1").remove(0);
+    world.refuse_next = true;
+    world.feed(Event::Released { holder: holder("a:1", "one"), id: survey.clone(), epoch });
+    assert_eq!(world.assignment(&survey).epoch, epoch);
+    world.pass(250);
+    world.perform(Event::Tick);
+    assert!(world.assignment(&survey).epoch > epoch);
+}
+
+#[test]
+fn of_a_row_of_assignments_the_refused_one_alone_puts_agents_in_doubt() {
+    let mut world = World::new();
+    for (name, agent) in [("c", "a:1"), ("d", "b:1")] {
+        let Event::Hello(mut hello) = hello(agent, "one", &[]) else { unreachable!() };
+        hello.labels = BTreeMap::from([("of".to_owned(), name.to_owned())]);
+        world.feed(Event::Hello(hello));
+        world.create(name, &[("agent.labels", &format!("of={name}"))]);
+        world.survey(name, ("S", name), &[("t", 99)]);
+    }
+    world.core.view.assignments.clear();
+    world.lead_anew();
+    world.step(Event::Command(Ticket(1), create("e", &[("agent.labels", "of=nobody")])));
+    for agent in ["a:1", "b:1"] {
+        world.step(hello(agent, "one", &[]));
+    }
+    let alive = |decision: &Decision| {
+        let writing = decision.commits.iter().filter(|commit| !commit.writes.is_empty());
+        let agents = |commit: &Commit| commit.alive.iter().map(|it| it.agent.to_string()).collect::<Vec<_>>();
+        writing.map(agents).collect::<Vec<_>>()
+    };
+    assert_eq!(alive(&world.stored()), [["a:1"], ["a:1"], ["b:1"], ["b:1"]]);
+    world.stored();
+    assert_eq!(alive(&world.step(Event::Refused)), [["b:1"], ["b:1"]]);
+}
+
+#[test]
+fn every_former_holder_has_its_word_stored_beside_the_others() {
+    let mut world = two_agents();
+    let of_b = held_by(&world, "b:1");
+    world.feed(Event::LeaseEnded(holder("b:1", "one")));
+    let of_a = held_by(&world, "a:1");
+    world.hello("d:1", "one");
+    world.feed(Event::LeaseEnded(holder("a:1", "one")));
+    let (id, by_b) = of_b[0].clone();
+    let by_a = of_a.into_iter().find(|(of, _)| *of == id).unwrap().1;
+    for (agent, epoch) in [("b:1", by_b), ("a:1", by_a)] {
+        world.feed(Event::Released { holder: holder(agent, "one"), id: id.clone(), epoch });
+    }
+    assert_eq!(releases(&world, &id), [(holder("a:1", "one"), by_a), (holder("b:1", "one"), by_b)]);
+}
+
+#[test]
+fn who_came_back_and_went_again_is_waited_for_anew() {
+    let world = two_agents();
+    let id = held_by(&world, "b:1").remove(0).0;
+    let (alive, patience) = (world.core.view.clone(), PATIENCE);
+    let mut gone = alive.clone();
+    gone.agents.remove(&world.assignment(&id).holder.agent);
+    let mut releases = Releases::default();
+    let holding = (world.assignment(&id).holder, world.assignment(&id).epoch);
+    let mut is_over = |view: &View, boot_ms| {
+        releases.wait_for_the_gone(view, Now { boot_ms, wall_ms: 0 }, patience);
+        releases.is_heard(&id, &holding)
+    };
+    assert!(!is_over(&gone, 1_000) && !is_over(&alive, 2_000));
+    assert!(!is_over(&gone, 3_000) && !is_over(&gone, 2_999 + patience.released_after_ms));
+    assert!(is_over(&gone, 3_000 + patience.released_after_ms));
+}
+
+#[test]
+fn words_on_what_is_not_there_any_more_go() {
+    let mut world = two_agents();
+    let (id, word) =
+        (AssignmentId::task(&connector("gone"), 1), (holder("b:1", "one"), AssignmentEpoch::default()));
+    world.core.view.releases.insert(id, BTreeSet::from([word]));
+    world.feed(Event::Tick);
+    assert_eq!(world.core.view.releases, BTreeMap::new());
 }
 
 #[test]
@@ -132,7 +238,7 @@ fn a_former_holders_word_is_stored_for_the_next_leader() {
     released(&mut world, epoch);
     assert_eq!(releases(&world, &id), [(holder("b:1", "one"), epoch)]);
 
-    world.core = Core::new(world.core.view.clone(), PATIENCE);
+    world.lead_anew();
     world.statements.clear();
     world.hello("a:1", "one");
     world.hello("b:1", "one");
@@ -269,6 +375,16 @@ fn a_holder_that_a_store_refused_is_given_nothing_until_time_went_by() {
 }
 
 #[test]
+fn a_refused_assignment_takes_nothing_from_who_was_to_get_it() {
+    let mut world = two_agents();
+    let [(released, epoch), kept] = held_by(&world, "a:1").try_into().unwrap();
+    world.refuse_next = true;
+    world.feed(Event::Released { holder: holder("a:1", "one"), id: released.clone(), epoch });
+    assert_eq!(world.assignment(&released).holder, holder("b:1", "one"), "a:1 was to have it again");
+    assert_eq!(held_by(&world, "a:1"), [kept]);
+}
+
+#[test]
 fn epochs_that_this_store_never_gave_raise_its_incarnation_and_all_is_assigned_anew() {
     let epoch = |incarnation, revision| AssignmentEpoch { incarnation, revision: StoreRevision(revision) };
     let survey = AssignmentId::survey(&connector("c"));
@@ -300,6 +416,23 @@ fn epochs_that_this_store_never_gave_raise_its_incarnation_and_all_is_assigned_a
             assert_eq!(assignment.epoch == before[id].epoch, incarnation == 0);
         }
     }
+}
+
+#[test]
+fn the_highest_epoch_that_any_agent_holds_counts() {
+    let held = |incarnation| {
+        let epoch = AssignmentEpoch { incarnation, revision: StoreRevision(1) };
+        [(AssignmentId::survey(&connector("c")), epoch)]
+    };
+    let mut world = two_agents();
+    world.perform_all([
+        Event::Command(Ticket(1), create("d", &[])),
+        hello("a:1", "one", &held(2)),
+        hello("b:1", "one", &held(4)),
+        hello("a:1", "one", &held(3)),
+        hello("a:1", "one", &[]),
+    ]);
+    assert_eq!(world.core.view.meta.incarnation, 5);
 }
 
 #[test]

@@ -64,8 +64,7 @@ impl Core {
             if self.moving.len() < most
                 && let Some(assignment) = self.view.assignments.get(&id)
             {
-                // What moves already is placed afresh once it is released.
-                self.moving.entry(id).or_insert(Moving { epoch: assignment.epoch, to });
+                self.moving.insert(id, Moving { epoch: assignment.epoch, to });
                 self.stale.statements = true;
             }
         }

@@ -136,12 +136,12 @@ impl Core {
 
     /// Where lanes of different source topics meet, whichever connectors they belong to.
     fn shared(&self, due: &Due) -> BTreeSet<TopicName> {
-        let (Some(task), Some((source, destination))) = (due.task, &due.connector.clusters) else {
+        let (Some(task), Some((_, destination))) = (due.task, &due.connector.clusters) else {
             return BTreeSet::new();
         };
         let mut sources: BTreeMap<&TopicName, BTreeSet<(&ClusterId, &TopicName)>> = BTreeMap::new();
-        for (topic, lanes) in &task.lanes.0 {
-            sources.entry(&lanes.destination).or_default().insert((source, topic));
+        for lanes in task.lanes.0.values() {
+            sources.entry(&lanes.destination).or_default();
         }
         for (id, other) in &self.view.tasks {
             let clusters = self.view.connectors.get(&id.connector).and_then(|it| it.clusters.as_ref());

@@ -72,6 +72,7 @@ impl World {
                     }
                     let keys = commit.writes.iter().map(|write| crate::store::keys::encode(write, 0).0);
                     let distinct: BTreeSet<String> = keys.collect();
+                    assert!(commit.writes.len() <= Commit::WRITES_MAX, "{}", commit.writes.len());
                     assert_eq!(distinct.len(), commit.writes.len(), "a key twice: {:?}", commit.writes);
                     self.revision += 1;
                     self.commits.push(commit.writes.len());
@@ -470,6 +471,16 @@ fn a_stop_is_answered_once_every_part_is_released_and_then_there_are_no_tasks() 
 }
 
 #[test]
+fn a_stop_waits_for_the_survey_alone_too_and_is_answered_by_a_delete() {
+    let mut world = World::with_agent();
+    world.create("c", &[]);
+    assert_eq!(world.ask(1, target("c", TargetState::Stopped)), None);
+    assert_eq!(world.ask(2, delete("c")), None);
+    world.confirm_releases();
+    assert_eq!((world.reply(1), world.reply(2)), (Some(Ok(Answer::Done)), Some(Ok(Answer::Done))));
+}
+
+#[test]
 fn a_delete_is_answered_once_the_name_is_free() {
     let mut world = running();
     assert_eq!(world.ask(1, delete("c")), None);
@@ -749,6 +760,7 @@ fn restarts_raise_revisions_of_what_they_mean() {
     ];
     for (include_tasks, only_failed, expected) in cases {
         let mut world = running();
+        world.report(&AssignmentId::task(&connector("c"), 0), InstanceState::Paused, "");
         world.report(&AssignmentId::task(&connector("c"), 1), InstanceState::Failed, "why");
         let reply = world.ask(1, restart(include_tasks, only_failed)).unwrap().unwrap();
         let told: Vec<String> = world.runs().iter().map(|run| run.id.to_string()).collect();
@@ -885,6 +897,20 @@ fn the_later_of_two_connectors_in_each_others_way_fails_and_copies_nothing() {
 }
 
 #[test]
+fn a_destination_is_shared_where_different_sources_meet() {
+    let mut world = World::with_agent();
+    for (name, clusters) in [("c", ("S", "D")), ("d", ("S2", "D")), ("e", ("S", "E"))] {
+        world.create(name, &[]);
+        world.survey(name, clusters, &[("t", 1), (name, 1)]);
+    }
+    let shared: BTreeMap<String, usize> =
+        world.runs().into_iter().map(|run| (run.id.to_string(), run.shared.len())).collect();
+    let shared: Vec<&str> =
+        shared.iter().filter(|(_, topics)| **topics > 0).map(|(id, _)| id.as_str()).collect();
+    assert_eq!(shared, ["d/0"]);
+}
+
+#[test]
 fn on_one_cluster_copies_are_no_sources() {
     let mut world = World::with_agent();
     world.create("c", &[]);
@@ -924,7 +950,13 @@ fn a_stored_config_that_this_version_refuses_fails_the_connector_and_can_be_mend
     let (state, trace) = world.connector_state("c");
     assert_eq!(state, InstanceState::Failed);
     assert!(trace.contains("too strict"), "{trace}");
+    world.hello("b:1", "one");
+    world.feed(Event::LeaseEnded(holder("a:1", "one")));
+    let held =
+        |world: &World| world.core.view.assignments.values().any(|held| held.holder.agent.as_str() == "b:1");
+    assert!(!held(&world), "nobody can be told what it is");
     world.ask(1, put("c", &[]));
+    assert!(held(&world), "the survey; tasks wait for their holder");
     assert!(world.core.view.connectors[&name].spec.is_ok());
 }
 

@@ -135,6 +135,7 @@ fn what_says_nothing_of_who_runs_what_makes_no_work() {
     world.pass(250);
     world.perform(Event::Tick);
     assert_eq!(world.core.stale, nothing, "time");
+    assert_eq!(world.step(Event::Tick), Decision::default());
 }
 
 #[test]
@@ -160,7 +161,7 @@ fn of_a_row_of_assignments_the_refused_one_alone_puts_agents_in_doubt() {
         hello.labels = BTreeMap::from([("of".to_owned(), name.to_owned())]);
         world.feed(Event::Hello(hello));
         world.create(name, &[("agent.labels", &format!("of={name}"))]);
-        world.survey(name, ("S", name), &[("t", 99)]);
+        world.survey(name, ("S", name), &[("t", 79)]);
     }
     world.core.view.assignments.clear();
     world.lead_anew();
@@ -173,8 +174,7 @@ fn of_a_row_of_assignments_the_refused_one_alone_puts_agents_in_doubt() {
         let agents = |commit: &Commit| commit.alive.iter().map(|it| it.agent.to_string()).collect::<Vec<_>>();
         writing.map(agents).collect::<Vec<_>>()
     };
-    assert_eq!(alive(&world.stored()), [["a:1"], ["a:1"], ["b:1"], ["b:1"]]);
-    world.stored();
+    assert_eq!(alive(&world.stored()), [vec!["a:1"], vec!["a:1", "b:1"], vec!["b:1"], vec!["b:1"]]);
     assert_eq!(alive(&world.step(Event::Refused)), [["b:1"], ["b:1"]]);
 }
 
@@ -192,6 +192,38 @@ fn every_former_holder_has_its_word_stored_beside_the_others() {
         world.feed(Event::Released { holder: holder(agent, "one"), id: id.clone(), epoch });
     }
     assert_eq!(releases(&world, &id), [(holder("a:1", "one"), by_a), (holder("b:1", "one"), by_b)]);
+}
+
+#[test]
+fn every_process_that_held_a_part_is_told_to_release_it() {
+    let mut world = two_agents();
+    world.hello("d:1", "one");
+    let (id, _) = held_by(&world, "b:1").remove(0);
+    let mut held = BTreeMap::new();
+    for _ in 0..2 {
+        let Assignment { holder, epoch, .. } = world.assignment(&id);
+        world.silent.insert(holder.agent.to_string());
+        held.insert(holder.agent.to_string(), Statement::Release { id: id.clone(), epoch });
+        (0..2).for_each(|_| world.feed(Event::Tick));
+    }
+    assert_eq!(world.assignment(&id).former.len(), 2);
+    assert!(held.into_iter().all(|told| world.statements.contains(&told)), "{:?}", world.statements);
+}
+
+#[test]
+fn a_word_that_is_being_stored_is_believed_already() {
+    let mut world = two_agents();
+    let (id, epoch) = held_by(&world, "b:1").remove(0);
+    world.silent.insert("b:1".into());
+    (0..2).for_each(|_| world.feed(Event::Tick));
+    world.step(Event::Command(Ticket(1), create("d", &[])));
+    world.step(Event::Released { holder: holder("b:1", "one"), id: id.clone(), epoch });
+    let told = world.step(hello("a:1", "one", &[])).commits.remove(0).sends;
+    let follows = told.iter().find_map(|send| match send {
+        Send::Statement(_, Statement::Run(run)) if run.id == id => Some(run.follows_unreleased),
+        Send::Statement(..) | Send::Reply(..) => None,
+    });
+    assert_eq!(follows, Some(false));
 }
 
 #[test]
@@ -425,6 +457,7 @@ fn the_highest_epoch_that_any_agent_holds_counts() {
         [(AssignmentId::survey(&connector("c")), epoch)]
     };
     let mut world = two_agents();
+    world.commits.clear();
     world.perform_all([
         Event::Command(Ticket(1), create("d", &[])),
         hello("a:1", "one", &held(2)),
@@ -432,7 +465,7 @@ fn the_highest_epoch_that_any_agent_holds_counts() {
         hello("a:1", "one", &held(3)),
         hello("a:1", "one", &[]),
     ]);
-    assert_eq!(world.core.view.meta.incarnation, 5);
+    assert_eq!((world.core.view.meta.incarnation, &world.commits), (5, &vec![1, 1, 5]), "at once");
 }
 
 #[test]

@@ -30,7 +30,7 @@ const MAILBOX: usize = 1024;
 const TICK: Duration = Duration::from_millis(250);
 
 /// Beyond the jobs' own deadline, before a stop gives up on them.
-const STOP_MARGIN: Duration = Duration::from_secs(5);
+const STOP_MARGIN: Duration = Duration::from_secs(6);
 
 /// An agent, ready to run.
 pub struct Agent {

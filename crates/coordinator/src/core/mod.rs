@@ -18,6 +18,7 @@
 //! - growth only adds (`growth::grow`);
 //! - a delete or a stop is answered once every holder confirmed (`Core::settle`).
 
+mod changes;
 pub mod event;
 pub mod growth;
 mod lane_records;
@@ -39,6 +40,7 @@ use copyist_model::{
     AgentId, AssignmentEpoch, AssignmentId, ConnectorName, InstanceState, LaneId, StoreRevision,
 };
 
+use changes::{Again, ByProcess};
 pub use event::{
     Answer, Command, Commit, Decision, Event, Failure, Findings, FoundTopic, GivenConfig, Hello, Info,
     LaneVerdict, Now, Proposal, Refusal, RequestId, Run, Send, Statement, StatusView, Ticket,
@@ -104,6 +106,11 @@ pub struct Core {
     swept_ms: Option<u64>,
     /// Whether there may be something to state or to place since the last time.
     stale: Stale,
+    by_process: ByProcess,
+    /// Which parts may have to be stated otherwise than they were.
+    restate: Again,
+    /// Whose status may be another one than what is stored.
+    reshow: Again,
 }
 
 /// What may have to be done again.
@@ -143,11 +150,11 @@ impl Core {
     /// A new term, over what the store holds.
     #[must_use]
     pub fn new(view: View, patience: Patience) -> Self {
-        let term_began = AssignmentEpoch { incarnation: view.meta.incarnation, revision: view.revision };
         Self {
             patience,
+            term_began: AssignmentEpoch { incarnation: view.meta.incarnation, revision: view.revision },
+            by_process: ByProcess::of_view(&view),
             view,
-            term_began,
             in_flight: VecDeque::new(),
             doubted: BTreeSet::new(),
             current: None,
@@ -167,6 +174,8 @@ impl Core {
             reported: BTreeMap::new(),
             swept_ms: None,
             stale: Stale::ALL,
+            restate: Again::all(),
+            reshow: Again::all(),
         }
     }
 
@@ -222,13 +231,16 @@ impl Core {
             Event::Reported { holder, id, epoch, state, trace } => {
                 if self.holds(&holder, &id, epoch) {
                     let status = Status::new(state, Some(holder.agent), trace);
+                    self.reshow.ids.insert(id.clone());
                     self.reported.insert(id, (epoch, status));
                 }
                 return false;
             }
             Event::Released { holder, id, epoch } => self.releases.hear(&self.view, &id, (holder, epoch)),
             Event::Surveyed { holder, connector, epoch, findings } => {
-                if self.holds(&holder, &AssignmentId::survey(&connector), epoch) {
+                let survey = AssignmentId::survey(&connector);
+                if self.holds(&holder, &survey, epoch) {
+                    self.reshow.ids.insert(survey);
                     self.surveyed(connector, findings);
                 }
             }
@@ -247,13 +259,37 @@ impl Core {
             if let Write::Connector(name, None) = &write {
                 self.forget_surveys(name);
             }
-            self.view.apply(revision, write);
+            self.apply(revision, write);
         }
         if self.in_flight.is_empty() {
             self.current = None;
             self.fixing.clear();
         }
         changed
+    }
+
+    fn apply(&mut self, revision: StoreRevision, write: Write) {
+        let assigned = match &write {
+            Write::Assignment(id, _) => Some(id.clone()),
+            Write::Agent(..) => {
+                // Whose parts are shown otherwise once it is gone; its session is told all that it holds anyway.
+                self.reshow.all = true;
+                None
+            }
+            Write::Meta(_)
+            | Write::Connector(..)
+            | Write::Request(..)
+            | Write::Task(..)
+            | Write::Lane(..)
+            | Write::Released(..)
+            | Write::Status(..) => None,
+        };
+        for again in [&mut self.restate, &mut self.reshow] {
+            again.note(&self.view, &write);
+        }
+        assigned.iter().for_each(|id| self.by_process.remove(&self.view, id));
+        self.view.apply(revision, write);
+        assigned.iter().for_each(|id| self.by_process.add(&self.view, id));
     }
 
     fn refused(&mut self) {
@@ -267,7 +303,6 @@ impl Core {
     fn hello(&mut self, hello: Hello) {
         self.notice_a_restore(&hello);
         let Hello { holder, rack, labels, running: _, store_id: _ } = hello;
-        self.leases_ended.remove(&holder.agent);
         self.sessions.insert(holder.agent.clone(), Session::new(holder, rack, labels));
     }
 

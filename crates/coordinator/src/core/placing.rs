@@ -64,6 +64,7 @@ impl Core {
             if self.moving.len() < most
                 && let Some(assignment) = self.view.assignments.get(&id)
             {
+                self.restate.ids.insert(id.clone());
                 self.moving.insert(id, Moving { epoch: assignment.epoch, to });
                 self.stale.statements = true;
             }

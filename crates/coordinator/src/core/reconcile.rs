@@ -5,13 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use copyist_model::{
-    AssignmentId, ConnectorName, LaneStart, Part, TargetState, TaskId, TaskLanes, TaskRevision, TopicName,
+    AgentId, AssignmentId, ConnectorName, LaneStart, Part, TargetState, TaskId, TaskLanes, TaskRevision,
+    TopicName,
 };
 
 use super::event::{Answer, Batch, Commit, Findings, Now};
 use super::growth::{NewLane, grow};
 use super::requests::{REQUEST_KEPT_MS, remember};
-use super::view::{Agent, Connector, Task, Write};
+use super::view::{Agent, Connector, Holder, Task, Write};
 use super::{Core, Until};
 
 impl Core {
@@ -24,7 +25,7 @@ impl Core {
         let mut batch = Batch::default();
         batch.extend(self.agents_that_changed());
         if tick {
-            self.releases.wait_for_the_gone(&self.view, now, self.patience);
+            self.releases.wait_for_the_gone(&self.view, &self.by_process, now, self.patience);
         }
         batch.extend(self.ended_parts());
         let names: Vec<ConnectorName> = self.view.connectors.keys().cloned().collect();
@@ -53,10 +54,15 @@ impl Core {
     }
 
     fn agents_that_changed(&mut self) -> Vec<Write> {
-        let (view, sessions) = (&self.view, &self.sessions);
-        // A newer process that is there already takes the key over.
-        self.leases_ended.retain(|agent, holder| view.is_alive(holder) && !sessions.contains_key(agent));
-        let ended = self.leases_ended.keys().map(|agent| Write::Agent(agent.clone(), None));
+        let view = &self.view;
+        self.leases_ended.retain(|_, holder| view.is_alive(holder));
+        // The key of an agent whose next process is here already is written anew. The same process gets one again only
+        // after the end of the former: the store has none any more.
+        let replaced = |agent: &AgentId, ended: &Holder| {
+            self.sessions.get(agent).is_some_and(|session| session.holder != *ended)
+        };
+        let ended = self.leases_ended.iter().filter(|(agent, holder)| !replaced(agent, holder));
+        let ended = ended.map(|(agent, _)| Write::Agent(agent.clone(), None));
         let new =
             self.sessions.values().filter(|session| !self.view.is_alive(&session.holder)).map(|session| {
                 let agent = Agent {
@@ -180,16 +186,31 @@ impl Core {
         });
     }
 
-    fn statuses_that_changed(&self) -> Vec<Write> {
-        let tasks = self.view.tasks.keys().map(|task| AssignmentId::task(&task.connector, task.number));
-        let surveys = self.view.connectors.keys().map(AssignmentId::survey);
-        surveys
-            .chain(tasks)
-            .filter_map(|id| {
-                let status = self.current_status(&id)?;
-                (self.view.statuses.get(&id) != Some(&status)).then_some(Write::Status(id, Some(status)))
-            })
-            .collect()
+    /// As many as one commit takes. What is written is looked at once more, in case that the commit is refused.
+    fn statuses_that_changed(&mut self) -> Vec<Write> {
+        if std::mem::take(&mut self.reshow.all) {
+            let tasks = self.view.tasks.keys();
+            let tasks = tasks.map(|task| AssignmentId::task(&task.connector, task.number));
+            self.reshow.ids.extend(tasks.chain(self.view.connectors.keys().map(AssignmentId::survey)));
+        }
+        let mut writes = Vec::new();
+        let mut again = BTreeSet::new();
+        while writes.len() < Commit::WRITES_MAX
+            && let Some(id) = self.reshow.ids.pop_first()
+        {
+            if let Some(status) = self.current_status(&id)
+                && self.view.statuses.get(&id) != Some(&status)
+            {
+                again.insert(id.clone());
+                writes.push(Write::Status(id, Some(status)));
+            }
+        }
+        if !self.reshow.ids.is_empty() {
+            // The rest follows with the next tick.
+            self.swept_ms = None;
+        }
+        self.reshow.ids.extend(again);
+        writes
     }
 
     fn expired_requests(&self, now: Now) -> Vec<Write> {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use copyist_model::{AgentId, AssignmentEpoch, AssignmentId};
 
+use super::changes::ByProcess;
 use super::event::{Answer, Failure, Now};
 use super::requests::Outcome;
 use super::statements::should_run;
@@ -42,19 +43,24 @@ impl Releases {
     }
 
     /// Processes without a lease go on by themselves for a while; then nothing of them is left.
-    pub(super) fn wait_for_the_gone(&mut self, view: &View, now: Now, patience: Patience) {
-        let mut gone = BTreeMap::new();
-        for id in view.assignments.keys() {
-            for (holder, epoch) in view.unreleased(id).filter(|(holder, _)| !view.is_alive(holder)) {
-                let since = *gone
-                    .entry(holder.clone())
-                    .or_insert_with(|| self.gone_since_ms.get(&holder).copied().unwrap_or(now.boot_ms));
-                if now.boot_ms.saturating_sub(since) >= patience.released_after_ms {
-                    self.heard.entry(id.clone()).or_default().insert((holder, epoch));
+    pub(super) fn wait_for_the_gone(
+        &mut self,
+        view: &View,
+        by_process: &ByProcess,
+        now: Now,
+        patience: Patience,
+    ) {
+        let gone: Vec<&Holder> = by_process.processes().filter(|holder| !view.is_alive(holder)).collect();
+        let since = |holder: &Holder| self.gone_since_ms.get(holder).copied().unwrap_or(now.boot_ms);
+        self.gone_since_ms = gone.iter().map(|holder| ((*holder).clone(), since(holder))).collect();
+        for holder in gone {
+            if now.boot_ms.saturating_sub(self.gone_since_ms[holder]) >= patience.released_after_ms {
+                for id in by_process.of(holder) {
+                    let over = view.unreleased(id).filter(|(unreleased, _)| unreleased == holder);
+                    self.heard.entry(id.clone()).or_default().extend(over);
                 }
             }
         }
-        self.gone_since_ms = gone;
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use copyist_model::{
-    AssignmentEpoch, AssignmentId, ClusterId, ConnectorSpec, LaneId, LaneRecord, Part, TargetState, TaskId,
-    TaskRevision, TopicName,
+    AgentId, AssignmentEpoch, AssignmentId, ClusterId, ConnectorSpec, LaneId, LaneRecord, Part, TargetState,
+    TaskId, TaskRevision, TopicName,
 };
 
 use super::Core;
+use super::changes::Again;
 use super::event::{Run, Send, Statement};
 use super::view::{Assignment, Connector, Holder, Task};
 
@@ -62,44 +63,63 @@ impl Due<'_> {
 impl Core {
     /// Everything that a session has not been told yet.
     pub(super) fn statements(&mut self) -> Vec<Send> {
-        let mut sends = Vec::new();
         let mut sessions = std::mem::take(&mut self.sessions);
-        let mut held = self.by_process();
-        for session in sessions.values_mut().filter(|session| self.view.is_alive(&session.holder)) {
-            let mut stated = BTreeMap::new();
-            for (id, assignment, epoch) in held.remove(&session.holder).unwrap_or_default() {
-                let due = if epoch == assignment.epoch { self.due(id, assignment) } else { None };
-                let now = due.as_ref().map_or(Stated::Release { epoch }, Due::stated);
-                if session.stated.get(id) != Some(&now) {
-                    let statement = match due {
-                        Some(due) => Statement::Run(Box::new(self.run(id, &due))),
-                        None => Statement::Release { id: id.clone(), epoch },
-                    };
-                    sends.push(Send::Statement(session.holder.clone(), statement));
-                }
-                stated.insert(id.clone(), now);
+        let concerned = self.concerned(&sessions);
+        let mut sends = Vec::new();
+        for session in sessions.values_mut() {
+            if !self.view.is_alive(&session.holder) {
+                // What changes until it has its key again is not told: it is told all then.
+                session.complete = false;
+                continue;
             }
-            session.stated = stated;
+            for id in concerned.get(&session.holder).into_iter().flatten() {
+                sends.extend(self.statement(session, id));
+            }
             if !session.complete {
                 session.complete = true;
                 sends.push(Send::Statement(session.holder.clone(), Statement::SetComplete));
             }
         }
         self.sessions = sessions;
+        self.restate = Again::default();
         sends
     }
 
-    /// What each process holds or held, and has not released.
-    fn by_process(&self) -> BTreeMap<Holder, Vec<(&AssignmentId, &Assignment, AssignmentEpoch)>> {
-        let mut held: BTreeMap<Holder, Vec<_>> = BTreeMap::new();
-        for (id, assignment) in &self.view.assignments {
-            for (holder, epoch) in assignment.holdings() {
-                if !self.is_released(id, &holder, epoch) {
-                    held.entry(holder).or_default().push((id, assignment, epoch));
-                }
+    /// What may have to be stated to whom: all that it holds to one that was told nothing so far, and what changed to
+    /// the others.
+    fn concerned(&self, sessions: &BTreeMap<AgentId, Session>) -> BTreeMap<Holder, BTreeSet<AssignmentId>> {
+        let mut concerned: BTreeMap<Holder, BTreeSet<AssignmentId>> = BTreeMap::new();
+        for session in sessions.values().filter(|session| self.restate.all || !session.complete) {
+            let held = self.by_process.of(&session.holder).cloned().collect();
+            concerned.insert(session.holder.clone(), held);
+        }
+        for id in &self.restate.ids {
+            for (holder, _) in self.unreleased(id) {
+                concerned.entry(holder).or_default().insert(id.clone());
             }
         }
-        held
+        concerned
+    }
+
+    /// What a session is to be told of a part that its process holds or held, unless it knows.
+    fn statement(&self, session: &mut Session, id: &AssignmentId) -> Option<Send> {
+        let assignment = self.view.assignments.get(id)?;
+        let mut holdings = assignment.holdings().filter(|(holder, _)| *holder == session.holder);
+        let (holder, epoch) = holdings.next()?;
+        if self.is_released(id, &holder, epoch) {
+            session.stated.remove(id);
+            return None;
+        }
+        let due = if epoch == assignment.epoch { self.due(id, assignment) } else { None };
+        let now = due.as_ref().map_or(Stated::Release { epoch }, Due::stated);
+        if session.stated.insert(id.clone(), now) == Some(now) {
+            return None;
+        }
+        let statement = match due {
+            Some(due) => Statement::Run(Box::new(self.run(id, &due))),
+            None => Statement::Release { id: id.clone(), epoch },
+        };
+        Some(Send::Statement(holder, statement))
     }
 
     /// Nothing: the holder should release the part.

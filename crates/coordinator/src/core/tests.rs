@@ -599,20 +599,6 @@ fn a_process_that_replaces_another_while_something_is_stored_takes_its_key_over(
 }
 
 #[test]
-fn a_lease_that_is_granted_again_has_not_ended() {
-    let mut world = World::with_agent();
-    let by = || holder("a:1", "one");
-    let again = [
-        Event::Command(Ticket(1), create("c", &[])),
-        Event::LeaseEnded(by()),
-        hello("a:1", "one", &[]),
-        Event::SessionEnded(by()),
-    ];
-    world.perform_all(again);
-    assert!(world.core.view.is_alive(&by()));
-}
-
-#[test]
 fn any_number_of_deletes_may_wait_for_the_same_end() {
     let mut world = running();
     let request = |number: u64| format!("r{number}");
@@ -989,6 +975,7 @@ fn edges_between_clusters_are_told_apart_by_cluster() {
     assert_eq!(edges, rules::Edges::from([expected]));
 }
 
+mod figures;
 mod lane_records;
 mod placing;
 mod releases;

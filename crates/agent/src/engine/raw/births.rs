@@ -10,6 +10,7 @@ use copyist_model::{LaneEnd, LaneId, LaneRecord, LaneStart, OffsetReset, TopicNa
 
 use super::facts::{self, Facts};
 use super::lane::{Alive, Ends, LaneCell, LaneNumber, Life};
+use super::producing::OWN_TCP_USER_TIMEOUT;
 use super::reader::LaneReader;
 use super::route::{Happening, Route};
 use super::sides::{End, Side};
@@ -102,11 +103,22 @@ impl Route {
         self.end_if_empty(task);
     }
 
+    /// Whoever comes next waits for nothing once the task has ended. So it ends only when a batch of a lane whose fence
+    /// is weak, and which is still on its way, has arrived or never will.
     pub(super) fn abandon(&mut self, task: TaskNumber) {
-        for number in self.lanes_of(task) {
-            self.forget(number);
+        let lanes = self.lanes_of(task);
+        let flies = |number| self.lanes.get(number).is_some_and(LaneCell::has_weak_in_flight);
+        let weak: Vec<LaneNumber> = lanes.iter().filter(|number| flies(number)).copied().collect();
+        weak.iter().for_each(|number| self.abort_own(*number));
+        lanes.into_iter().for_each(|number| self.forget(number));
+        if weak.is_empty() {
+            self.end_if_empty(task);
+        } else {
+            self.do_later(async move {
+                tokio::time::sleep(OWN_TCP_USER_TIMEOUT).await;
+                Happening::Abandoned(task)
+            });
         }
-        self.end_if_empty(task);
     }
 
     fn leave(&mut self, number: LaneNumber) {
@@ -162,7 +174,7 @@ impl Route {
         self.busy.remove(&number);
     }
 
-    fn end_if_empty(&mut self, task: TaskNumber) {
+    pub(super) fn end_if_empty(&mut self, task: TaskNumber) {
         let has_lanes = self.lanes.values().any(|lane| lane.task == task);
         if let Some(cell) = self.tasks.get_mut(&task).filter(|cell| cell.stopping && !has_lanes) {
             cell.told.send_modify(|told| told.ended = true);

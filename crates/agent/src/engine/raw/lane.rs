@@ -124,6 +124,15 @@ impl LaneCell {
         }
     }
 
+    /// Whether a batch that has nothing but the right to keep two writers apart waits for its answer.
+    #[must_use]
+    pub fn has_weak_in_flight(&self) -> bool {
+        match &self.life {
+            Life::Alive(alive) => matches!(alive.own, Own::Open(_)) && !alive.flying.is_empty(),
+            Life::Unborn { .. } => false,
+        }
+    }
+
     /// A human was asked for.
     #[must_use]
     pub fn is_stopped(&self) -> bool {

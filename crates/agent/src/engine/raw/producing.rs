@@ -24,7 +24,7 @@ const FRAMES_IN_FLIGHT_MAX: usize = 5;
 const FRAME_BYTES: usize = 4 << 20;
 /// A weak lane's bytes that the broker's machine does not acknowledge for so long are given up: what is written under
 /// a right must not arrive long after it.
-const OWN_TCP_USER_TIMEOUT: Duration = Duration::from_secs(4);
+pub(super) const OWN_TCP_USER_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A broker, and which of the connections to it. A lane keeps to one: its batches may not overtake each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

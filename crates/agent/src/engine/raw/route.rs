@@ -88,6 +88,8 @@ pub enum Happening {
     Proposed(LaneNumber, Box<LaneRecord>, Option<Result<Verdict, Unanswered>>),
     PositionPut(LaneNumber, Position, bool),
     ReadBack(TopicName, Result<Option<String>, Error>),
+    /// Nothing of a task that was abandoned is on its way any more.
+    Abandoned(TaskNumber),
     Closed,
 }
 
@@ -291,6 +293,7 @@ impl Route {
                 self.events.push_back((number, Event::PositionFailed));
             }
             Happening::ReadBack(topic, result) => self.read_back(topic, result),
+            Happening::Abandoned(task) => self.end_if_empty(task),
             Happening::Closed => {}
         }
     }

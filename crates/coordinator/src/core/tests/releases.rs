@@ -236,7 +236,7 @@ fn who_came_back_and_went_again_is_waited_for_anew() {
     let mut releases = Releases::default();
     let holding = (world.assignment(&id).holder, world.assignment(&id).epoch);
     let mut is_over = |view: &View, boot_ms| {
-        releases.wait_for_the_gone(view, Now { boot_ms, wall_ms: 0 }, patience);
+        releases.wait_for_the_gone(view, &ByProcess::of_view(view), Now { boot_ms, wall_ms: 0 }, patience);
         releases.is_heard(&id, &holding)
     };
     assert!(!is_over(&gone, 1_000) && !is_over(&alive, 2_000));
@@ -414,6 +414,44 @@ fn a_refused_assignment_takes_nothing_from_who_was_to_get_it() {
     world.feed(Event::Released { holder: holder("a:1", "one"), id: released.clone(), epoch });
     assert_eq!(world.assignment(&released).holder, holder("b:1", "one"), "a:1 was to have it again");
     assert_eq!(held_by(&world, "a:1"), [kept]);
+}
+
+#[test]
+fn the_end_of_a_former_lease_may_be_heard_after_the_next_process() {
+    let mut world = two_agents();
+    world.refuse_next = true;
+    let hello = hello("b:1", "two", &[]);
+    let planned = world.step(hello);
+    assert_eq!(planned.commits.iter().map(|commit| commit.writes.len()).sum::<usize>(), 1);
+    world.perform(Event::LeaseEnded(holder("b:1", "one")));
+    world.perform(Event::Refused);
+    world.feed(Event::Tick);
+    assert_eq!(world.core.view.agents[&"b:1".parse().unwrap()].incarnation, "two");
+    let former = |it: &Assignment| it.former.iter().any(|(former, _)| *former == holder("b:1", "one"));
+    assert!(world.core.view.assignments.values().any(former));
+}
+
+#[test]
+fn a_process_whose_lease_ended_gets_a_key_again_however_soon_it_is_back() {
+    let mut world = two_agents();
+    let command = Event::Command(Ticket(1), create("d", &[]));
+    let planned = world.step(command);
+    assert!(planned.commits.iter().any(|commit| !commit.writes.is_empty()), "a commit is in flight");
+    world.step(Event::LeaseEnded(holder("b:1", "one")));
+    world.step(hello("b:1", "one", &[]));
+    let written =
+        |decision: Decision| {
+            let writes = decision.commits.into_iter().flat_map(|commit| commit.writes);
+            let of_agents = writes.filter_map(|write| {
+                if let Write::Agent(_, value) = write { Some(value.is_some()) } else { None }
+            });
+            of_agents.collect::<Vec<_>>()
+        };
+    let mut writes = Vec::new();
+    for _ in 0..4 {
+        writes.extend(written(world.stored()));
+    }
+    assert_eq!(writes, [false, true]);
 }
 
 #[test]

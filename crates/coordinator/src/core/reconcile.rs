@@ -9,11 +9,11 @@ use copyist_model::{
     TopicName,
 };
 
+use super::Core;
 use super::event::{Answer, Batch, Commit, Findings, Now};
 use super::growth::{NewLane, grow};
 use super::requests::{REQUEST_KEPT_MS, remember};
 use super::view::{Agent, Connector, Holder, Task, Write};
-use super::{Core, Until};
 
 impl Core {
     pub(super) fn reconcile(&mut self, now: Now, tick: bool) -> Vec<Commit> {
@@ -119,11 +119,10 @@ impl Core {
         self.view.lanes_of(name).map(|lane| Write::Lane(lane.clone(), None))
     }
 
-    /// The end of a connector, with the answers for whoever repeats the delete. Its positions stay, as in
+    /// The end of a connector, with the answers for whoever repeats a request that this ends. Its positions stay, as in
     /// Connect: a connector of the same name goes on from them.
     fn deletion(&self, now: Now, name: &ConnectorName) -> Vec<Write> {
-        let waiting =
-            self.waiting.values().filter(|waiting| waiting.until == Until::Deleted && waiting.name == *name);
+        let waiting = self.waiting.values().filter(|waiting| waiting.name == *name);
         let requests: BTreeSet<&str> = waiting.map(|waiting| waiting.request.as_str()).collect();
         let done = Ok(Answer::Done);
         let kept_until_ms = |request: &str| self.view.requests.get(request).map(|kept| kept.expires_at_ms);
@@ -133,8 +132,7 @@ impl Core {
             .filter(|request| kept_until_ms(request) < Some(now.wall_ms + REQUEST_KEPT_MS / 2))
             .filter_map(|request| remember(now, request, &done));
         let survey = AssignmentId::survey(name);
-        let status = self.view.statuses.contains_key(&survey).then_some(Write::Status(survey, None));
-        answers.chain(status).chain([Write::Connector(name.clone(), None)]).collect()
+        answers.chain([Write::Status(survey, None), Write::Connector(name.clone(), None)]).collect()
     }
 
     /// Turns what a survey found into tasks. Whether the survey was the first is stored last, so that a row of

@@ -127,22 +127,25 @@ impl World {
 
     /// The survey of `name` finds topics, each with its partitions, and keeps their names.
     fn survey(&mut self, name: &str, clusters: (&str, &str), topics: &[(&str, u32)]) {
-        let id = AssignmentId::survey(&connector(name));
-        let assignment = self.core.view.assignments[&id].clone();
         let found = |(topic, partitions): &(&str, u32)| FoundTopic {
             source: topic.parse().unwrap(),
             destination: format!("{topic}.copy").parse().unwrap(),
             partitions: *partitions,
             literal: false,
         };
+        self.finds(name, clusters, topics.iter().map(found).collect());
+    }
+
+    fn finds(&mut self, name: &str, (source, destination): (&str, &str), topics: Vec<FoundTopic>) {
+        let connector = connector(name);
+        let Assignment { holder, epoch, .. } = self.assignment(&AssignmentId::survey(&connector));
         let findings = Findings {
-            generation: self.core.view.connectors[&connector(name)].generation,
-            source: clusters.0.parse().unwrap(),
-            destination: clusters.1.parse().unwrap(),
-            topics: topics.iter().map(found).collect(),
+            generation: self.core.view.connectors[&connector].generation,
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+            topics,
         };
-        let (holder, epoch) = (assignment.holder, assignment.epoch);
-        self.feed(Event::Surveyed { holder, connector: connector(name), epoch, findings });
+        self.feed(Event::Surveyed { holder, connector, epoch, findings });
     }
 
     fn report(&mut self, id: &AssignmentId, state: InstanceState, trace: &str) {
@@ -371,10 +374,12 @@ fn a_config_that_means_the_same_touches_no_task() {
 #[test]
 fn what_the_fleet_makes_on_one_cluster_is_left_out_and_said() {
     let mut world = running();
-    world.create("d", &[]);
+    world.create("d", &[("topic.blacklist", "x"), ("topic.whitelist", "x")]);
+    world.report(&AssignmentId::survey(&connector("d")), InstanceState::Running, "");
     world.survey("d", ("D", "D"), &[("t.copy", 1), ("u", 1)]);
     assert_eq!(world.tasks("d"), [(0, 1)]);
     let (_, trace) = world.connector_state("d");
+    assert!(trace.starts_with("warning: ") && trace.contains("topic.blacklist wins"), "{trace}");
     assert!(trace.contains("copy into them: t.copy;"), "{trace}");
 }
 
@@ -402,6 +407,8 @@ fn findings_of_an_older_generation_or_of_another_holder_are_dropped() {
     let old = generation(&world);
     world.ask(1, put("c", &[("topic.regex", "u")]));
     world.confirm_releases();
+    world.create("o", &[]);
+    world.survey("o", ("S", "D"), &[("t", 1)]);
     let Assignment { holder: by, epoch, .. } = world.assignment(&AssignmentId::survey(&connector("c")));
     let findings = |generation| Findings {
         generation,
@@ -421,7 +428,7 @@ fn findings_of_an_older_generation_or_of_another_holder_are_dropped() {
     ];
     for (holder, epoch, of) in rows {
         world.feed(Event::Surveyed { holder, connector: connector("c"), epoch, findings: findings(of) });
-        assert_eq!(world.tasks("c"), []);
+        assert_eq!((world.tasks("c"), &world.core.conflicts), (vec![], &BTreeMap::new()));
     }
 }
 
@@ -611,6 +618,70 @@ fn any_number_of_deletes_may_wait_for_the_same_end() {
     assert!(world.core.view.connectors.is_empty());
     let kept = |number| world.core.view.requests[&request(number)].expires_at_ms;
     assert!((1..=250).all(|number| world.reply(number) == Some(Ok(Answer::Done)) && kept(number) == 220_000));
+}
+
+#[test]
+fn a_delete_renews_no_answer_of_another_ones() {
+    let mut world = running();
+    world.create("d", &[]);
+    world.statements.clear();
+    for (ticket, name) in [(1, "c"), (2, "d")] {
+        let delete = Command::Delete { request: name.to_owned(), name: connector(name) };
+        assert_eq!(world.ask(ticket, delete), None);
+    }
+    world
+        .statements
+        .retain(|(_, told)| matches!(told, Statement::Release { id, .. } if id.connector.as_str() == "c"));
+    world.pass(70_000);
+    world.confirm_releases();
+    assert_eq!((world.reply(1), world.reply(2)), (Some(Ok(Answer::Done)), None));
+    let kept = |name: &str| world.core.view.requests[name].expires_at_ms;
+    assert_eq!((kept("c"), kept("d")), (190_000, 120_000));
+}
+
+#[test]
+fn findings_of_a_paused_connector_are_worth_nothing_after_a_new_generation() {
+    let mut world = World::with_agent();
+    world.create("c", &[]);
+    world.ask(1, target("c", TargetState::Paused));
+    world.survey("c", ("S", "D"), &[("t", 2)]);
+    world.ask(2, put("c", &[("topic.regex", "u")]));
+    world.create("d", &[]);
+    world.survey("d", ("S", "D"), &[("t", 2)]);
+    assert_eq!(world.tasks("d").len(), 2, "nor do they claim anything");
+    world.ask(3, target("c", TargetState::Running));
+    assert_eq!(world.tasks("c"), []);
+}
+
+#[test]
+fn the_clusters_are_those_of_the_last_survey() {
+    let mut world = running();
+    world.survey("c", ("S2", "D"), &[("t", 2)]);
+    let clusters = world.core.view.connectors[&connector("c")].clusters.clone();
+    assert_eq!(clusters, Some(("S2".parse().unwrap(), "D".parse().unwrap())));
+}
+
+#[test]
+fn what_a_former_leader_stored_is_shown_until_the_holder_reports_and_only_of_the_holder() {
+    let id = AssignmentId::task(&connector("c"), 0);
+    let shown = |world: &World| world.core.task_status(&connector("c"), 0).unwrap().state;
+    let mut world = running();
+    world.feed(Event::Tick);
+    world.lead_anew();
+    assert_eq!(shown(&world), InstanceState::Running);
+    assert_eq!(world.connector_state("c").0, InstanceState::Running);
+    for id in [&id, &AssignmentId::survey(&connector("c"))] {
+        world.report(id, InstanceState::Failed, "why");
+    }
+    assert_eq!((shown(&world), world.connector_state("c").0), (InstanceState::Failed, InstanceState::Failed));
+    assert_eq!(world.core.task_status(&connector("c"), 2), None, "there is no such task");
+
+    let mut world = running();
+    world.feed(Event::Tick);
+    world.hello("b:1", "one");
+    world.feed(Event::LeaseEnded(holder("a:1", "one")));
+    world.lead_anew();
+    assert_eq!(shown(&world), InstanceState::Unassigned, "b:1 has not reported");
 }
 
 #[test]
@@ -872,6 +943,9 @@ fn the_later_of_two_connectors_in_each_others_way_fails_and_copies_nothing() {
     assert_eq!(world.tasks("d"), []);
     assert_eq!(world.connector_state("c").0, InstanceState::Running);
 
+    world.report(&AssignmentId::survey(&connector("d")), InstanceState::Failed, "no broker");
+    assert_eq!(world.connector_state("d"), (InstanceState::Failed, "no broker".to_owned()), "what is so now");
+    world.report(&AssignmentId::survey(&connector("d")), InstanceState::Running, "");
     world.survey("d", ("S2", "D"), &[("t", 2)]);
     let (state, trace) = world.connector_state("d");
     assert_eq!(state, InstanceState::Running);
@@ -894,6 +968,17 @@ fn a_destination_is_shared_where_different_sources_meet() {
     let shared: Vec<&str> =
         shared.iter().filter(|(_, topics)| **topics > 0).map(|(id, _)| id.as_str()).collect();
     assert_eq!(shared, ["d/0"]);
+}
+
+#[test]
+fn copies_are_sources_where_they_go_to_another_cluster_or_are_named() {
+    let mut world = running();
+    world.create("d", &[]);
+    world.survey("d", ("D", "E"), &[("t.copy", 1)]);
+    world.create("e", &[]);
+    let (source, destination) = ("t.copy".parse().unwrap(), "named".parse().unwrap());
+    world.finds("e", ("D", "D"), vec![FoundTopic { source, destination, partitions: 1, literal: true }]);
+    assert_eq!((world.tasks("d"), world.tasks("e")), (vec![(0, 1)], vec![(0, 1)]));
 }
 
 #[test]
@@ -929,6 +1014,7 @@ fn statuses_are_stored_when_time_goes_by_and_only_when_they_changed() {
 #[test]
 fn a_stored_config_that_this_version_refuses_fails_the_connector_and_can_be_mended_or_deleted() {
     let mut world = running();
+    world.feed(Event::Tick);
     let name = connector("c");
     let broken =
         view::Connector { spec: Err("too strict".to_owned()), ..world.core.view.connectors[&name].clone() };
@@ -936,6 +1022,8 @@ fn a_stored_config_that_this_version_refuses_fails_the_connector_and_can_be_mend
     let (state, trace) = world.connector_state("c");
     assert_eq!(state, InstanceState::Failed);
     assert!(trace.contains("too strict"), "{trace}");
+    let agent = world.core.status(&name).unwrap().connector.agent;
+    assert_eq!(agent, "a:1".parse().ok(), "as it was known last");
     world.hello("b:1", "one");
     world.feed(Event::LeaseEnded(holder("a:1", "one")));
     let held =

@@ -235,7 +235,11 @@ fn an_operator_drains_an_agent_and_takes_it_back() {
     let unknown = world.ask(5, drain(true));
     assert_eq!(unknown, Some(Err(Failure::NotFound("Unknown agent: a:1".to_owned()))));
     world.hello("a:1", "two");
-    assert!(!world.core.view.agents.values().any(|agent| agent.drained), "a new process takes its share");
+    let drained = |world: &World| world.core.view.agents.values().any(|agent| agent.drained);
+    assert!(!drained(&world), "a new process takes its share");
+    assert_eq!(world.ask(6, drain(true)), Some(Ok(Answer::Done)));
+    world.hello("a:1", "three");
+    assert!(!drained(&world), "whether or not the former is seen to go");
 }
 
 #[test]

@@ -86,6 +86,7 @@ fn each_word_of_an_agent_shows_that_it_is_there() {
     };
     let words = [
         Event::Heartbeat(by()),
+        Event::Draining(by()),
         Event::Reported {
             holder: by(),
             id: id.clone(),
@@ -224,6 +225,28 @@ fn a_word_that_is_being_stored_is_believed_already() {
         Send::Statement(..) | Send::Reply(..) => None,
     });
     assert_eq!(follows, Some(false));
+}
+
+#[test]
+fn a_process_is_told_what_changed_while_it_had_no_key() {
+    let mut world = two_agents();
+    world.step(Event::Command(Ticket(1), create("d", &[])));
+    world.step(Event::LeaseEnded(holder("b:1", "one")));
+    world.step(hello("b:1", "one", &[]));
+    world.stored();
+    assert_eq!(world.core.view.agents.len(), 2);
+    world.step(Event::Command(Ticket(2), target("c", TargetState::Paused)));
+    world.stored();
+    assert_eq!(world.core.view.agents.len(), 1);
+    let mut told = Vec::new();
+    while !world.core.in_flight.is_empty() {
+        told.extend(world.stored().commits.into_iter().flat_map(|commit| commit.sends));
+    }
+    let paused = |send: &Send| match send {
+        Send::Statement(to, Statement::Run(run)) => to.agent.as_str() == "b:1" && run.paused,
+        Send::Statement(..) | Send::Reply(..) => false,
+    };
+    assert_eq!(told.iter().filter(|send| paused(send)).count(), 2, "{told:?}");
 }
 
 #[test]
@@ -379,13 +402,38 @@ fn what_waits_for_the_gone_says_so() {
         |status: &Status| status.trace.contains("b:1 went away") && status.trace.contains("ForgetAgent");
     assert!(shown.tasks.iter().any(|(_, status)| waits(status)), "{shown:?}");
 
+    world.ask(2, forget("b:1"));
+    world.ask(3, target("c", TargetState::Running));
+    for agent in ["d:1", "e:1"] {
+        world.hello(agent, "one");
+    }
+    world.survey("c", ("S", "D"), &[("t", 3)]);
+    for agent in ["e:1", "d:1"] {
+        world.feed(Event::LeaseEnded(holder(agent, "one")));
+    }
+    world.statements.clear();
+    world.ask(4, target("c", TargetState::Stopped));
+    world.ask(5, forget("d:1"));
+    let shown = format!("{:?}", world.core.status(&connector("c")).unwrap());
+    assert!(
+        shown.contains("e:1 went away") && !shown.contains("d:1 went"),
+        "a word was given for d:1: {shown}"
+    );
+
     let mut world = two_agents();
+    let ids: Vec<AssignmentId> = world.core.view.assignments.keys().cloned().collect();
+    for id in &ids {
+        world.report(id, InstanceState::Running, "");
+    }
     for agent in ["b:1", "a:1"] {
         world.feed(Event::LeaseEnded(holder(agent, "one")));
     }
-    let (_, status) = world.core.status(&connector("c")).unwrap().tasks.remove(0);
-    assert_eq!(status.state, InstanceState::Unassigned);
-    assert!(status.trace.contains("is gone, and there is no other one"), "{}", status.trace);
+    ids.iter().for_each(|id| world.report(id, InstanceState::Running, ""));
+    let StatusView { connector, tasks, .. } = world.core.status(&connector("c")).unwrap();
+    for status in tasks.iter().map(|(_, status)| status).chain([&connector]) {
+        assert_eq!(status.state, InstanceState::Unassigned);
+        assert!(status.trace.contains("is gone, and there is no other one"), "{}", status.trace);
+    }
 }
 
 #[test]
@@ -554,6 +602,20 @@ fn a_task_that_no_commit_can_hold_fails_its_connector_and_says_what_to_do() {
     world.report(&AssignmentId::survey(&connector("c")), InstanceState::Running, "");
     world.survey("c", ("S", "D"), &topics);
     assert_eq!(world.tasks("c"), [(0, 2_000), (1, 2_000)]);
+}
+
+#[test]
+fn tasks_of_which_few_fit_into_a_commit_are_all_of_the_first_survey() {
+    let mut world = World::with_agent();
+    world.create("c", &[("tasks.max", "3")]);
+    let names: Vec<String> = (0..3_600).map(|number| format!("{number:0>240}")).collect();
+    let topics: Vec<(&str, u32)> = names.iter().map(|name| (name.as_str(), 1)).collect();
+    world.survey("c", ("S", "D"), &topics);
+    let lanes = world.core.view.tasks.values().flat_map(|task| task.lanes.iter());
+    let starts: Vec<LaneStart> = lanes.map(|(_, _, _, start)| start).collect();
+    assert_eq!(starts, vec![LaneStart::Reset; 3_600]);
+    let commits: Vec<usize> = world.commits.iter().skip(3).copied().collect();
+    assert_eq!(commits, [1, 1, 2, 3]);
 }
 
 #[test]

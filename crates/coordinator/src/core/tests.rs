@@ -303,6 +303,8 @@ fn a_name_is_taken_once_and_an_invalid_config_is_said_first() {
     world.create("c", &[]);
     let again = world.ask(1, create("c", &[]));
     assert_eq!(again, Some(Err(Failure::AlreadyExists("Connector c already exists".to_owned()))));
+    let spaced = world.ask(3, create(" c ", &[]));
+    assert!(matches!(spaced, Some(Err(Failure::AlreadyExists(_)))), "{spaced:?}");
     let invalid = world.ask(2, create("c", &[("tasks.max", "0")]));
     assert!(matches!(invalid, Some(Err(Failure::Invalid(_)))), "{invalid:?}");
 }

@@ -277,7 +277,8 @@ mod tests {
         assert_eq!(view.assignments[&id].epoch, epoch);
         view.apply(StoreRevision(8), Write::Assignment(id.clone(), None));
         assert!(view.assignments.is_empty());
-        assert_eq!(view.revision, StoreRevision(8));
+        view.apply(StoreRevision(2), Write::Status(id, None));
+        assert_eq!(view.revision, StoreRevision(8), "keys are loaded in any order");
     }
 
     #[test]

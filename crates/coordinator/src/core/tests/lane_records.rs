@@ -53,7 +53,7 @@ fn verdicts(sends: &[Send]) -> Vec<LaneVerdict> {
 
 impl World {
     /// By the holder of the task that has the lane.
-    fn proposal(&self, name: &str, partition: i32, replaces: u64, generation: u64) -> Proposal {
+    pub(super) fn proposal(&self, name: &str, partition: i32, replaces: u64, generation: u64) -> Proposal {
         let record = record(name, partition, generation);
         let name = connector(name);
         let mut tasks = self.core.view.tasks_of(&name);

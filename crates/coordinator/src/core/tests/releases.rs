@@ -97,6 +97,7 @@ fn each_word_of_an_agent_shows_that_it_is_there() {
         Event::Released { holder: by(), id: id.clone(), epoch },
         Event::Surveyed { holder: by(), connector: connector("nothing"), epoch, findings },
         hello("b:1", "one", &[]),
+        Event::Proposed(vec![Proposal { holder: by(), ..two_agents().proposal("c", 0, 0, 1) }]),
     ];
     for word in words {
         let mut world = two_agents();
@@ -109,6 +110,16 @@ fn each_word_of_an_agent_shows_that_it_is_there() {
         world.feed(Event::Tick);
         assert_eq!(held_by(&world, "b:1"), [], "{word:?}");
     }
+}
+
+#[test]
+fn the_end_of_a_session_is_no_word() {
+    let mut world = two_agents();
+    world.silent.insert("b:1".into());
+    world.feed(Event::Tick);
+    world.feed(Event::SessionEnded(holder("b:1", "one")));
+    world.feed(Event::Tick);
+    assert_eq!(held_by(&world, "b:1"), []);
 }
 
 #[test]
@@ -582,6 +593,21 @@ fn commits_are_bounded_in_bytes_as_well() {
     assert_eq!(row.iter().flat_map(|commit| commit.writes.clone()).collect::<Vec<_>>(), many);
     let told: Vec<usize> = row.iter().map(|commit| commit.sends.len()).collect();
     assert_eq!(told, [0, 1], "once the last is stored");
+    let huge = || {
+        Write::Status(
+            AssignmentId::survey(&connector("c")),
+            Some(Status {
+                trace: "x".repeat(Commit::BYTES_MAX),
+                ..Status::new(InstanceState::Failed, None, String::new())
+            }),
+        )
+    };
+    let row = Commit::row(vec![huge(), status(1)], Vec::new());
+    let writes: Vec<usize> = row.iter().map(|commit| commit.writes.len()).collect();
+    assert_eq!(writes, [1, 1], "what no commit can hold is for the store to refuse");
+    let mut batch = event::Batch::default();
+    assert!(!batch.extend([status(1), huge(), status(2)]), "in order");
+    assert_eq!(Commit::from(batch).writes.len(), 1);
 }
 
 #[test]

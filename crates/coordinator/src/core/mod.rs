@@ -236,7 +236,7 @@ impl Core {
                 }
                 return false;
             }
-            Event::Released { holder, id, epoch } => self.releases.hear(&self.view, &id, (holder, epoch)),
+            Event::Released { holder, id, epoch } => self.releases.hear(id, (holder, epoch)),
             Event::Surveyed { holder, connector, epoch, findings } => {
                 let survey = AssignmentId::survey(&connector);
                 if self.holds(&holder, &survey, epoch) {

@@ -588,7 +588,7 @@ fn no_commit_has_a_key_twice() {
     let told = std::mem::take(&mut world.statements);
     for (_, statement) in told {
         if let Statement::Release { id, epoch } = statement {
-            world.core.releases.hear(&world.core.view, &id, (holder("a:1", "one"), epoch));
+            world.core.releases.hear(id, (holder("a:1", "one"), epoch));
         }
     }
     world.pass(1_000);

@@ -282,6 +282,18 @@ mod tests {
     }
 
     #[test]
+    fn a_process_holds_nothing_of_another_one_of_its_agent() {
+        let mut view = View::default();
+        let holder =
+            |incarnation: &str| Holder { agent: "a:1".parse().unwrap(), incarnation: incarnation.into() };
+        let id = AssignmentId::survey(&"c".parse().unwrap());
+        let assignment =
+            Assignment { holder: holder("two"), epoch: AssignmentEpoch::default(), former: Vec::new() };
+        view.apply(StoreRevision(7), Write::Assignment(id, Some(assignment)));
+        assert_eq!((view.held_by(&holder("one")).len(), view.held_by(&holder("two")).len()), (0, 1));
+    }
+
+    #[test]
     fn tasks_and_assignments_of_a_connector_are_only_its_own() {
         let mut view = View::default();
         let task = Task {

@@ -113,6 +113,17 @@ fn each_word_of_an_agent_shows_that_it_is_there() {
 }
 
 #[test]
+fn who_is_heard_again_gets_at_once_what_waits_for_anybody() {
+    let mut world = two_agents();
+    world.silent.insert("b:1".into());
+    (0..2).for_each(|_| world.feed(Event::Tick));
+    world.feed(Event::LeaseEnded(holder("a:1", "one")));
+    assert_eq!(held_by(&world, "b:1"), []);
+    world.feed(Event::Heartbeat(holder("b:1", "one")));
+    assert_eq!(held_by(&world, "b:1").len(), 4);
+}
+
+#[test]
 fn the_end_of_a_session_is_no_word() {
     let mut world = two_agents();
     world.silent.insert("b:1".into());

@@ -40,7 +40,7 @@ use copyist_model::{
     AgentId, AssignmentEpoch, AssignmentId, ConnectorName, InstanceState, LaneId, StoreRevision,
 };
 
-use changes::{Again, ByProcess};
+use changes::ByProcess;
 pub use event::{
     Answer, Command, Commit, Decision, Event, Failure, Findings, FoundTopic, GivenConfig, Hello, Info,
     LaneVerdict, Now, Proposal, Refusal, RequestId, Run, Send, Statement, StatusView, Ticket,
@@ -108,9 +108,9 @@ pub struct Core {
     stale: Stale,
     by_process: ByProcess,
     /// Which parts may have to be stated otherwise than they were.
-    restate: Again,
+    restate: BTreeSet<AssignmentId>,
     /// Whose status may be another one than what is stored.
-    reshow: Again,
+    reshow: BTreeSet<AssignmentId>,
 }
 
 /// What may have to be done again.
@@ -150,6 +150,7 @@ impl Core {
     /// A new term, over what the store holds.
     #[must_use]
     pub fn new(view: View, patience: Patience) -> Self {
+        let reshow = view.connectors.keys().flat_map(|name| changes::parts_of(&view, name)).collect();
         Self {
             patience,
             term_began: AssignmentEpoch { incarnation: view.meta.incarnation, revision: view.revision },
@@ -174,8 +175,8 @@ impl Core {
             reported: BTreeMap::new(),
             swept_ms: None,
             stale: Stale::ALL,
-            restate: Again::all(),
-            reshow: Again::all(),
+            restate: BTreeSet::new(),
+            reshow,
         }
     }
 
@@ -231,7 +232,7 @@ impl Core {
             Event::Reported { holder, id, epoch, state, trace } => {
                 if self.holds(&holder, &id, epoch) {
                     let status = Status::new(state, Some(holder.agent), trace);
-                    self.reshow.ids.insert(id.clone());
+                    self.reshow.insert(id.clone());
                     self.reported.insert(id, (epoch, status));
                 }
                 return false;
@@ -240,7 +241,7 @@ impl Core {
             Event::Surveyed { holder, connector, epoch, findings } => {
                 let survey = AssignmentId::survey(&connector);
                 if self.holds(&holder, &survey, epoch) {
-                    self.reshow.ids.insert(survey);
+                    self.reshow.insert(survey);
                     self.surveyed(connector, findings);
                 }
             }
@@ -269,24 +270,10 @@ impl Core {
     }
 
     fn apply(&mut self, revision: StoreRevision, write: Write) {
-        let assigned = match &write {
-            Write::Assignment(id, _) => Some(id.clone()),
-            Write::Agent(..) => {
-                // Whose parts are shown otherwise once it is gone; its session is told all that it holds anyway.
-                self.reshow.all = true;
-                None
-            }
-            Write::Meta(_)
-            | Write::Connector(..)
-            | Write::Request(..)
-            | Write::Task(..)
-            | Write::Lane(..)
-            | Write::Released(..)
-            | Write::Status(..) => None,
-        };
-        for again in [&mut self.restate, &mut self.reshow] {
-            again.note(&self.view, &write);
-        }
+        let concerned = changes::concerned(&self.view, &self.by_process, &write);
+        self.restate.extend(concerned.iter().cloned());
+        self.reshow.extend(concerned);
+        let assigned = if let Write::Assignment(id, _) = &write { Some(id.clone()) } else { None };
         assigned.iter().for_each(|id| self.by_process.remove(&self.view, id));
         self.view.apply(revision, write);
         assigned.iter().for_each(|id| self.by_process.add(&self.view, id));

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use copyist_model::{AgentChoice, AgentId, AssignmentEpoch, AssignmentId, Part, TaskId};
 
 use super::Core;
+use super::changes::parts_of;
 use super::event::Commit;
 use super::placement::{Candidate, Fleet, Hold, Move, Placed, Standing, place};
 use super::statements::should_run;
@@ -64,7 +65,7 @@ impl Core {
             if self.moving.len() < most
                 && let Some(assignment) = self.view.assignments.get(&id)
             {
-                self.restate.ids.insert(id.clone());
+                self.restate.insert(id.clone());
                 self.moving.insert(id, Moving { epoch: assignment.epoch, to });
                 self.stale.statements = true;
             }
@@ -115,9 +116,7 @@ impl Core {
     /// All that should be with an agent.
     fn parts(&self) -> impl Iterator<Item = AssignmentId> {
         self.view.connectors.iter().flat_map(|(name, connector)| {
-            let tasks = self.view.tasks_of(name).map(|(number, _)| AssignmentId::task(name, number));
-            let all = std::iter::once(AssignmentId::survey(name)).chain(tasks);
-            all.filter(|id| should_run(connector, id.part))
+            parts_of(&self.view, name).filter(|id| should_run(connector, id.part))
         })
     }
 

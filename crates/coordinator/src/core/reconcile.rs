@@ -186,15 +186,10 @@ impl Core {
 
     /// As many as one commit takes. What is written is looked at once more, in case that the commit is refused.
     fn statuses_that_changed(&mut self) -> Vec<Write> {
-        if std::mem::take(&mut self.reshow.all) {
-            let tasks = self.view.tasks.keys();
-            let tasks = tasks.map(|task| AssignmentId::task(&task.connector, task.number));
-            self.reshow.ids.extend(tasks.chain(self.view.connectors.keys().map(AssignmentId::survey)));
-        }
         let mut writes = Vec::new();
         let mut again = BTreeSet::new();
         while writes.len() < Commit::WRITES_MAX
-            && let Some(id) = self.reshow.ids.pop_first()
+            && let Some(id) = self.reshow.pop_first()
         {
             if let Some(status) = self.current_status(&id)
                 && self.view.statuses.get(&id) != Some(&status)
@@ -203,11 +198,11 @@ impl Core {
                 writes.push(Write::Status(id, Some(status)));
             }
         }
-        if !self.reshow.ids.is_empty() {
+        if !self.reshow.is_empty() {
             // The rest follows with the next tick.
             self.swept_ms = None;
         }
-        self.reshow.ids.extend(again);
+        self.reshow.extend(again);
         writes
     }
 

@@ -9,7 +9,6 @@ use copyist_model::{
 };
 
 use super::Core;
-use super::changes::Again;
 use super::event::{Run, Send, Statement};
 use super::view::{Assignment, Connector, Holder, Task};
 
@@ -81,7 +80,7 @@ impl Core {
             }
         }
         self.sessions = sessions;
-        self.restate = Again::default();
+        self.restate.clear();
         sends
     }
 
@@ -89,11 +88,11 @@ impl Core {
     /// the others.
     fn concerned(&self, sessions: &BTreeMap<AgentId, Session>) -> BTreeMap<Holder, BTreeSet<AssignmentId>> {
         let mut concerned: BTreeMap<Holder, BTreeSet<AssignmentId>> = BTreeMap::new();
-        for session in sessions.values().filter(|session| self.restate.all || !session.complete) {
+        for session in sessions.values().filter(|session| !session.complete) {
             let held = self.by_process.of(&session.holder).cloned().collect();
             concerned.insert(session.holder.clone(), held);
         }
-        for id in &self.restate.ids {
+        for id in &self.restate {
             for (holder, _) in self.unreleased(id) {
                 concerned.entry(holder).or_default().insert(id.clone());
             }

@@ -53,6 +53,7 @@ impl World {
         } else {
             self.perform(event);
         }
+        assert_eq!(self.core.by_process, ByProcess::of_view(&self.core.view));
     }
 
     fn perform(&mut self, event: Event) {
@@ -366,6 +367,17 @@ fn a_change_that_tasks_can_take_reaches_them_as_a_revision() {
 }
 
 #[test]
+fn a_config_that_is_put_where_no_connector_is_makes_one_that_runs() {
+    let mut world = World::with_agent();
+    let reply = world.ask(1, put("c", &[("topic.blacklist", "x"), ("topic.whitelist", "x")]));
+    assert!(matches!(reply, Some(Ok(Answer::Info { created: true, .. }))), "{reply:?}");
+    let stored = |world: &World| world.core.view.connectors[&connector("c")].clone();
+    assert_eq!((stored(&world).target, stored(&world).warnings.len()), (TargetState::Running, 1));
+    world.ask(2, put("c", &[]));
+    assert_eq!(stored(&world).warnings, Vec::<String>::new());
+}
+
+#[test]
 fn a_config_that_means_the_same_touches_no_task() {
     let mut world = running();
     world.ask(1, put("c", &[("whatever", "1")]));
@@ -472,7 +484,9 @@ fn a_stop_is_answered_once_every_part_is_released_and_then_there_are_no_tasks() 
     assert_eq!(world.reply(1), Some(Ok(Answer::Done)));
     assert_eq!(world.tasks("c"), []);
     assert_eq!(world.connector_state("c").0, InstanceState::Stopped);
+    let commits = world.commits.len();
     assert_eq!(world.ask(2, target("c", TargetState::Stopped)), Some(Ok(Answer::Done)), "stopped already");
+    assert_eq!(world.commits.len(), commits);
 
     world.ask(3, target("c", TargetState::Running));
     world.survey("c", ("S", "D"), &[("t", 2)]);
@@ -494,7 +508,10 @@ fn a_delete_is_answered_once_the_name_is_free() {
     let mut world = running();
     assert_eq!(world.ask(1, delete("c")), None);
     assert!(matches!(world.ask(2, put("c", &[])), Some(Err(Failure::Conflict(_)))));
+    assert!(matches!(world.ask(5, put("c", &[("tasks.max", "0")])), Some(Err(Failure::Invalid(_)))));
+    let commits = world.commits.len();
     assert_eq!(world.ask(3, delete("c")), None, "a second delete waits as well");
+    assert_eq!(world.commits.len(), commits, "and stores nothing");
     world.confirm_releases();
     assert_eq!(world.reply(1), Some(Ok(Answer::Done)));
     assert_eq!(world.reply(3), Some(Ok(Answer::Done)));
@@ -544,6 +561,26 @@ fn a_repeated_write_gets_its_first_answer() {
     let decision = world.core.step(later, Event::Tick);
     let expired = decision.commits.iter().flat_map(|commit| &commit.writes);
     assert_eq!(expired.filter(|write| matches!(write, Write::Request(_, None))).count(), 4);
+}
+
+#[test]
+fn a_copy_of_what_was_refused_is_refused_though_it_would_do_by_now() {
+    let mut world = running();
+    let create = || Command::Create {
+        request: "create".to_owned(),
+        name: "c".to_owned(),
+        config: config(&[]),
+        initial: TargetState::Running,
+    };
+    let taken = world.ask(1, create());
+    assert!(matches!(taken, Some(Err(Failure::AlreadyExists(_)))), "{taken:?}");
+    world.ask(2, delete("c"));
+    let put = || Command::PutConfig { request: "put".to_owned(), name: connector("c"), config: config(&[]) };
+    let goes = world.ask(3, put());
+    assert!(matches!(goes, Some(Err(Failure::Conflict(_)))), "{goes:?}");
+    world.confirm_releases();
+    assert_eq!((world.ask(4, create()), world.ask(5, put())), (taken, goes));
+    assert!(world.core.view.connectors.is_empty());
 }
 
 #[test]
@@ -679,7 +716,9 @@ fn what_a_former_leader_stored_is_shown_until_the_holder_reports_and_only_of_the
     assert_eq!(world.core.task_status(&connector("c"), 2), None, "there is no such task");
 
     let mut world = running();
+    world.lead_anew();
     world.feed(Event::Tick);
+    assert_eq!(world.core.view.statuses.len(), 3, "what the former one did not come to");
     world.hello("b:1", "one");
     world.feed(Event::LeaseEnded(holder("a:1", "one")));
     world.lead_anew();
@@ -699,9 +738,10 @@ fn a_connector_gets_nothing_from_the_one_that_had_its_name() {
     world.report(&AssignmentId::survey(&connector("d")), InstanceState::Running, "");
     assert_eq!(world.connector_state("d"), (InstanceState::Running, String::new()), "it was {failed:?}");
 
-    world.survey("d", ("S2", "D"), &[("u", 1)]);
+    world.survey("d", ("S2", "D"), &[("t", 1)]);
     world.ask(2, target("d", TargetState::Paused));
-    world.survey("d", ("S2", "D"), &[("u", 2)]);
+    world.survey("d", ("S2", "D"), &[("t", 2)]);
+    assert!(world.connector_state("d").1.contains("is shared with"));
     world.statements.clear();
     world.ask(3, delete("d"));
     let d = connector("d");
@@ -716,6 +756,8 @@ fn a_connector_gets_nothing_from_the_one_that_had_its_name() {
         world.stored();
     }
     assert_eq!((world.core.view.connectors[&d].revision.0, world.tasks("d")), (1, vec![]));
+    world.report(&AssignmentId::survey(&d), InstanceState::Running, "");
+    assert_eq!(world.connector_state("d"), (InstanceState::Running, String::new()));
 }
 
 #[test]
@@ -735,6 +777,17 @@ fn what_is_found_first_is_claimed_before_it_has_tasks() {
     world.confirm_releases();
     world.survey("d", ("S", "D"), &[("t", 2)]);
     assert_eq!(world.tasks("d").len(), 2, "a stopped one claims nothing");
+}
+
+#[test]
+fn what_a_paused_connector_will_make_is_no_source_either() {
+    let mut world = World::with_agent();
+    world.create("c", &[]);
+    world.ask(1, target("c", TargetState::Paused));
+    world.survey("c", ("S", "S"), &[("t", 1)]);
+    world.create("d", &[]);
+    world.survey("d", ("S", "S"), &[("t.copy", 1)]);
+    assert_eq!(world.tasks("d"), []);
 }
 
 #[test]
@@ -811,14 +864,17 @@ fn what_is_asked_while_a_commit_is_in_flight_waits_for_it() {
 fn restarts_raise_revisions_of_what_they_mean() {
     let restart =
         |include_tasks, only_failed| Command::Restart { name: connector("c"), include_tasks, only_failed };
-    let cases: [(bool, bool, &[&str]); 4] = [
-        (false, false, &["c/survey"]),
-        (true, false, &["c/survey", "c/0", "c/1"]),
-        (false, true, &[]),
-        (true, true, &["c/1"]),
+    let (runs, failed) = (InstanceState::Running, InstanceState::Failed);
+    let cases: [(InstanceState, bool, bool, &[&str]); 5] = [
+        (runs, false, false, &["c/survey"]),
+        (runs, true, false, &["c/survey", "c/0", "c/1"]),
+        (runs, false, true, &[]),
+        (failed, false, true, &["c/survey"]),
+        (runs, true, true, &["c/1"]),
     ];
-    for (include_tasks, only_failed, expected) in cases {
+    for (state, include_tasks, only_failed, expected) in cases {
         let mut world = running();
+        world.report(&AssignmentId::survey(&connector("c")), state, "");
         world.report(&AssignmentId::task(&connector("c"), 0), InstanceState::Paused, "");
         world.report(&AssignmentId::task(&connector("c"), 1), InstanceState::Failed, "why");
         let reply = world.ask(1, restart(include_tasks, only_failed)).unwrap().unwrap();
@@ -945,6 +1001,8 @@ fn the_later_of_two_connectors_in_each_others_way_fails_and_copies_nothing() {
     assert_eq!(world.tasks("d"), []);
     assert_eq!(world.connector_state("c").0, InstanceState::Running);
 
+    world.feed(Event::Tick);
+    assert_eq!(world.core.view.statuses[&AssignmentId::survey(&connector("d"))].trace, trace);
     world.report(&AssignmentId::survey(&connector("d")), InstanceState::Failed, "no broker");
     assert_eq!(world.connector_state("d"), (InstanceState::Failed, "no broker".to_owned()), "what is so now");
     world.report(&AssignmentId::survey(&connector("d")), InstanceState::Running, "");
@@ -1033,6 +1091,7 @@ fn a_stored_config_that_this_version_refuses_fails_the_connector_and_can_be_mend
     assert!(!held(&world), "nobody can be told what it is");
     world.ask(1, put("c", &[]));
     assert!(held(&world), "the survey; tasks wait for their holder");
+    assert_eq!(world.core.view.connectors[&name].generation.0, 2, "what they were made for is not known");
     assert!(world.core.view.connectors[&name].spec.is_ok());
 }
 

@@ -435,12 +435,13 @@ fn what_waits_for_the_gone_says_so() {
     }
     world.statements.clear();
     world.ask(4, target("c", TargetState::Stopped));
+    world.feed(Event::Tick);
+    let shown = |world: &World| format!("{:?}", world.core.view.statuses);
+    assert!(shown(&world).contains("d:1 went"), "{}", shown(&world));
     world.ask(5, forget("d:1"));
-    let shown = format!("{:?}", world.core.status(&connector("c")).unwrap());
-    assert!(
-        shown.contains("e:1 went away") && !shown.contains("d:1 went"),
-        "a word was given for d:1: {shown}"
-    );
+    world.feed(Event::Tick);
+    let shown = shown(&world);
+    assert!(shown.contains("e:1 went away") && !shown.contains("d:1 went"), "d:1 was forgotten: {shown}");
 
     let mut world = two_agents();
     let ids: Vec<AssignmentId> = world.core.view.assignments.keys().cloned().collect();
@@ -451,6 +452,9 @@ fn what_waits_for_the_gone_says_so() {
         world.feed(Event::LeaseEnded(holder(agent, "one")));
     }
     ids.iter().for_each(|id| world.report(id, InstanceState::Running, ""));
+    world.feed(Event::Tick);
+    let stored = world.core.view.statuses.values().filter(|status| status.trace.contains("is gone"));
+    assert_eq!(stored.count(), 4);
     let StatusView { connector, tasks, .. } = world.core.status(&connector("c")).unwrap();
     for status in tasks.iter().map(|(_, status)| status).chain([&connector]) {
         assert_eq!(status.state, InstanceState::Unassigned);
@@ -661,4 +665,11 @@ fn a_config_that_no_commit_can_hold_is_refused() {
     let reply = world.ask(1, create("c", &[("topic.regex", &"x".repeat(360 * 1024))]));
     let Some(Err(Failure::Invalid(text))) = reply else { panic!("{reply:?}") };
     assert!(text.contains("at most 349525 can be stored"), "{text}");
+    let name = "n".repeat(90);
+    let given = config(&[("filler", "")]);
+    let taken: usize = given.iter().map(|(key, value)| key.len() + value.as_ref().unwrap().len()).sum();
+    let most = "x".repeat(349_525 - taken - 3 * name.len());
+    let reply = world.ask(2, create(&name, &[("filler", &format!("{most}x"))]));
+    assert!(matches!(reply, Some(Err(Failure::Invalid(_)))));
+    world.create(&name, &[("filler", &most)]);
 }

@@ -106,7 +106,6 @@ impl Core {
         let mut holdings = assignment.holdings().filter(|(holder, _)| *holder == session.holder);
         let (holder, epoch) = holdings.next()?;
         if self.is_released(id, &holder, epoch) {
-            session.stated.remove(id);
             return None;
         }
         let due = if epoch == assignment.epoch { self.due(id, assignment) } else { None };

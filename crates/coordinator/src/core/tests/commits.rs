@@ -26,7 +26,7 @@ fn what_says_nothing_of_who_runs_what_makes_no_work() {
     assert_eq!((world.commits.len(), world.core.stale), (commits + 1, nothing), "a status that is stored");
     world.pass(250);
     world.perform(Event::Tick);
-    assert_eq!(world.core.stale, nothing, "time");
+    assert_eq!((world.core.stale, &world.core.restate), (nothing, &BTreeSet::new()), "time");
     assert_eq!(world.step(Event::Tick), Decision::default());
 }
 

@@ -4,8 +4,8 @@ use copyist_model::{ClusterId, InstanceState, LaneStart, StoreRevision, TargetSt
 
 use super::*;
 
-/// What a coordinator has by default: 1.5 s; and 10 s and 10 min, a fiftieth of that, and 7 s.
-const PATIENCE: Patience = Patience { suspect_ms: 1_500, released_after_ms: 629_200 };
+/// What a coordinator has by default: 1.5 s; and 10 s, 10 min and a minute, a fiftieth of that, and 7 s.
+const PATIENCE: Patience = Patience { suspect_ms: 1_500, released_after_ms: 690_400 };
 
 /// A store that takes every commit, unless told to refuse the next one; and everybody who is told something.
 struct World {

@@ -8,6 +8,7 @@ fn a_survey_said_twice_changes_nothing_and_growth_only_adds() {
     let commits = world.commits.len();
     world.survey("c", ("S", "D"), &[("t", 2)]);
     assert_eq!(world.commits.len(), commits, "the same findings were stored again");
+    assert!(world.core.findings.is_empty(), "they are kept no longer than they are of use");
 
     world.survey("c", ("S", "D"), &[("t", 3), ("u", 1)]);
     assert_eq!(world.tasks("c"), [(0, 1), (1, 1), (2, 1), (3, 1)]);

@@ -188,6 +188,19 @@ fn a_process_is_told_what_changed_while_it_had_no_key() {
 }
 
 #[test]
+fn what_a_later_process_of_an_agent_held_is_shown_as_gone_with_it_too() {
+    let mut world = running();
+    world.feed(Event::LeaseEnded(holder("a:1", "one")));
+    world.hello("a:1", "two");
+    world.create("d", &[]);
+    world.feed(Event::Tick);
+    world.feed(Event::LeaseEnded(holder("a:1", "two")));
+    world.feed(Event::Tick);
+    let survey = AssignmentId::survey(&connector("d"));
+    assert!(world.core.view.statuses[&survey].trace.contains("is gone"));
+}
+
+#[test]
 fn who_came_back_and_went_again_is_waited_for_anew() {
     let world = two_agents();
     let id = held_by(&world, "b:1").remove(0).0;
@@ -379,10 +392,10 @@ fn what_waits_for_the_gone_says_so() {
     for agent in ["b:1", "a:1"] {
         world.feed(Event::LeaseEnded(holder(agent, "one")));
     }
-    ids.iter().for_each(|id| world.report(id, InstanceState::Running, ""));
     world.feed(Event::Tick);
     let stored = world.core.view.statuses.values().filter(|status| status.trace.contains("is gone"));
     assert_eq!(stored.count(), 4);
+    ids.iter().for_each(|id| world.report(id, InstanceState::Running, ""));
     let StatusView { connector, tasks, .. } = world.core.status(&connector("c")).unwrap();
     for status in tasks.iter().map(|(_, status)| status).chain([&connector]) {
         assert_eq!(status.state, InstanceState::Unassigned);

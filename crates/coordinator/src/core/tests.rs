@@ -361,6 +361,9 @@ fn what_a_former_leader_stored_is_shown_until_the_holder_reports_and_only_of_the
     world.lead_anew();
     world.feed(Event::Tick);
     assert_eq!(world.core.view.statuses.len(), 3, "what the former one did not come to");
+
+    let mut world = running();
+    world.feed(Event::Tick);
     world.hello("b:1", "one");
     world.feed(Event::LeaseEnded(holder("a:1", "one")));
     world.lead_anew();

@@ -15,6 +15,7 @@ pub(super) fn concerned(view: &View, by_process: &ByProcess, write: &Write) -> V
         Write::Assignment(id, _) | Write::Released(id, _) => {
             vec![id.clone(), AssignmentId::survey(&id.connector)]
         }
+        // A process without a key is told nothing; it is told what changed meanwhile once it has one again.
         Write::Agent(agent, _) => by_process.of_agent(agent).cloned().collect(),
         Write::Meta(_) | Write::Request(..) | Write::Lane(..) | Write::Status(..) => Vec::new(),
     }

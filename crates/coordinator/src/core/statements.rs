@@ -65,12 +65,7 @@ impl Core {
         let mut sessions = std::mem::take(&mut self.sessions);
         let concerned = self.concerned(&sessions);
         let mut sends = Vec::new();
-        for session in sessions.values_mut() {
-            if !self.view.is_alive(&session.holder) {
-                // What changes until it has its key again is not told: it is told all then.
-                session.complete = false;
-                continue;
-            }
+        for session in sessions.values_mut().filter(|session| self.view.is_alive(&session.holder)) {
             for id in concerned.get(&session.holder).into_iter().flatten() {
                 sends.extend(self.statement(session, id));
             }

@@ -92,12 +92,14 @@ fn a_stop_is_answered_once_every_part_is_released_and_then_there_are_no_tasks() 
 
 #[test]
 fn a_stop_waits_for_the_survey_alone_too_and_is_answered_by_a_delete() {
-    let mut world = World::with_agent();
-    world.create("c", &[]);
-    assert_eq!(world.ask(1, target("c", TargetState::Stopped)), None);
-    assert_eq!(world.ask(2, delete("c")), None);
-    world.confirm_releases();
-    assert_eq!((world.reply(1), world.reply(2)), (Some(Ok(Answer::Done)), Some(Ok(Answer::Done))));
+    let mut surveying = World::with_agent();
+    surveying.create("c", &[]);
+    for mut world in [surveying, running()] {
+        assert_eq!(world.ask(1, target("c", TargetState::Stopped)), None);
+        assert_eq!(world.ask(2, delete("c")), None);
+        world.confirm_releases();
+        assert_eq!((world.reply(1), world.reply(2)), (Some(Ok(Answer::Done)), Some(Ok(Answer::Done))));
+    }
 }
 
 #[test]

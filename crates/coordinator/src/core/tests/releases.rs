@@ -193,7 +193,7 @@ fn what_a_later_process_of_an_agent_held_is_shown_as_gone_with_it_too() {
     world.feed(Event::LeaseEnded(holder("a:1", "one")));
     world.hello("a:1", "two");
     world.create("d", &[]);
-    world.feed(Event::Tick);
+    (0..3).for_each(|_| world.feed(Event::Tick));
     world.feed(Event::LeaseEnded(holder("a:1", "two")));
     world.feed(Event::Tick);
     let survey = AssignmentId::survey(&connector("d"));
@@ -376,7 +376,7 @@ fn what_waits_for_the_gone_says_so() {
     }
     world.statements.clear();
     world.ask(4, target("c", TargetState::Stopped));
-    world.feed(Event::Tick);
+    (0..3).for_each(|_| world.feed(Event::Tick));
     let shown = |world: &World| format!("{:?}", world.core.view.statuses);
     assert!(shown(&world).contains("d:1, e:1 went"), "{}", shown(&world));
     world.ask(5, forget("d:1"));

@@ -193,7 +193,7 @@ fn the_later_of_two_connectors_in_each_others_way_fails_and_copies_nothing() {
     let mut world = running();
     world.create("d", &[]);
     world.report(&AssignmentId::survey(&connector("d")), InstanceState::Running, "");
-    world.feed(Event::Tick);
+    (0..3).for_each(|_| world.feed(Event::Tick));
     world.survey("d", ("S", "D"), &[("t", 2)]);
     let (state, trace) = world.connector_state("d");
     assert_eq!(state, InstanceState::Failed);

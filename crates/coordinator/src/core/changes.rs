@@ -2,46 +2,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use copyist_model::{AssignmentId, ConnectorName, TaskId};
+use copyist_model::{AgentId, AssignmentId, ConnectorName, TaskId};
 
 use super::view::{Holder, View, Write};
 
-/// Parts to look at again.
-#[derive(Debug, Default)]
-pub(super) struct Again {
-    pub(super) all: bool,
-    pub(super) ids: BTreeSet<AssignmentId>,
-}
-
-impl Again {
-    pub(super) fn all() -> Self {
-        Self { all: true, ids: BTreeSet::new() }
-    }
-
-    /// What a write changes, seen from the view before it or after it.
-    pub(super) fn note(&mut self, view: &View, write: &Write) {
-        match write {
-            Write::Connector(name, _) => self.ids.extend(parts(view, name)),
-            Write::Task(TaskId { connector, number }, _) => {
-                self.ids.extend([AssignmentId::task(connector, *number), AssignmentId::survey(connector)]);
-            }
-            // A connector has stopped when none of its parts is held any more.
-            Write::Assignment(id, _) | Write::Released(id, _) => {
-                self.ids.extend([id.clone(), AssignmentId::survey(&id.connector)]);
-            }
-            Write::Meta(_) | Write::Agent(..) | Write::Request(..) | Write::Lane(..) | Write::Status(..) => {}
+/// Whose statement or status a write may change, seen from the view before it.
+pub(super) fn concerned(view: &View, by_process: &ByProcess, write: &Write) -> Vec<AssignmentId> {
+    match write {
+        Write::Connector(name, _) => parts_of(view, name).collect(),
+        Write::Task(TaskId { connector, number }, _) => vec![AssignmentId::task(connector, *number)],
+        // A connector has stopped when none of its parts is held any more.
+        Write::Assignment(id, _) | Write::Released(id, _) => {
+            vec![id.clone(), AssignmentId::survey(&id.connector)]
         }
+        // A process without a key is told nothing; it is told what changed meanwhile once it has one again.
+        Write::Agent(agent, _) => by_process.of_agent(agent).cloned().collect(),
+        Write::Meta(_) | Write::Request(..) | Write::Lane(..) | Write::Status(..) => Vec::new(),
     }
 }
 
-fn parts<'a>(view: &'a View, name: &'a ConnectorName) -> impl Iterator<Item = AssignmentId> + 'a {
-    let held = view.assignments_of(name).map(|(id, _)| id.clone());
+/// A connector's survey, and its tasks.
+pub(super) fn parts_of(view: &View, name: &ConnectorName) -> impl Iterator<Item = AssignmentId> {
     let tasks = view.tasks_of(name).map(|(number, _)| AssignmentId::task(name, number));
-    held.chain(tasks).chain([AssignmentId::survey(name)])
+    std::iter::once(AssignmentId::survey(name)).chain(tasks)
 }
 
 /// Which parts each process holds or held, by the view.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ByProcess(BTreeMap<Holder, BTreeSet<AssignmentId>>);
 
 impl ByProcess {
@@ -70,6 +57,12 @@ impl ByProcess {
 
     pub(super) fn of(&self, holder: &Holder) -> impl Iterator<Item = &AssignmentId> {
         self.0.get(holder).into_iter().flatten()
+    }
+
+    /// What any process of an agent holds or held.
+    fn of_agent(&self, agent: &AgentId) -> impl Iterator<Item = &AssignmentId> {
+        let first = Holder { agent: agent.clone(), incarnation: String::new() };
+        self.0.range(first..).take_while(|(holder, _)| holder.agent == *agent).flat_map(|(_, ids)| ids)
     }
 
     pub(super) fn processes(&self) -> impl Iterator<Item = &Holder> {

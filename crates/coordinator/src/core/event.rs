@@ -214,13 +214,7 @@ impl Commit {
                 drop(batch.push(write));
             }
         }
-        if !batch.is_empty() {
-            row.push(batch.into());
-        }
-        match row.last_mut() {
-            Some(last) => last.sends = sends,
-            None => row.push(Self { sends, ..Self::default() }),
-        }
+        row.push(Self { sends, ..batch.into() });
         row
     }
 }

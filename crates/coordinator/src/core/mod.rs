@@ -5,8 +5,8 @@
 //!
 //! `scripts/*.txt` tell what it does in the lives of connectors and agents; a test plays them. Of the code read
 //! [`event`] first, then `requests` (what users ask), `reconcile` (what follows from what is stored), `placing` (which
-//! agent has what), `statements` (what agents are told), `releases` and `suspicion`
-//! (who may still be at work), `surveys` (what becomes tasks), `lane_records` (what agents propose), `read` (what is shown).
+//! agent has what), `statements` (what agents are told), `releases` and `suspicion` (who may still be at work), `changes`
+//! (what a write concerns), `surveys` (what becomes tasks), `lane_records` (what agents propose), `read` (what is shown).
 //! Invariants:
 //! - one commit is in flight; nothing is planned on top of what is not stored (`Core::decide`);
 //! - nobody is told what is not stored (`Commit`: sends follow writes);
@@ -40,7 +40,7 @@ use copyist_model::{
     AgentId, AssignmentEpoch, AssignmentId, ConnectorName, InstanceState, LaneId, StoreRevision,
 };
 
-use changes::{Again, ByProcess};
+use changes::ByProcess;
 pub use event::{
     Answer, Command, Commit, Decision, Event, Failure, Findings, FoundTopic, GivenConfig, Hello, Info,
     LaneVerdict, Now, Proposal, Refusal, RequestId, Run, Send, Statement, StatusView, Ticket,
@@ -73,7 +73,8 @@ pub struct Core {
     term_began: AssignmentEpoch,
     /// The commits in flight, in the order in which they are performed.
     in_flight: VecDeque<InFlight>,
-    /// Who lives by the view, and did not by a commit that was refused.
+    /// Who was to be given something by a commit that was refused: one of them has no lease any more. They are given
+    /// nothing, and keep what they have.
     doubted: BTreeSet<Holder>,
     /// The command that the commits in flight are for; it is planned again if one is refused.
     current: Option<(Ticket, Command)>,
@@ -107,9 +108,9 @@ pub struct Core {
     stale: Stale,
     by_process: ByProcess,
     /// Which parts may have to be stated otherwise than they were.
-    restate: Again,
+    restate: BTreeSet<AssignmentId>,
     /// Whose status may be another one than what is stored.
-    reshow: Again,
+    reshow: BTreeSet<AssignmentId>,
 }
 
 /// What may have to be done again.
@@ -149,6 +150,7 @@ impl Core {
     /// A new term, over what the store holds.
     #[must_use]
     pub fn new(view: View, patience: Patience) -> Self {
+        let reshow = view.connectors.keys().flat_map(|name| changes::parts_of(&view, name)).collect();
         Self {
             patience,
             term_began: AssignmentEpoch { incarnation: view.meta.incarnation, revision: view.revision },
@@ -173,8 +175,8 @@ impl Core {
             reported: BTreeMap::new(),
             swept_ms: None,
             stale: Stale::ALL,
-            restate: Again::all(),
-            reshow: Again::all(),
+            restate: BTreeSet::new(),
+            reshow,
         }
     }
 
@@ -230,16 +232,16 @@ impl Core {
             Event::Reported { holder, id, epoch, state, trace } => {
                 if self.holds(&holder, &id, epoch) {
                     let status = Status::new(state, Some(holder.agent), trace);
-                    self.reshow.ids.insert(id.clone());
+                    self.reshow.insert(id.clone());
                     self.reported.insert(id, (epoch, status));
                 }
                 return false;
             }
-            Event::Released { holder, id, epoch } => self.releases.hear(&self.view, &id, (holder, epoch)),
+            Event::Released { holder, id, epoch } => self.releases.hear(id, (holder, epoch)),
             Event::Surveyed { holder, connector, epoch, findings } => {
                 let survey = AssignmentId::survey(&connector);
                 if self.holds(&holder, &survey, epoch) {
-                    self.reshow.ids.insert(survey);
+                    self.reshow.insert(survey);
                     self.surveyed(connector, findings);
                 }
             }
@@ -255,6 +257,9 @@ impl Core {
         let mut changed = false;
         for write in self.in_flight.pop_front().map(|commit| commit.writes).unwrap_or_default() {
             changed |= write.is_of_placement();
+            if let Write::Connector(name, None) = &write {
+                self.forget_surveys(name);
+            }
             self.apply(revision, write);
         }
         if self.in_flight.is_empty() {
@@ -265,24 +270,10 @@ impl Core {
     }
 
     fn apply(&mut self, revision: StoreRevision, write: Write) {
-        let assigned = match &write {
-            Write::Assignment(id, _) => Some(id.clone()),
-            Write::Agent(..) => {
-                // Whose parts are shown otherwise once it is gone; its session is told all that it holds anyway.
-                self.reshow.all = true;
-                None
-            }
-            Write::Meta(_)
-            | Write::Connector(..)
-            | Write::Request(..)
-            | Write::Task(..)
-            | Write::Lane(..)
-            | Write::Released(..)
-            | Write::Status(..) => None,
-        };
-        for again in [&mut self.restate, &mut self.reshow] {
-            again.note(&self.view, &write);
-        }
+        let concerned = changes::concerned(&self.view, &self.by_process, &write);
+        self.restate.extend(concerned.iter().cloned());
+        self.reshow.extend(concerned);
+        let assigned = if let Write::Assignment(id, _) = &write { Some(id.clone()) } else { None };
         assigned.iter().for_each(|id| self.by_process.remove(&self.view, id));
         self.view.apply(revision, write);
         assigned.iter().for_each(|id| self.by_process.add(&self.view, id));

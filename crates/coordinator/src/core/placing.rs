@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use copyist_model::{AgentChoice, AgentId, AssignmentEpoch, AssignmentId, Part, TaskId};
 
 use super::Core;
+use super::changes::parts_of;
 use super::event::Commit;
 use super::placement::{Candidate, Fleet, Hold, Move, Placed, Standing, place};
 use super::statements::should_run;
@@ -64,9 +65,8 @@ impl Core {
             if self.moving.len() < most
                 && let Some(assignment) = self.view.assignments.get(&id)
             {
-                // What moves already is placed afresh once it is released.
-                self.restate.ids.insert(id.clone());
-                self.moving.entry(id).or_insert(Moving { epoch: assignment.epoch, to });
+                self.restate.insert(id.clone());
+                self.moving.insert(id, Moving { epoch: assignment.epoch, to });
                 self.stale.statements = true;
             }
         }
@@ -98,6 +98,7 @@ impl Core {
         let agents = self.view.agents.iter().filter(|(id, agent)| self.is_there(id, &agent.incarnation));
         let agents = agents.map(|(id, agent)| {
             let standing = match self.sessions.get(id) {
+                Some(session) if self.doubted.contains(&session.holder) => Standing::Keeps,
                 Some(session) if session.draining || agent.drained => Standing::Drains,
                 Some(_) => Standing::Takes,
                 None => Standing::Keeps,
@@ -115,9 +116,7 @@ impl Core {
     /// All that should be with an agent.
     fn parts(&self) -> impl Iterator<Item = AssignmentId> {
         self.view.connectors.iter().flat_map(|(name, connector)| {
-            let tasks = self.view.tasks_of(name).map(|(number, _)| AssignmentId::task(name, number));
-            let all = std::iter::once(AssignmentId::survey(name)).chain(tasks);
-            all.filter(|id| should_run(connector, id.part))
+            parts_of(&self.view, name).filter(|id| should_run(connector, id.part))
         })
     }
 
@@ -140,10 +139,10 @@ impl Core {
         is_held.then_some(assignment)
     }
 
-    /// Whether a process lives, by the view and by all that is known.
+    /// Whether a process lives and is heard.
     fn is_there(&self, agent: &AgentId, incarnation: &str) -> bool {
         let holder = Holder { agent: agent.clone(), incarnation: incarnation.to_owned() };
-        self.view.is_alive(&holder) && !self.hearing.is_suspect(&holder) && !self.doubted.contains(&holder)
+        self.view.is_alive(&holder) && !self.hearing.is_suspect(&holder)
     }
 
     pub(super) fn choice(&self, id: &AssignmentId) -> AgentChoice {

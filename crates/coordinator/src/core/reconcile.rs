@@ -9,11 +9,11 @@ use copyist_model::{
     TopicName,
 };
 
+use super::Core;
 use super::event::{Answer, Batch, Commit, Findings, Now};
 use super::growth::{NewLane, grow};
-use super::requests::remember;
+use super::requests::{REQUEST_KEPT_MS, remember};
 use super::view::{Agent, Connector, Holder, Task, Write};
-use super::{Core, Until};
 
 impl Core {
     pub(super) fn reconcile(&mut self, now: Now, tick: bool) -> Vec<Commit> {
@@ -54,8 +54,8 @@ impl Core {
     }
 
     fn agents_that_changed(&mut self) -> Vec<Write> {
-        let gone = std::mem::take(&mut self.leases_ended);
-        self.leases_ended = gone.into_iter().filter(|(_, holder)| self.view.is_alive(holder)).collect();
+        let view = &self.view;
+        self.leases_ended.retain(|_, holder| view.is_alive(holder));
         // The key of an agent whose next process is here already is written anew. The same process gets one again only
         // after the end of the former: the store has none any more.
         let replaced = |agent: &AgentId, ended: &Holder| {
@@ -119,17 +119,20 @@ impl Core {
         self.view.lanes_of(name).map(|lane| Write::Lane(lane.clone(), None))
     }
 
-    /// The end of a connector, with the answers for whoever repeats the delete. Its positions stay, as in
+    /// The end of a connector, with the answers for whoever repeats a request that this ends. Its positions stay, as in
     /// Connect: a connector of the same name goes on from them.
     fn deletion(&self, now: Now, name: &ConnectorName) -> Vec<Write> {
-        let waiting =
-            self.waiting.values().filter(|waiting| waiting.until == Until::Deleted && waiting.name == *name);
+        let waiting = self.waiting.values().filter(|waiting| waiting.name == *name);
         let requests: BTreeSet<&str> = waiting.map(|waiting| waiting.request.as_str()).collect();
         let done = Ok(Answer::Done);
-        let answers = requests.into_iter().filter_map(|request| remember(now, request, &done));
+        let kept_until_ms = |request: &str| self.view.requests.get(request).map(|kept| kept.expires_at_ms);
+        let answers = requests
+            .into_iter()
+            // Of more than one commit takes those that are renewed by now are not renewed again.
+            .filter(|request| kept_until_ms(request) < Some(now.wall_ms + REQUEST_KEPT_MS / 2))
+            .filter_map(|request| remember(now, request, &done));
         let survey = AssignmentId::survey(name);
-        let status = self.view.statuses.contains_key(&survey).then_some(Write::Status(survey, None));
-        answers.chain(status).chain([Write::Connector(name.clone(), None)]).collect()
+        answers.chain([Write::Status(survey, None), Write::Connector(name.clone(), None)]).collect()
     }
 
     /// Turns what a survey found into tasks. Whether the survey was the first is stored last, so that a row of
@@ -168,27 +171,25 @@ impl Core {
         grown.collect()
     }
 
-    /// Findings that a running connector had no more use for are applied in full.
+    /// Findings that a running connector had no more use for are applied in full; a stopped one begins with another
+    /// survey.
     fn forget_applied_findings(&mut self) {
         let connectors = &self.view.connectors;
         self.findings.retain(|name, _| {
-            connectors.get(name).is_some_and(|connector| {
-                connector.target != TargetState::Running || !connector.tasks_are_current()
+            connectors.get(name).is_some_and(|connector| match connector.target {
+                TargetState::Running => !connector.tasks_are_current(),
+                TargetState::Paused => true,
+                TargetState::Stopped => false,
             })
         });
     }
 
     /// As many as one commit takes. What is written is looked at once more, in case that the commit is refused.
     fn statuses_that_changed(&mut self) -> Vec<Write> {
-        if std::mem::take(&mut self.reshow.all) {
-            let tasks = self.view.tasks.keys();
-            let tasks = tasks.map(|task| AssignmentId::task(&task.connector, task.number));
-            self.reshow.ids.extend(tasks.chain(self.view.connectors.keys().map(AssignmentId::survey)));
-        }
         let mut writes = Vec::new();
         let mut again = BTreeSet::new();
         while writes.len() < Commit::WRITES_MAX
-            && let Some(id) = self.reshow.ids.pop_first()
+            && let Some(id) = self.reshow.pop_first()
         {
             if let Some(status) = self.current_status(&id)
                 && self.view.statuses.get(&id) != Some(&status)
@@ -197,11 +198,11 @@ impl Core {
                 writes.push(Write::Status(id, Some(status)));
             }
         }
-        if !self.reshow.ids.is_empty() {
+        if !self.reshow.is_empty() {
             // The rest follows with the next tick.
             self.swept_ms = None;
         }
-        self.reshow.ids.extend(again);
+        self.reshow.extend(again);
         writes
     }
 
@@ -218,7 +219,7 @@ fn outdated(name: &ConnectorName, connector: &Connector) -> Write {
 }
 
 fn new_lanes(tasks: &BTreeMap<u32, &Task>, findings: &Findings, start: LaneStart) -> Vec<NewLane> {
-    let known: BTreeSet<(&TopicName, i32)> = tasks
+    let mut known: BTreeSet<(&TopicName, i32)> = tasks
         .values()
         .flat_map(|task| task.lanes.iter())
         .map(|(topic, partition, _, _)| (topic, partition))
@@ -226,7 +227,7 @@ fn new_lanes(tasks: &BTreeMap<u32, &Task>, findings: &Findings, start: LaneStart
     let mut new = Vec::new();
     for topic in &findings.topics {
         for partition in 0..i32::try_from(topic.partitions).unwrap_or(i32::MAX) {
-            if !known.contains(&(&topic.source, partition)) {
+            if known.insert((&topic.source, partition)) {
                 let (source, destination) = (topic.source.clone(), topic.destination.clone());
                 new.push(NewLane { source, destination, partition, start });
             }

@@ -23,11 +23,8 @@ pub(super) struct Releases {
 }
 
 impl Releases {
-    /// A word counts while the view has the holding that it is about.
-    pub(super) fn hear(&mut self, view: &View, id: &AssignmentId, holding: Holding) {
-        if view.unreleased(id).any(|unreleased| unreleased == holding) {
-            self.heard.entry(id.clone()).or_default().insert(holding);
-        }
+    pub(super) fn hear(&mut self, id: AssignmentId, holding: Holding) {
+        self.heard.entry(id).or_default().insert(holding);
     }
 
     /// Whether a holder needs not be told to release what it held.
@@ -35,7 +32,8 @@ impl Releases {
         self.heard.get(id).is_some_and(|heard| heard.contains(holding))
     }
 
-    fn forget_what_is_stored(&mut self, view: &View) {
+    /// A word counts while the view has the holding that it is about.
+    fn forget_what_is_over(&mut self, view: &View) {
         self.heard.retain(|id, heard| {
             heard.retain(|holding| view.unreleased(id).any(|unreleased| unreleased == *holding));
             !heard.is_empty()
@@ -67,7 +65,7 @@ impl Releases {
 impl Core {
     /// The end of what everybody released and nobody should run.
     pub(super) fn ended_parts(&mut self) -> Vec<Write> {
-        self.releases.forget_what_is_stored(&self.view);
+        self.releases.forget_what_is_over(&self.view);
         let ids: BTreeSet<&AssignmentId> =
             self.releases.heard.keys().chain(self.view.releases.keys()).collect();
         let is_over = |id: &&AssignmentId| {

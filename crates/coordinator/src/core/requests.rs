@@ -11,7 +11,7 @@ use super::view::{Agent, Connector, RequestAnswer, Status, Task, Write};
 use super::{Core, StatusView, Until, Waiting, is_failed};
 
 /// How long the answer to a write is kept for whoever repeats it.
-const REQUEST_KEPT_MS: u64 = 120_000;
+pub(super) const REQUEST_KEPT_MS: u64 = 120_000;
 
 /// A commit has a connector's config twice, the second time in the answer that is kept.
 const CONFIG_BYTES_MAX: usize = Commit::BYTES_MAX / 3;
@@ -123,7 +123,8 @@ impl Core {
             (Ok(before), Ok(after)) => before.needs_new_generation(after),
             (Err(_), _) | (_, Err(_)) => true,
         };
-        let unchanged = before.spec == spec;
+        // The very same config may repeat one whose row of commits broke off: some tasks may not have it yet.
+        let unchanged = before.spec == spec && before.config != config;
         let mut after = Connector { config, spec, warnings, ..before.clone() };
         after.revision = before.revision.next();
         if new_generation {

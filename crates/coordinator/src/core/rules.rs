@@ -36,12 +36,11 @@ pub fn judge(name: &ConnectorName, wanted: &Edges, earlier: &BTreeMap<ConnectorN
     if let Some(text) = cycle(name, wanted, earlier) {
         return Verdict::Conflict(text);
     }
+    let destinations: BTreeSet<&Place> = wanted.iter().map(|(_, destination)| destination).collect();
     let mut shared: BTreeMap<Place, BTreeSet<ConnectorName>> = BTreeMap::new();
-    for (_, destination) in wanted {
-        for (other, edges) in earlier {
-            if edges.iter().any(|(_, to)| to == destination) {
-                shared.entry(destination.clone()).or_default().insert(other.clone());
-            }
+    for (other, edges) in earlier {
+        for (_, destination) in edges.iter().filter(|(_, to)| destinations.contains(to)) {
+            shared.entry(destination.clone()).or_default().insert(other.clone());
         }
     }
     Verdict::Fine { shared }
@@ -71,15 +70,17 @@ pub fn left_out_note(left_out: &BTreeSet<TopicName>) -> Option<String> {
 
 /// The text of the first cycle that an edge of `wanted` closes, walking forward from its destination.
 fn cycle(name: &ConnectorName, wanted: &Edges, earlier: &BTreeMap<ConnectorName, Edges>) -> Option<String> {
-    let all = || {
-        let own = wanted.iter().map(move |edge| (name, edge));
-        own.chain(earlier.iter().flat_map(|(other, edges)| edges.iter().map(move |edge| (other, edge))))
-    };
+    let own = wanted.iter().map(|edge| (name, edge));
+    let others = earlier.iter().flat_map(|(other, edges)| edges.iter().map(move |edge| (other, edge)));
+    let mut out_of: BTreeMap<&Place, Vec<(&ConnectorName, &Place)>> = BTreeMap::new();
+    for (by, (from, to)) in own.chain(others) {
+        out_of.entry(from).or_default().push((by, to));
+    }
     for (source, destination) in wanted {
         let mut seen = BTreeSet::from([destination]);
         let mut open = vec![destination];
         while let Some(place) = open.pop() {
-            for (by, (_, next)) in all().filter(|(_, (from, _))| from == place) {
+            for &(by, next) in out_of.get(place).into_iter().flatten() {
                 if next == source {
                     return Some(format!(
                         "connector {name} would copy topic {} of cluster {} into topic {} of cluster {}, from where \

@@ -9,7 +9,6 @@ use copyist_model::{
 };
 
 use super::Core;
-use super::changes::Again;
 use super::event::{Run, Send, Statement};
 use super::view::{Assignment, Connector, Holder, Task};
 
@@ -76,7 +75,7 @@ impl Core {
             }
         }
         self.sessions = sessions;
-        self.restate = Again::default();
+        self.restate.clear();
         sends
     }
 
@@ -84,11 +83,11 @@ impl Core {
     /// the others.
     fn concerned(&self, sessions: &BTreeMap<AgentId, Session>) -> BTreeMap<Holder, BTreeSet<AssignmentId>> {
         let mut concerned: BTreeMap<Holder, BTreeSet<AssignmentId>> = BTreeMap::new();
-        for session in sessions.values().filter(|session| self.restate.all || !session.complete) {
+        for session in sessions.values().filter(|session| !session.complete) {
             let held = self.by_process.of(&session.holder).cloned().collect();
             concerned.insert(session.holder.clone(), held);
         }
-        for id in &self.restate.ids {
+        for id in &self.restate {
             for (holder, _) in self.unreleased(id) {
                 concerned.entry(holder).or_default().insert(id.clone());
             }
@@ -102,7 +101,6 @@ impl Core {
         let mut holdings = assignment.holdings().filter(|(holder, _)| *holder == session.holder);
         let (holder, epoch) = holdings.next()?;
         if self.is_released(id, &holder, epoch) {
-            session.stated.remove(id);
             return None;
         }
         let due = if epoch == assignment.epoch { self.due(id, assignment) } else { None };
@@ -151,12 +149,12 @@ impl Core {
 
     /// Where lanes of different source topics meet, whichever connectors they belong to.
     fn shared(&self, due: &Due) -> BTreeSet<TopicName> {
-        let (Some(task), Some((source, destination))) = (due.task, &due.connector.clusters) else {
+        let (Some(task), Some((_, destination))) = (due.task, &due.connector.clusters) else {
             return BTreeSet::new();
         };
         let mut sources: BTreeMap<&TopicName, BTreeSet<(&ClusterId, &TopicName)>> = BTreeMap::new();
-        for (topic, lanes) in &task.lanes.0 {
-            sources.entry(&lanes.destination).or_default().insert((source, topic));
+        for lanes in task.lanes.0.values() {
+            sources.entry(&lanes.destination).or_default();
         }
         for (id, other) in &self.view.tasks {
             let clusters = self.view.connectors.get(&id.connector).and_then(|it| it.clusters.as_ref());

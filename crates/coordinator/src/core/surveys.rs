@@ -51,7 +51,7 @@ impl Core {
     fn without_own_products(&self, mut findings: Findings) -> (Findings, BTreeSet<TopicName>) {
         let mut left_out = BTreeSet::new();
         if findings.source == findings.destination {
-            let edges = self.view.connectors.keys().flat_map(|name| self.edges_of(name));
+            let edges = self.view.connectors.keys().flat_map(|name| self.claimed_by(name));
             let made: BTreeSet<rules::Place> = edges.map(|(_, destination)| destination).collect();
             for topic in findings.topics.iter().filter(|topic| !topic.literal) {
                 if made.contains(&(findings.source.clone(), topic.source.clone())) {
@@ -65,7 +65,23 @@ impl Core {
 
     fn edges_without(&self, name: &ConnectorName) -> BTreeMap<ConnectorName, rules::Edges> {
         let others = self.view.connectors.keys().filter(|other| *other != name);
-        others.map(|other| (other.clone(), self.edges_of(other))).collect()
+        others.map(|other| (other.clone(), self.claimed_by(other))).collect()
+    }
+
+    /// What a connector copies, and what it will as soon as the tasks for it are stored.
+    fn claimed_by(&self, name: &ConnectorName) -> rules::Edges {
+        let generation = self.view.connectors.get(name).map(|connector| connector.generation);
+        let found = self.findings.get(name).filter(|found| Some(found.generation) == generation);
+        let mut edges = self.edges_of(name);
+        edges.extend(found.into_iter().flat_map(wanted_edges));
+        edges
+    }
+
+    /// What was found for a connector that is gone is nothing to one that gets its name.
+    pub(super) fn forget_surveys(&mut self, name: &ConnectorName) {
+        self.findings.remove(name);
+        self.conflicts.remove(name);
+        self.notes.remove(name);
     }
 
     pub(super) fn edges_of(&self, name: &ConnectorName) -> rules::Edges {

@@ -30,9 +30,9 @@ impl Hearing {
     pub(super) fn listen(&mut self, now_ms: u64) {
         // More than lies between two heartbeats, and too little to be suspect for.
         let longest_ms = self.suspect_ms / 2;
-        let gap_ms = self.stepped_ms.map_or(0, |before| now_ms.saturating_sub(before));
+        let passed_ms = self.stepped_ms.map_or(0, |before| now_ms.saturating_sub(before));
         let latest_ms = self.heard_ms.values().max().map_or(u64::MAX, |heard| heard + longest_ms);
-        self.listened_ms = (self.listened_ms + gap_ms.min(longest_ms)).min(latest_ms);
+        self.listened_ms = (self.listened_ms + passed_ms).min(latest_ms);
         self.stepped_ms = Some(now_ms);
     }
 

@@ -277,7 +277,20 @@ mod tests {
         assert_eq!(view.assignments[&id].epoch, epoch);
         view.apply(StoreRevision(8), Write::Assignment(id.clone(), None));
         assert!(view.assignments.is_empty());
-        assert_eq!(view.revision, StoreRevision(8));
+        view.apply(StoreRevision(2), Write::Status(id, None));
+        assert_eq!(view.revision, StoreRevision(8), "keys are loaded in any order");
+    }
+
+    #[test]
+    fn a_process_holds_nothing_of_another_one_of_its_agent() {
+        let mut view = View::default();
+        let holder =
+            |incarnation: &str| Holder { agent: "a:1".parse().unwrap(), incarnation: incarnation.into() };
+        let id = AssignmentId::survey(&"c".parse().unwrap());
+        let assignment =
+            Assignment { holder: holder("two"), epoch: AssignmentEpoch::default(), former: Vec::new() };
+        view.apply(StoreRevision(7), Write::Assignment(id, Some(assignment)));
+        assert_eq!((view.held_by(&holder("one")).len(), view.held_by(&holder("two")).len()), (0, 1));
     }
 
     #[test]

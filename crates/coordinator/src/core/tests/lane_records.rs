@@ -53,7 +53,7 @@ fn verdicts(sends: &[Send]) -> Vec<LaneVerdict> {
 
 impl World {
     /// By the holder of the task that has the lane.
-    fn proposal(&self, name: &str, partition: i32, replaces: u64, generation: u64) -> Proposal {
+    pub(super) fn proposal(&self, name: &str, partition: i32, replaces: u64, generation: u64) -> Proposal {
         let record = record(name, partition, generation);
         let name = connector(name);
         let mut tasks = self.core.view.tasks_of(&name);
@@ -72,16 +72,6 @@ impl World {
             .map(|(agent, statement)| Send::Statement(holder(&agent, "told"), statement))
             .collect();
         verdicts(&told)
-    }
-
-    fn step(&mut self, event: Event) -> Decision {
-        self.core.step(Now::default(), event)
-    }
-
-    fn stored(&mut self) -> Decision {
-        self.revision += 1;
-        let revision = StoreRevision(self.revision);
-        self.step(Event::Committed(revision))
     }
 
     /// The commit in flight is stored, and those after it; what is told of lane records until nothing is left.
@@ -515,7 +505,7 @@ fn a_delete_that_is_cut_short_keeps_the_connector_until_its_records_are_gone() {
     assert!((1..250).contains(&left), "{left}");
 
     // The next leader goes on from what is stored.
-    world.core = Core::new(world.core.view.clone(), PATIENCE);
+    world.lead_anew();
     assert!(world.core.view.connectors.contains_key(&connector("c")));
     world.feed(Event::Tick);
     assert_eq!(world.core.view.lanes, BTreeMap::new());
@@ -544,7 +534,7 @@ fn the_next_leader_knows_the_records_and_the_holder_repeats_what_it_has_no_verdi
     }
     assert_eq!(families, BTreeSet::from(["lanes".to_owned()]));
     assert_eq!(view.lanes, world.core.view.lanes);
-    world.core = Core::new(world.core.view.clone(), PATIENCE);
+    world.lead_anew();
     world.commits.clear();
     world.hello("a:1", "one");
     let told = world.propose(vec![first, second]);

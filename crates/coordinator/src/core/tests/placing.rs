@@ -120,7 +120,7 @@ fn a_new_leader_carries_a_move_through_that_it_does_not_know_of() {
     let mut world = joined(3);
     world.feed(Event::Tick);
     let (_, id, epoch) = releases(&mut world).remove(0);
-    world.core = Core::new(world.core.view.clone(), PATIENCE);
+    world.lead_anew();
     world.hello("a:1", "one");
     world.hello("b:1", "one");
     assert_eq!(releases(&mut world), [], "it states what is stored");
@@ -137,6 +137,7 @@ fn agents_that_are_not_connected_neither_give_nor_take() {
     world.hello("b:1", "one");
     world.feed(Event::SessionEnded(holder("a:1", "one")));
     world.feed(Event::Tick);
+    world.hello("a:1", "one");
     assert_eq!(releases(&mut world), []);
 }
 
@@ -174,8 +175,8 @@ fn what_was_released_is_not_stated_again_before_it_is_assigned_anew() {
 
     // Nor by a leader that does not know why it was released.
     let mut world = joined(3);
-    let Assignment { holder: by, epoch, .. } = world.core.view.assignments[&moved].clone();
-    world.core = Core::new(world.core.view.clone(), PATIENCE);
+    let Assignment { holder: by, epoch, .. } = world.assignment(&moved);
+    world.lead_anew();
     world.feed(Event::Released { holder: by, id: moved.clone(), epoch });
     world.hello("a:1", "one");
     let runs = world.runs();
@@ -218,7 +219,7 @@ fn an_operator_drains_an_agent_and_takes_it_back() {
         assert_eq!(given_up(&mut world), ["a:1"], "one of few at a time");
     }
     assert_eq!((given_up(&mut world), spread(&world)), (vec![], BTreeMap::from([("b:1".to_owned(), 4)])));
-    world.core = Core::new(world.core.view.clone(), PATIENCE);
+    world.lead_anew();
     for agent in ["a:1", "b:1"] {
         world.hello(agent, "one");
     }
@@ -234,7 +235,11 @@ fn an_operator_drains_an_agent_and_takes_it_back() {
     let unknown = world.ask(5, drain(true));
     assert_eq!(unknown, Some(Err(Failure::NotFound("Unknown agent: a:1".to_owned()))));
     world.hello("a:1", "two");
-    assert!(!world.core.view.agents.values().any(|agent| agent.drained), "a new process takes its share");
+    let drained = |world: &World| world.core.view.agents.values().any(|agent| agent.drained);
+    assert!(!drained(&world), "a new process takes its share");
+    assert_eq!(world.ask(6, drain(true)), Some(Ok(Answer::Done)));
+    world.hello("a:1", "three");
+    assert!(!drained(&world), "whether or not the former is seen to go");
 }
 
 #[test]
@@ -266,6 +271,16 @@ fn a_connector_runs_where_its_config_says_and_moves_when_that_changes() {
 }
 
 #[test]
+fn of_equal_agents_the_one_in_the_wanted_rack_takes_the_part() {
+    let mut world = World::with_agent();
+    let Event::Hello(mut hello) = hello("b:1", "one", &[]) else { unreachable!() };
+    hello.rack = "r".into();
+    world.feed(Event::Hello(hello));
+    world.create("c", &[("agent.racks", "r")]);
+    assert_eq!(spread(&world), BTreeMap::from([("b:1".to_owned(), 1)]));
+}
+
+#[test]
 fn thousands_of_parts_are_a_row_of_commits_from_one_plan() {
     let mut world = World::with_agent();
     for name in ["c", "d", "e"] {
@@ -278,5 +293,56 @@ fn thousands_of_parts_are_a_row_of_commits_from_one_plan() {
     world.commits.clear();
     world.hello("b:1", "one");
     assert_eq!(spread(&world), BTreeMap::from([("b:1".to_owned(), 753)]));
-    assert!(world.commits.iter().all(|writes| *writes <= Commit::WRITES_MAX), "{:?}", world.commits);
+    assert_eq!(world.commits.iter().filter(|writes| **writes == 50).count(), 15, "{:?}", world.commits);
+}
+
+#[test]
+fn parts_on_which_words_are_stored_are_a_row_of_commits_too() {
+    let mut world = joined(150);
+    world.silent.insert("a:1".into());
+    (0..2).for_each(|_| world.feed(Event::Tick));
+    world.silent.clear();
+    for (agent, id, epoch) in releases(&mut world) {
+        world.feed(Event::Released { holder: holder(&agent, "one"), id, epoch });
+    }
+    assert_eq!(world.core.view.releases.len(), 151);
+    world.feed(Event::LeaseEnded(holder("b:1", "one")));
+    assert_eq!(
+        (spread(&world), world.core.view.releases.len()),
+        (BTreeMap::from([("a:1".to_owned(), 151)]), 0)
+    );
+}
+
+#[test]
+fn a_task_weighs_its_lanes() {
+    let mut world = World::with_agent();
+    world.hello("b:1", "one");
+    world.create("c", &[("tasks.max", "1")]);
+    world.survey("c", ("S", "D"), &[("t", 9)]);
+    ["d", "e", "f"].into_iter().for_each(|name| world.create(name, &[]));
+    assert_eq!(spread(&world), BTreeMap::from([("a:1".to_owned(), 4), ("b:1".to_owned(), 1)]));
+}
+
+#[test]
+fn what_moves_counts_where_it_goes() {
+    let mut world = joined(3);
+    world.feed(Event::Tick);
+    ["d", "e", "f"].into_iter().for_each(|name| world.create(name, &[]));
+    assert_eq!(spread(&world), BTreeMap::from([("a:1".to_owned(), 5), ("b:1".to_owned(), 2)]));
+}
+
+#[test]
+fn what_cannot_move_any_more_holds_up_no_other_move() {
+    let mut world = joined(3);
+    world.feed(Event::Tick);
+    assert_eq!(releases(&mut world).len(), 1);
+    world.create("d", &[]);
+    world.survey("d", ("S", "E"), &[("t", 3)]);
+    world.ask(1, target("c", TargetState::Stopped));
+    world.create("e", &[]);
+    world.survey("e", ("S", "F"), &[("t", 8)]);
+    world.hello("d:1", "one");
+    world.statements.clear();
+    world.feed(Event::Tick);
+    assert_eq!(releases(&mut world).len(), 1);
 }

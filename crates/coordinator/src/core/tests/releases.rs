@@ -3,22 +3,6 @@
 use super::*;
 use crate::core::view::Holding;
 
-/// Connector `c` with a survey on b:1 and two tasks, one of them on a:1; nobody has anything to be told.
-fn two_agents() -> World {
-    let mut world = World::with_agent();
-    world.hello("b:1", "one");
-    world.create("c", &[]);
-    world.survey("c", ("S", "D"), &[("t", 3)]);
-    world.feed(Event::Tick);
-    world.statements.clear();
-    world
-}
-
-fn held_by(world: &World, agent: &str) -> Vec<(AssignmentId, AssignmentEpoch)> {
-    let held = world.core.view.assignments.iter().filter(|(_, it)| it.holder.agent.as_str() == agent);
-    held.map(|(id, it)| (id.clone(), it.epoch)).collect()
-}
-
 fn releases(world: &World, id: &AssignmentId) -> Vec<Holding> {
     world.core.view.releases.get(id).into_iter().flatten().cloned().collect()
 }
@@ -86,6 +70,7 @@ fn each_word_of_an_agent_shows_that_it_is_there() {
     };
     let words = [
         Event::Heartbeat(by()),
+        Event::Draining(by()),
         Event::Reported {
             holder: by(),
             id: id.clone(),
@@ -96,6 +81,7 @@ fn each_word_of_an_agent_shows_that_it_is_there() {
         Event::Released { holder: by(), id: id.clone(), epoch },
         Event::Surveyed { holder: by(), connector: connector("nothing"), epoch, findings },
         hello("b:1", "one", &[]),
+        Event::Proposed(vec![Proposal { holder: by(), ..two_agents().proposal("c", 0, 0, 1) }]),
     ];
     for word in words {
         let mut world = two_agents();
@@ -111,9 +97,147 @@ fn each_word_of_an_agent_shows_that_it_is_there() {
 }
 
 #[test]
-fn a_heartbeat_that_changes_nothing_is_no_work() {
+fn who_is_heard_again_gets_at_once_what_waits_for_anybody() {
     let mut world = two_agents();
-    assert_eq!(world.core.step(world.now, Event::Heartbeat(holder("a:1", "one"))), Decision::default());
+    world.silent.insert("b:1".into());
+    (0..2).for_each(|_| world.feed(Event::Tick));
+    world.feed(Event::LeaseEnded(holder("a:1", "one")));
+    assert_eq!(held_by(&world, "b:1"), []);
+    world.feed(Event::Heartbeat(holder("b:1", "one")));
+    assert_eq!(held_by(&world, "b:1").len(), 4);
+}
+
+#[test]
+fn the_end_of_a_session_is_no_word() {
+    let mut world = two_agents();
+    world.silent.insert("b:1".into());
+    world.feed(Event::Tick);
+    world.feed(Event::SessionEnded(holder("b:1", "one")));
+    world.feed(Event::Tick);
+    assert_eq!(held_by(&world, "b:1"), []);
+}
+
+#[test]
+fn every_former_holder_has_its_word_stored_beside_the_others() {
+    let mut world = two_agents();
+    let of_b = held_by(&world, "b:1");
+    world.feed(Event::LeaseEnded(holder("b:1", "one")));
+    let of_a = held_by(&world, "a:1");
+    world.hello("d:1", "one");
+    world.feed(Event::LeaseEnded(holder("a:1", "one")));
+    let (id, by_b) = of_b[0].clone();
+    let by_a = of_a.into_iter().find(|(of, _)| *of == id).unwrap().1;
+    for (agent, epoch) in [("b:1", by_b), ("a:1", by_a)] {
+        world.feed(Event::Released { holder: holder(agent, "one"), id: id.clone(), epoch });
+    }
+    assert_eq!(releases(&world, &id), [(holder("a:1", "one"), by_a), (holder("b:1", "one"), by_b)]);
+}
+
+#[test]
+fn every_process_that_held_a_part_is_told_to_release_it() {
+    let mut world = two_agents();
+    world.hello("d:1", "one");
+    let (id, _) = held_by(&world, "b:1").remove(0);
+    let mut held = BTreeMap::new();
+    for _ in 0..2 {
+        let Assignment { holder, epoch, .. } = world.assignment(&id);
+        world.silent.insert(holder.agent.to_string());
+        held.insert(holder.agent.to_string(), Statement::Release { id: id.clone(), epoch });
+        (0..2).for_each(|_| world.feed(Event::Tick));
+    }
+    assert_eq!(world.assignment(&id).former.len(), 2);
+    assert!(held.into_iter().all(|told| world.statements.contains(&told)), "{:?}", world.statements);
+}
+
+#[test]
+fn a_word_that_is_being_stored_is_believed_already() {
+    let mut world = two_agents();
+    let (id, epoch) = held_by(&world, "b:1").remove(0);
+    world.silent.insert("b:1".into());
+    (0..2).for_each(|_| world.feed(Event::Tick));
+    world.step(Event::Command(Ticket(1), create("d", &[])));
+    world.step(Event::Released { holder: holder("b:1", "one"), id: id.clone(), epoch });
+    let told = world.step(hello("a:1", "one", &[])).commits.remove(0).sends;
+    let follows = told.iter().find_map(|send| match send {
+        Send::Statement(_, Statement::Run(run)) if run.id == id => Some(run.follows_unreleased),
+        Send::Statement(..) | Send::Reply(..) => None,
+    });
+    assert_eq!(follows, Some(false));
+}
+
+#[test]
+fn a_process_is_told_what_changed_while_it_had_no_key() {
+    let mut world = two_agents();
+    world.step(Event::Command(Ticket(1), create("d", &[])));
+    world.step(Event::LeaseEnded(holder("b:1", "one")));
+    world.step(hello("b:1", "one", &[]));
+    world.stored();
+    assert_eq!(world.core.view.agents.len(), 2);
+    world.step(Event::Command(Ticket(2), target("c", TargetState::Paused)));
+    world.stored();
+    assert_eq!(world.core.view.agents.len(), 1);
+    let mut told = Vec::new();
+    while !world.core.in_flight.is_empty() {
+        told.extend(world.stored().commits.into_iter().flat_map(|commit| commit.sends));
+    }
+    let paused = |send: &Send| match send {
+        Send::Statement(to, Statement::Run(run)) => to.agent.as_str() == "b:1" && run.paused,
+        Send::Statement(..) | Send::Reply(..) => false,
+    };
+    assert_eq!(told.iter().filter(|send| paused(send)).count(), 2, "{told:?}");
+}
+
+#[test]
+fn what_a_later_process_of_an_agent_held_is_shown_as_gone_with_it_too() {
+    let mut world = running();
+    world.feed(Event::LeaseEnded(holder("a:1", "one")));
+    world.hello("a:1", "two");
+    world.create("d", &[]);
+    (0..3).for_each(|_| world.feed(Event::Tick));
+    world.feed(Event::LeaseEnded(holder("a:1", "two")));
+    world.feed(Event::Tick);
+    let survey = AssignmentId::survey(&connector("d"));
+    assert!(world.core.view.statuses[&survey].trace.contains("is gone"));
+}
+
+#[test]
+fn who_came_back_and_went_again_is_waited_for_anew() {
+    let world = two_agents();
+    let id = held_by(&world, "b:1").remove(0).0;
+    let (alive, patience) = (world.core.view.clone(), PATIENCE);
+    let mut gone = alive.clone();
+    gone.agents.remove(&world.assignment(&id).holder.agent);
+    let mut releases = Releases::default();
+    let holding = (world.assignment(&id).holder, world.assignment(&id).epoch);
+    let mut is_over = |view: &View, boot_ms| {
+        releases.wait_for_the_gone(view, &ByProcess::of_view(view), Now { boot_ms, wall_ms: 0 }, patience);
+        releases.is_heard(&id, &holding)
+    };
+    assert!(!is_over(&gone, 1_000) && !is_over(&alive, 2_000));
+    assert!(!is_over(&gone, 3_000) && !is_over(&gone, 2_999 + patience.released_after_ms));
+    assert!(is_over(&gone, 3_000 + patience.released_after_ms));
+}
+
+#[test]
+fn what_is_over_of_the_gone_is_theirs_alone() {
+    let mut world = two_agents();
+    world.feed(Event::LeaseEnded(holder("b:1", "one")));
+    let held = held_by(&world, "a:1");
+    (0..695).for_each(|_| world.feed(Event::Tick));
+    assert_eq!(held_by(&world, "a:1"), held, "a:1 goes on");
+    let words: BTreeSet<String> =
+        world.core.view.releases.values().flatten().map(|(holder, _)| holder.agent.to_string()).collect();
+    assert_eq!(words, BTreeSet::from(["b:1".to_owned()]));
+}
+
+#[test]
+fn words_on_what_is_not_there_any_more_go() {
+    let mut world = two_agents();
+    let (id, word) =
+        (AssignmentId::task(&connector("gone"), 1), (holder("b:1", "one"), AssignmentEpoch::default()));
+    world.core.view.releases.insert(id, BTreeSet::from([word]));
+    world.feed(Event::Tick);
+    assert_eq!(world.core.view.releases, BTreeMap::new());
 }
 
 #[test]
@@ -132,7 +256,7 @@ fn a_former_holders_word_is_stored_for_the_next_leader() {
     released(&mut world, epoch);
     assert_eq!(releases(&world, &id), [(holder("b:1", "one"), epoch)]);
 
-    world.core = Core::new(world.core.view.clone(), PATIENCE);
+    world.lead_anew();
     world.statements.clear();
     world.hello("a:1", "one");
     world.hello("b:1", "one");
@@ -197,7 +321,7 @@ fn nothing_ends_before_every_holder_has_released_it_or_cannot_be_at_work_any_mor
                         world.feed(Event::Tick);
                         steps += 1;
                     }
-                    assert_eq!(steps, 1 + 630, "counted from when it was seen to be gone");
+                    assert_eq!(steps, 1 + 691, "counted from when it was seen to be gone");
                 }
                 _ => {
                     let refused = world.ask(2, forget("b:1"));
@@ -241,31 +365,42 @@ fn what_waits_for_the_gone_says_so() {
         |status: &Status| status.trace.contains("b:1 went away") && status.trace.contains("ForgetAgent");
     assert!(shown.tasks.iter().any(|(_, status)| waits(status)), "{shown:?}");
 
+    world.ask(2, forget("b:1"));
+    world.ask(3, target("c", TargetState::Running));
+    for agent in ["d:1", "e:1"] {
+        world.hello(agent, "one");
+    }
+    world.survey("c", ("S", "D"), &[("t", 3)]);
+    for agent in ["e:1", "d:1"] {
+        world.feed(Event::LeaseEnded(holder(agent, "one")));
+    }
+    world.statements.clear();
+    world.ask(4, target("c", TargetState::Stopped));
+    (0..3).for_each(|_| world.feed(Event::Tick));
+    let shown = |world: &World| format!("{:?}", world.core.view.statuses);
+    assert!(shown(&world).contains("d:1, e:1 went"), "{}", shown(&world));
+    world.ask(5, forget("d:1"));
+    world.feed(Event::Tick);
+    let shown = shown(&world);
+    assert!(shown.contains("e:1 went") && !shown.contains("d:1, e:1"), "d:1 was forgotten: {shown}");
+
     let mut world = two_agents();
+    let ids: Vec<AssignmentId> = world.core.view.assignments.keys().cloned().collect();
+    for id in &ids {
+        world.report(id, InstanceState::Running, "");
+    }
     for agent in ["b:1", "a:1"] {
         world.feed(Event::LeaseEnded(holder(agent, "one")));
     }
-    let (_, status) = world.core.status(&connector("c")).unwrap().tasks.remove(0);
-    assert_eq!(status.state, InstanceState::Unassigned);
-    assert!(status.trace.contains("is gone, and there is no other one"), "{}", status.trace);
-}
-
-#[test]
-fn a_holder_that_a_store_refused_is_given_nothing_until_time_went_by() {
-    let mut world = World::with_agent();
-    world.refuse_next = true;
-    world.ask(1, create("c", &[]));
-    assert_eq!(held_by(&world, "a:1").len(), 1, "a command is no matter of leases");
-    world.hello("b:1", "one");
-    world.feed(Event::SessionEnded(holder("a:1", "one")));
-    world.refuse_next = true;
-    world.feed(Event::LeaseEnded(holder("a:1", "one")));
-    world.refuse_next = false;
-    let before = world.commits.len();
-    world.feed(Event::Heartbeat(holder("b:1", "one")));
-    assert_eq!(world.commits.len(), before, "it is not tried again and again");
     world.feed(Event::Tick);
-    assert_eq!(held_by(&world, "b:1").len(), 1);
+    let stored = world.core.view.statuses.values().filter(|status| status.trace.contains("is gone"));
+    assert_eq!(stored.count(), 4);
+    ids.iter().for_each(|id| world.report(id, InstanceState::Running, ""));
+    let StatusView { connector, tasks, .. } = world.core.status(&connector("c")).unwrap();
+    for status in tasks.iter().map(|(_, status)| status).chain([&connector]) {
+        assert_eq!(status.state, InstanceState::Unassigned);
+        assert!(status.trace.contains("is gone, and there is no other one"), "{}", status.trace);
+    }
 }
 
 #[test]
@@ -273,7 +408,7 @@ fn the_end_of_a_former_lease_may_be_heard_after_the_next_process() {
     let mut world = two_agents();
     world.refuse_next = true;
     let hello = hello("b:1", "two", &[]);
-    let planned = world.core.step(world.now, hello);
+    let planned = world.step(hello);
     assert_eq!(planned.commits.iter().map(|commit| commit.writes.len()).sum::<usize>(), 1);
     world.perform(Event::LeaseEnded(holder("b:1", "one")));
     world.perform(Event::Refused);
@@ -287,10 +422,10 @@ fn the_end_of_a_former_lease_may_be_heard_after_the_next_process() {
 fn a_process_whose_lease_ended_gets_a_key_again_however_soon_it_is_back() {
     let mut world = two_agents();
     let command = Event::Command(Ticket(1), create("d", &[]));
-    let planned = world.core.step(world.now, command);
+    let planned = world.step(command);
     assert!(planned.commits.iter().any(|commit| !commit.writes.is_empty()), "a commit is in flight");
-    world.core.step(world.now, Event::LeaseEnded(holder("b:1", "one")));
-    world.core.step(world.now, hello("b:1", "one", &[]));
+    world.step(Event::LeaseEnded(holder("b:1", "one")));
+    world.step(hello("b:1", "one", &[]));
     let written =
         |decision: Decision| {
             let writes = decision.commits.into_iter().flat_map(|commit| commit.writes);
@@ -301,8 +436,7 @@ fn a_process_whose_lease_ended_gets_a_key_again_however_soon_it_is_back() {
         };
     let mut writes = Vec::new();
     for _ in 0..4 {
-        world.revision += 1;
-        writes.extend(written(world.core.step(world.now, Event::Committed(StoreRevision(world.revision)))));
+        writes.extend(written(world.stored()));
     }
     assert_eq!(writes, [false, true]);
 }
@@ -342,59 +476,19 @@ fn epochs_that_this_store_never_gave_raise_its_incarnation_and_all_is_assigned_a
 }
 
 #[test]
-fn commits_are_bounded_in_bytes_as_well() {
-    let status = |number| {
-        let id = AssignmentId::task(&connector("c"), number);
-        Write::Status(id, Some(Status::new(InstanceState::Failed, None, "x".repeat(8 * 1024))))
+fn the_highest_epoch_that_any_agent_holds_counts() {
+    let held = |incarnation| {
+        let epoch = AssignmentEpoch { incarnation, revision: StoreRevision(1) };
+        [(AssignmentId::survey(&connector("c")), epoch)]
     };
-    let row = Commit::row((0..300).map(status).collect(), Vec::new());
-    assert!(row.len() == 3 && row.iter().all(|commit| commit.writes.len() <= Commit::WRITES_MAX));
-    let mut many: Vec<Write> = (0..99).map(status).collect();
-    let config = BTreeMap::from([("k".to_owned(), "v".repeat(300 * 1024))]);
-    for name in ["d", "e"] {
-        let info = Info { name: connector(name), config: config.clone(), tasks: Vec::new() };
-        let answer = Ok(Answer::Info { created: true, info });
-        many.push(Write::Request(
-            name.into(),
-            Some(Box::new(view::RequestAnswer { answer, expires_at_ms: 0 })),
-        ));
-    }
-    let row = Commit::row(many.clone(), vec![Send::Reply(Ticket(1), Ok(Answer::Done))]);
-    let bytes = |commit: &Commit| commit.writes.iter().map(crate::store::keys::size).sum::<usize>();
-    assert!(
-        row.iter().all(|commit| bytes(commit) <= Commit::BYTES_MAX),
-        "{:?}",
-        row.iter().map(bytes).collect::<Vec<_>>()
-    );
-    assert_eq!(row.iter().flat_map(|commit| commit.writes.clone()).collect::<Vec<_>>(), many);
-    let told: Vec<usize> = row.iter().map(|commit| commit.sends.len()).collect();
-    assert_eq!(told, [0, 1], "once the last is stored");
-}
-
-#[test]
-fn a_task_that_no_commit_can_hold_fails_its_connector_and_says_what_to_do() {
-    let mut world = World::with_agent();
-    world.create("c", &[("tasks.max", "1")]);
-    let names: Vec<String> = (0..4_000).map(|number| format!("{number:0>120}")).collect();
-    let topics: Vec<(&str, u32)> = names.iter().map(|name| (name.as_str(), 1)).collect();
-    world.survey("c", ("S", "D"), &topics[..2_000]);
-    assert_eq!(world.tasks("c"), [(0, 2_000)]);
-    world.report(&AssignmentId::survey(&connector("c")), InstanceState::Running, "");
-    world.survey("c", ("S", "D"), &topics);
-    let (state, trace) = world.connector_state("c");
-    assert_eq!((state, world.tasks("c").len()), (InstanceState::Failed, 1), "the task that is there goes on");
-    assert!(trace.contains("raise tasks.max"), "{trace}");
-    world.ask(1, put("c", &[("tasks.max", "2")]));
-    world.confirm_releases();
-    world.report(&AssignmentId::survey(&connector("c")), InstanceState::Running, "");
-    world.survey("c", ("S", "D"), &topics);
-    assert_eq!(world.tasks("c"), [(0, 2_000), (1, 2_000)]);
-}
-
-#[test]
-fn a_config_that_no_commit_can_hold_is_refused() {
-    let mut world = World::new();
-    let reply = world.ask(1, create("c", &[("topic.regex", &"x".repeat(360 * 1024))]));
-    let Some(Err(Failure::Invalid(text))) = reply else { panic!("{reply:?}") };
-    assert!(text.contains("at most 349525 can be stored"), "{text}");
+    let mut world = two_agents();
+    world.commits.clear();
+    world.perform_all([
+        Event::Command(Ticket(1), create("d", &[])),
+        hello("a:1", "one", &held(2)),
+        hello("b:1", "one", &held(4)),
+        hello("a:1", "one", &held(3)),
+        hello("a:1", "one", &[]),
+    ]);
+    assert_eq!((world.core.view.meta.incarnation, &world.commits), (5, &vec![1, 1, 5]), "at once");
 }

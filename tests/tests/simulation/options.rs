@@ -17,10 +17,6 @@ pub const LEADER_TTL_MS: u64 = 2_500;
 /// How long whoever asks the store waits for its answer.
 pub const STORE_PATIENCE_MS: u64 = 2_000;
 
-/// A known defect that would hide others: a process that comes back while the end of its lease is not stored keeps no
-/// key.
-pub const LOST_KEYS_TOLERATED: bool = true;
-
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     pub agents: usize,

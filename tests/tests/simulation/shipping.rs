@@ -97,6 +97,10 @@ impl World {
             return;
         }
         cell.wire.pop_front();
+        if let Some(next) = cell.wire.front() {
+            let arrives = next.arrives.max(now);
+            self.sim.queue.plan(arrives, Happening::Produces(Box::new(at.clone())));
+        }
         self.produce(at, &request);
     }
 

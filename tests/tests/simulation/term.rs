@@ -1,7 +1,7 @@
 //! What a leading replica does: the core decides, one commit is on its way, and what follows from it is told once it is
 //! stored.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use copyist_agent::core::Saying;
 use copyist_coordinator::core::{
@@ -14,7 +14,6 @@ use crate::invariants::Fact;
 use crate::link::{Said, Stated};
 use crate::network::{Message, Opening};
 use crate::node::{Node, Process};
-use crate::options::LOST_KEYS_TOLERATED;
 use crate::replica::{Asked, Desk};
 use crate::sim::{Sim, WALL_BEGAN_MS};
 use crate::store::{Answer, LeaseId, Proposed, Question};
@@ -34,8 +33,6 @@ pub struct Term {
     last_ticket: u64,
     /// At which revision the key of each agent was written.
     written: BTreeMap<AgentId, u64>,
-    /// Whose lease ended, until that is stored.
-    ended: BTreeSet<Holder>,
 }
 
 impl Term {
@@ -53,7 +50,6 @@ impl Term {
             tickets: BTreeMap::new(),
             last_ticket: 0,
             written: BTreeMap::new(),
-            ended: BTreeSet::new(),
         }
     }
 
@@ -107,12 +103,7 @@ impl Term {
         let Some(commit) = self.in_flight.take() else { return };
         match answer {
             Answer::Committed { revision } => {
-                let view = self.core.view();
-                self.ended.retain(|holder| view.is_alive(holder));
                 for write in &commit.writes {
-                    if let Write::Agent(agent, None) = write {
-                        self.ended.retain(|holder| holder.agent != *agent);
-                    }
                     if let Write::Agent(agent, Some(_)) = write {
                         self.written.insert(agent.clone(), revision);
                     }
@@ -168,10 +159,6 @@ impl Term {
     pub fn open(&mut self, sim: &mut Sim, desk: &mut Desk, process: &Process, opening: Opening) {
         let Opening { session, agent, life, holder, running, store_id } = opening;
         let Node::Replica(replica) = process.node else { return };
-        if LOST_KEYS_TOLERATED && self.ended.contains(&holder) {
-            let refused = Message::OpenRefused { session, leader: Some(replica) };
-            return sim.send(process.node, Node::Agent(agent), Some(life), refused);
-        }
         let known = self.core.view().agents.get(&holder.agent);
         let former = known.filter(|known| known.incarnation != holder.incarnation);
         if let Some(former) = former {
@@ -234,7 +221,6 @@ impl Term {
         let known_at = self.written.get(&holder.agent).copied().unwrap_or(self.began_at);
         if revision > known_at {
             self.drop_session(sim, &holder);
-            self.ended.insert(holder.clone());
             self.step(sim, desk, process, Event::LeaseEnded(holder));
         }
     }

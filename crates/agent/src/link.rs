@@ -318,7 +318,10 @@ fn renewed(sent_ms: u64, answer: wire::RenewResponse) -> Option<Event> {
     }
 }
 
-/// Waits between attempts: doubling from 100 ms to 5 s, with jitter.
+/// A leader that is new waits for its agents no longer than it takes to suspect one.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// Waits between attempts: doubling from 100 ms, with jitter.
 struct Backoff(Duration);
 
 impl Backoff {
@@ -329,7 +332,7 @@ impl Backoff {
     #[expect(clippy::disallowed_methods, reason = "the link draws the randomness of its backoff")]
     fn next(&mut self) -> Duration {
         let wait = self.0.mul_f64(rand::rng().random_range(0.5..1.5));
-        self.0 = (self.0 * 2).min(Duration::from_secs(5));
+        self.0 = (self.0 * 2).min(BACKOFF_MAX);
         wait
     }
 }

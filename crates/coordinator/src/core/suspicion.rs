@@ -2,20 +2,23 @@
 //!
 //! Silence is counted in the time that the leader listened and heard anybody at all. What it slept through itself is
 //! nobody's silence; and when all are silent it is the leader that is cut off: nobody could take over anything, and the
-//! first one that is heard again must not be given the work of all.
+//! first one that is heard again must not be given the work of all. So a new leader waits for everybody from the first
+//! word that it hears.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::view::Holder;
 
-/// When who was heard last.
+/// Who was heard when.
 #[derive(Debug)]
 pub(super) struct Hearing {
     suspect_ms: u64,
     /// How long the leader has listened.
     listened_ms: u64,
     stepped_ms: Option<u64>,
-    /// Counted in listened time.
+    /// When anybody was heard last; this and the rest counted in listened time.
+    anybody_ms: Option<u64>,
+    /// When who was heard last, or listened for first.
     heard_ms: BTreeMap<Holder, u64>,
     suspects: BTreeSet<Holder>,
 }
@@ -23,7 +26,7 @@ pub(super) struct Hearing {
 impl Hearing {
     pub(super) fn new(suspect_ms: u64) -> Self {
         let (heard_ms, suspects) = (BTreeMap::new(), BTreeSet::new());
-        Self { suspect_ms, listened_ms: 0, stepped_ms: None, heard_ms, suspects }
+        Self { suspect_ms, listened_ms: 0, stepped_ms: None, anybody_ms: None, heard_ms, suspects }
     }
 
     /// A step begins.
@@ -31,13 +34,14 @@ impl Hearing {
         // More than lies between two heartbeats, and too little to be suspect for.
         let longest_ms = self.suspect_ms / 2;
         let passed_ms = self.stepped_ms.map_or(0, |before| now_ms.saturating_sub(before));
-        let latest_ms = self.heard_ms.values().max().map_or(u64::MAX, |heard| heard + longest_ms);
+        let latest_ms = self.anybody_ms.map_or(0, |heard| heard + longest_ms);
         self.listened_ms = (self.listened_ms + passed_ms).min(latest_ms);
         self.stepped_ms = Some(now_ms);
     }
 
     /// A holder said something. Returns whether it was suspect until now.
     pub(super) fn hear(&mut self, holder: &Holder) -> bool {
+        self.anybody_ms = Some(self.listened_ms);
         self.heard_ms.insert(holder.clone(), self.listened_ms);
         self.suspects.remove(holder)
     }
@@ -79,7 +83,10 @@ mod tests {
     fn hearing() -> Hearing {
         let mut hearing = Hearing::new(900);
         hearing.listen(10_000);
-        assert!(!hearing.judge(living()), "nobody was listened for before");
+        for holder in living() {
+            hearing.hear(&holder);
+        }
+        assert!(!hearing.judge(living()));
         hearing
     }
 
@@ -123,6 +130,18 @@ mod tests {
         pass(&mut hearing, 40_000, 40_449, Some("two"));
         assert!(!hearing.judge(living()));
         hearing.listen(40_450);
+        assert!(hearing.judge(living()) && hearing.is_suspect(&holder("one")));
+    }
+
+    #[test]
+    fn a_new_leader_waits_for_everybody_from_the_first_word_on() {
+        let mut hearing = Hearing::new(900);
+        pass(&mut hearing, 0, 60_000, None);
+        assert!(!hearing.judge(living()));
+        hearing.hear(&holder("two"));
+        pass(&mut hearing, 60_000, 60_899, Some("two"));
+        assert!(!hearing.judge(living()));
+        hearing.listen(60_900);
         assert!(hearing.judge(living()) && hearing.is_suspect(&holder("one")));
     }
 

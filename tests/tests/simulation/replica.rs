@@ -190,11 +190,16 @@ impl Replica {
         self.desk.ask(sim, &self.process, Asked::KeepAlive { sent }, question);
     }
 
-    fn tick(&mut self, sim: &mut Sim, number: u64) {
+    /// A leader whose own lease has ended does nothing more.
+    pub fn leave_if_over(&mut self, sim: &mut Sim) {
         if self.now(sim) >= self.lease_ends && self.term().is_some() {
             sim.trace.count("terms ended by their own clock");
             self.leave(sim);
         }
+    }
+
+    fn tick(&mut self, sim: &mut Sim, number: u64) {
+        self.leave_if_over(sim);
         if let Role::Leads(term) = &mut self.role
             && term.number == number
         {
@@ -339,6 +344,7 @@ impl Replica {
     }
 
     pub fn hear(&mut self, sim: &mut Sim, message: Message) {
+        self.leave_if_over(sim);
         match message {
             Message::NobodyLeads => {
                 if matches!(self.role, Role::Follows) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use copyist_coordinator::core::view::Meta;
 use copyist_coordinator::core::{Holder, View, Write};
 use copyist_coordinator::store::keys;
-use copyist_model::{AgentId, AssignmentEpoch, AssignmentId, StoreRevision};
+use copyist_model::{AssignmentEpoch, AssignmentId, StoreRevision};
 
 use crate::invariants::Fact;
 use crate::network::{Envelope, Message};
@@ -78,8 +78,8 @@ pub enum Answer {
     Refused {
         gone: Vec<Holder>,
     },
-    /// The key of this agent was to hang on a lease that is over.
-    LeaseGone(AgentId),
+    /// The key of this process was to hang on a lease that is over.
+    LeaseGone(Holder),
     Loaded {
         leader: Option<(LeaseId, u64)>,
         revision: u64,
@@ -283,8 +283,8 @@ impl Store {
         for write in &proposed.writes {
             if let Write::Agent(id, Some(agent)) = write {
                 let holder = Holder { agent: id.clone(), incarnation: agent.incarnation.clone() };
-                if !self.leases.contains_key(&LeaseId::Agent(holder)) {
-                    return Answer::LeaseGone(id.clone());
+                if !self.leases.contains_key(&LeaseId::Agent(holder.clone())) {
+                    return Answer::LeaseGone(holder);
                 }
             }
         }
@@ -476,7 +476,7 @@ impl Answer {
                 let gone: Vec<&str> = gone.iter().map(|it| it.incarnation.as_str()).collect();
                 format!("refused, gone: {}", gone.join(" "))
             }
-            Self::LeaseGone(agent) => format!("refused, no lease of {agent}"),
+            Self::LeaseGone(holder) => format!("refused, no lease of {}", holder.incarnation),
             Self::Loaded { revision, .. } => format!("loaded at {revision}"),
             Self::Held(held) => {
                 let Some(held) = held else { return "has no key".to_owned() };

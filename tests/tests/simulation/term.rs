@@ -122,13 +122,11 @@ impl Term {
                 self.in_flight = None;
                 self.step(sim, desk, process, Event::Refused);
             }
-            Answer::LeaseGone(agent) => {
+            Answer::LeaseGone(holder) => {
                 self.row.clear();
                 self.in_flight = Some(Commit::default());
-                if let Some((_, holder)) = self.sessions.get(&agent).cloned() {
-                    self.drop_session(sim, &holder);
-                    self.step(sim, desk, process, Event::SessionEnded(holder));
-                }
+                self.drop_session(sim, &holder);
+                self.step(sim, desk, process, Event::LeaseEnded(holder));
                 self.in_flight = None;
                 self.step(sim, desk, process, Event::Refused);
             }

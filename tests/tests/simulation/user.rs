@@ -254,6 +254,8 @@ fn judge(pending: &Pending, reply: Result<Answer, Failure>) -> Judged {
             // The leader that carried it out did not know who waited for it.
             Command::Delete { .. } if pending.tries > 1 => Judged::Done,
             Command::RestartTask { .. } if text.contains("Unknown task") => Judged::Refused,
+            // Nothing is stored for these, so a leader whose lease ended early may answer by an old view.
+            Command::Restart { .. } | Command::RestartTask { .. } => Judged::Again,
             _ => Judged::Surprise(text),
         },
         Err(Failure::AlreadyExists(text) | Failure::Invalid(text)) => Judged::Surprise(text),

@@ -260,6 +260,7 @@ impl World {
             Due::Nothing => {}
             Due::Stated(stated) => self.agents[agent].hear_stated(&mut self.sim, session, stated),
             Due::Said(said) => {
+                self.replicas[replica].leave_if_over(&mut self.sim);
                 let Replica { process, desk, role, .. } = &mut self.replicas[replica];
                 if let Role::Leads(leads) = role {
                     leads.hear(&mut self.sim, desk, process, session, said);

@@ -8,7 +8,7 @@ use crate::options::Options;
 use crate::world::{options_of, run};
 
 /// A rule that is left out must do damage within that many runs.
-const TRIES: u64 = 1_500;
+const TRIES: u64 = 4_000;
 
 /// Runs seeds until one is violated as expected, and the same with all rules on, which must hold.
 fn prove_needed(name: &str, breaks: Breaks, shape: impl Fn(Options) -> Options, expected: &str) {

@@ -54,6 +54,12 @@ impl Agent {
     pub fn order(&mut self, sim: &mut Sim, id: &AssignmentId, order: Order) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let before = std::mem::replace(&mut job.order, order);
+        let (is, was) = (job.order.revision, before.revision);
+        // A store that is restored may order what it had ordered before.
+        if is < was && !sim.options.restores {
+            let text = format!("{id}@{} is ordered revision {}, after {}", job.epoch, is.0, was.0);
+            sim.facts.push(Fact::OldOrder(text));
+        }
         let epoch = job.epoch;
         if sim.options.copies && id.part != Part::Survey {
             return self.order_lanes(sim, id, Some(&before));

@@ -46,11 +46,13 @@ const EVENTS_LEAST: u64 = 200;
 const THREADS: u64 = 2;
 
 /// What must have happened in a run of the full length, and at least how often.
-const MUST_HAPPEN: [(&str, u64); 65] = [
+const MUST_HAPPEN: [(&str, u64); 68] = [
     ("aborted writes", 100),
     ("agent leases ended", 1_000),
     ("agents cut off", 1_000),
     ("agents drained", 100),
+    ("agents drained by the user", 100),
+    ("agents forgotten", 100),
     ("answers of brokers lost or bad", 1_000),
     ("asked whether the epoch is current", 10),
     ("batches appended", 1_000),
@@ -71,6 +73,7 @@ const MUST_HAPPEN: [(&str, u64); 65] = [
     ("creates", 1_000),
     ("deletes", 100),
     ("jobs started", 1_000),
+    ("jobs that panicked", 10),
     ("lane records proposed", 1_000),
     ("lane records refused", 10),
     ("lanes born", 1_000),

@@ -50,6 +50,7 @@ impl Invariant for Epochs {
                 *newest = (*newest).max(*epoch);
                 None
             }
+            Fact::OldOrder(text) => Some(text.clone()),
             Fact::Started { holder, id, epoch } => self.started(truth.now, holder, id, *epoch),
             _ => None,
         }

@@ -47,6 +47,8 @@ pub enum Fact {
         id: AssignmentId,
         epoch: AssignmentEpoch,
     },
+    /// A job is told by an order that is older than the one it has.
+    OldOrder(String),
     /// When a job may write by its right alone.
     Right {
         holder: Holder,

@@ -190,7 +190,8 @@ impl Core {
     }
 
     fn drain_agent(&self, id: &AgentId, drained: bool) -> Outcome {
-        let Some(agent) = self.view.agents.get(id) else {
+        // One whose lease has ended is in the view until that is stored.
+        let Some(agent) = self.view.agents.get(id).filter(|_| !self.leases_ended.contains_key(id)) else {
             return Err(Failure::NotFound(format!("Unknown agent: {id}")));
         };
         let after = (agent.drained != drained).then(|| Agent { drained, ..agent.clone() });

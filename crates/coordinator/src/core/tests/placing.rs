@@ -231,7 +231,13 @@ fn an_operator_drains_an_agent_and_takes_it_back() {
     assert_eq!(given_up(&mut world), ["b:1"]);
 
     assert_eq!(world.ask(4, drain(true)), Some(Ok(Answer::Done)));
-    world.feed(Event::LeaseEnded(holder("a:1", "one")));
+    let busy = world.core.step(world.now, Event::Command(Ticket(60), create("d", &[])));
+    assert!(busy.commits.iter().any(|commit| !commit.writes.is_empty()), "a commit is in flight");
+    world.core.step(world.now, Event::LeaseEnded(holder("a:1", "one")));
+    world.core.step(world.now, Event::Command(Ticket(70), drain(false)));
+    world.perform(Event::Refused);
+    let gone = Some(Err(Failure::NotFound("Unknown agent: a:1".to_owned())));
+    assert_eq!(world.reply(70), gone, "its end is known, if not stored");
     let unknown = world.ask(5, drain(true));
     assert_eq!(unknown, Some(Err(Failure::NotFound("Unknown agent: a:1".to_owned()))));
     world.hello("a:1", "two");

@@ -180,6 +180,7 @@ impl Agent {
             Timer::AgentTick => {
                 sim.wake(&self.process, TICK_MS, Timer::AgentTick);
                 self.step(sim, Event::Tick);
+                sim.facts.push(Fact::Ticked(self.holder.clone()));
             }
             Timer::Heartbeat { session } => {
                 if matches!(self.line, Line::Open { session: open } if open == *session) {

@@ -2,6 +2,7 @@
 //! user was told.
 
 mod acknowledged;
+mod autonomy;
 mod epochs;
 mod growth;
 mod limits;
@@ -47,6 +48,8 @@ pub enum Fact {
         id: AssignmentId,
         epoch: AssignmentEpoch,
     },
+    /// A process is awake.
+    Ticked(Holder),
     /// A job is told by an order that is older than the one it has.
     OldOrder(String),
     /// When a job may write by its right alone.
@@ -93,6 +96,8 @@ pub struct Runs {
     pub epoch: AssignmentEpoch,
     /// The end of its autonomy: what runs on does so in a process that stands still, and does nothing once it goes on.
     pub counts_until: u64,
+    /// The same, whatever became of the store.
+    pub by_itself_until: u64,
 }
 
 pub type Running = BTreeMap<(AssignmentId, Holder), Runs>;
@@ -135,6 +140,7 @@ impl Invariants {
                 Box::new(growth::Growth::default()),
                 Box::new(stops::Stops),
                 Box::new(limits::Limits),
+                Box::new(autonomy::Autonomy::default()),
                 Box::new(records::Records),
                 Box::new(weak_lanes::WeakLanes::default()),
             ],
@@ -159,7 +165,7 @@ impl Invariants {
     pub fn observe(&mut self, now: u64, store: &Store, user: &User, fact: &Fact) -> Option<Violation> {
         match fact {
             Fact::Started { holder, id, epoch } => {
-                let runs = Runs { epoch: *epoch, counts_until: now };
+                let runs = Runs { epoch: *epoch, counts_until: now, by_itself_until: now };
                 self.running.insert((id.clone(), holder.clone()), runs);
             }
             Fact::Right { holder, id, until, .. } => {
@@ -167,6 +173,7 @@ impl Invariants {
                     // Clocks may be a hundredth slow.
                     let by_itself = self.autonomy_ms + self.autonomy_ms / 50;
                     runs.counts_until = runs.counts_until.max(until + by_itself);
+                    runs.by_itself_until = runs.by_itself_until.max(until + by_itself);
                 }
             }
             Fact::Ended { holder, id, .. } => drop(self.running.remove(&(id.clone(), holder.clone()))),

@@ -111,3 +111,9 @@ fn the_wait_for_a_former_holder_is_needed_for_exactness() {
     let breaks = Breaks { no_wait: true, ..Breaks::default() };
     prove_needed("the wait for a former holder", breaks, weak, "each record once");
 }
+
+#[test]
+fn the_wait_for_a_former_holder_is_needed_for_the_order_of_writes() {
+    let breaks = Breaks { no_wait: true, ..Breaks::default() };
+    prove_needed("the wait for a former holder", breaks, weak, "order of weak writes");
+}

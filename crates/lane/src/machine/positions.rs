@@ -56,7 +56,8 @@ impl Lane {
         if self.is_storing_first() {
             self.opened(now, out);
         } else if self.releases_when_stored() {
-            self.release(out);
+            // It may be one of before the stop.
+            self.store_and_release(now, out);
         }
     }
 

@@ -548,6 +548,21 @@ fn positions_are_due_by_bytes_by_time_and_at_a_stop() {
 }
 
 #[test]
+fn a_stop_stores_the_last_position_behind_one_that_is_being_stored() {
+    let mut rig = Rig::intact(birth());
+    let due = rig.lane.acked;
+    rig.boot += seconds(10);
+    assert!(rig.feed(Event::Tick).contains(&Action::StorePosition(due)));
+    let send = rig.offer(1).unwrap();
+    rig.stored(send.token, 52);
+    let last = rig.lane.acked;
+    assert_eq!(rig.feed(Event::Stop), [], "the store is busy");
+    assert!(rig.feed(Event::PositionStored(due)).contains(&Action::StorePosition(last)));
+    let released = Action::Released { last: Some(last), unstored: false };
+    assert!(rig.feed(Event::PositionStored(last)).contains(&released));
+}
+
+#[test]
 fn a_stop_gives_up_on_a_store_that_does_not_answer() {
     let mut rig = Rig::intact(birth());
     rig.feed(Event::Stop);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use copyist_model::labels::{self, LabelFault};
 use copyist_model::{RenameFormat, TopicName, TopicPattern};
 
 use crate::servers;
@@ -259,19 +260,13 @@ fn read_number(
 }
 
 fn read_labels(text: &str) -> Result<Value, Vec<Breach>> {
-    let mut labels = BTreeMap::new();
-    let mut breaches = Vec::new();
-    for entry in entries(text) {
-        match entry.split_once('=').map(|(name, value)| (name.trim(), value.trim())) {
-            Some((name, value)) if !name.is_empty() => {
-                if labels.insert(name.to_owned(), value.to_owned()).is_some() {
-                    breaches.push(Breach::new(text, format!("label {name} is there twice")));
-                }
-            }
-            Some(_) | None => breaches.push(Breach::new(text, format!("{entry} is not NAME=VALUE"))),
-        }
-    }
-    if breaches.is_empty() { Ok(Value::Labels(labels)) } else { Err(breaches) }
+    let breach = |fault| match fault {
+        LabelFault::NoPair(entry) => Breach::new(text, format!("{entry} is not NAME=VALUE")),
+        LabelFault::Twice(name) => Breach::new(text, format!("label {name} is there twice")),
+    };
+    let labels =
+        labels::read_labels(text).map_err(|faults| faults.into_iter().map(breach).collect::<Vec<_>>())?;
+    Ok(Value::Labels(labels))
 }
 
 /// A list of aliases, each of them once.

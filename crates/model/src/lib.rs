@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod epoch;
+pub mod labels;
 pub mod lane;
 pub mod name;
 pub mod record;

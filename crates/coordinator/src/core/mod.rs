@@ -196,12 +196,8 @@ impl Core {
         changed |= self.take(event);
         if tick {
             changed |= !std::mem::take(&mut self.doubted).is_empty();
-            let living = self.view.agents.iter();
-            let holder = |(agent, process): (&AgentId, &view::Agent)| Holder {
-                agent: agent.clone(),
-                incarnation: process.incarnation.clone(),
-            };
-            changed |= self.hearing.judge(living.map(holder).collect());
+            let living = self.view.agents.iter().map(|(id, agent)| agent.process_of(id.clone()));
+            changed |= self.hearing.judge(living.collect());
         }
         if changed {
             self.stale = Stale::ALL;

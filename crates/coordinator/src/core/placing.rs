@@ -10,7 +10,7 @@ use super::changes::parts_of;
 use super::event::Commit;
 use super::placement::{Candidate, Fleet, Hold, Move, Placed, Standing, place};
 use super::statements::should_run;
-use super::view::{Assignment, Holder, Holding, Write};
+use super::view::{Agent, Assignment, Holder, Holding, Write};
 
 /// Of all parts at most one in so many moves at the same time, as its lanes stand still meanwhile.
 const MOVING_SHARE: usize = 10;
@@ -75,15 +75,11 @@ impl Core {
     /// A part's next assignment. Former holders stay known until they confirm, through any number of hands; a process
     /// that gets back what it held ends that before it begins anew.
     fn assignment(&self, id: AssignmentId, agent: AgentId) -> Option<(Holder, Vec<Write>)> {
-        let incarnation = self.view.agents.get(&agent)?.incarnation.clone();
-        let holder = Holder { agent, incarnation };
+        let holder = self.view.agents.get(&agent)?.process_of(agent);
         let unreleased = self.unreleased(&id).into_iter().filter(|(former, _)| *former != holder);
         let former = unreleased.chain(self.lost_holding(&id)).collect();
         let assignment = Assignment { holder: holder.clone(), epoch: AssignmentEpoch::default(), former };
-        let words = self.view.releases.contains_key(&id);
-        let words = words.then(|| Write::Released(id.clone(), BTreeSet::new()));
-        let writes = std::iter::once(Write::Assignment(id, Some(assignment))).chain(words).collect();
-        Some((holder, writes))
+        Some((holder, self.reassigned(&id, Some(assignment))))
     }
 
     /// Who held a part by what a restored store has lost is not known: a process that is not there stands for it.
@@ -95,7 +91,8 @@ impl Core {
     }
 
     fn fleet(&self) -> Fleet {
-        let agents = self.view.agents.iter().filter(|(id, agent)| self.is_there(id, &agent.incarnation));
+        let is_there = |(id, agent): &(&AgentId, &Agent)| self.is_there(&agent.process_of((*id).clone()));
+        let agents = self.view.agents.iter().filter(is_there);
         let agents = agents.map(|(id, agent)| {
             let standing = match self.sessions.get(id) {
                 Some(session) if self.doubted.contains(&session.holder) => Standing::Keeps,
@@ -132,17 +129,15 @@ impl Core {
     /// A part's assignment, if the holder is there and has not released it, and the store was not restored since.
     fn held(&self, id: &AssignmentId) -> Option<&Assignment> {
         let assignment = self.view.assignments.get(id)?;
-        let Holder { agent, incarnation } = &assignment.holder;
         let is_held = assignment.epoch.incarnation == self.view.meta.incarnation
             && !self.is_released(id, &assignment.holder, assignment.epoch)
-            && self.is_there(agent, incarnation);
+            && self.is_there(&assignment.holder);
         is_held.then_some(assignment)
     }
 
     /// Whether a process lives and is heard.
-    fn is_there(&self, agent: &AgentId, incarnation: &str) -> bool {
-        let holder = Holder { agent: agent.clone(), incarnation: incarnation.to_owned() };
-        self.view.is_alive(&holder) && !self.hearing.is_suspect(&holder)
+    fn is_there(&self, holder: &Holder) -> bool {
+        self.view.is_alive(holder) && !self.hearing.is_suspect(holder)
     }
 
     pub(super) fn choice(&self, id: &AssignmentId) -> AgentChoice {

@@ -12,7 +12,7 @@ use super::changes::ByProcess;
 use super::event::{Answer, Failure, Now};
 use super::requests::Outcome;
 use super::statements::should_run;
-use super::view::{Holder, Holding, View, Write};
+use super::view::{Assignment, Holder, Holding, View, Write};
 use super::{Core, Patience};
 
 /// Words that are not stored yet, and since when which processes are gone.
@@ -73,16 +73,26 @@ impl Core {
             connector.is_none_or(|connector| !should_run(connector, id.part))
                 && self.unreleased(id).is_empty()
         };
-        ids.into_iter().filter(is_over).flat_map(|id| ended(&self.view, id)).collect()
+        ids.into_iter().filter(is_over).flat_map(|id| self.reassigned(id, None)).collect()
     }
 
     /// The words that nothing else has stored: a part that went to another holder has none of them any more.
     pub(super) fn stored_words(&self) -> Vec<Write> {
-        let words = |(id, heard): (&AssignmentId, &BTreeSet<Holding>)| {
-            let before = self.view.releases.get(id).into_iter().flatten();
-            Write::Released(id.clone(), before.chain(heard).cloned().collect())
-        };
-        self.releases.heard.iter().map(words).collect()
+        let heard = self.releases.heard.iter();
+        heard.map(|(id, heard)| self.with_words(id, heard.iter().cloned())).collect()
+    }
+
+    /// Words on a part, added to those that are stored.
+    fn with_words(&self, id: &AssignmentId, words: impl IntoIterator<Item = Holding>) -> Write {
+        let before = self.view.releases.get(id).into_iter().flatten().cloned();
+        Write::Released(id.clone(), before.chain(words).collect())
+    }
+
+    /// A part's assignment written anew, or its end; the words were on the one before.
+    pub(super) fn reassigned(&self, id: &AssignmentId, assignment: Option<Assignment>) -> Vec<Write> {
+        let words = self.view.releases.contains_key(id);
+        let words = words.then(|| Write::Released(id.clone(), BTreeSet::new()));
+        std::iter::once(Write::Assignment(id.clone(), assignment)).chain(words).collect()
     }
 
     /// The holdings of a part that may still be at work, by all that was heard.
@@ -103,8 +113,7 @@ impl Core {
             let of_it: Vec<Holding> =
                 self.view.unreleased(id).filter(|(holder, _)| holder.agent == *agent).collect();
             if !of_it.is_empty() {
-                let before = self.view.releases.get(id).into_iter().flatten().cloned();
-                writes.push(Write::Released(id.clone(), before.chain(of_it).collect()));
+                writes.push(self.with_words(id, of_it));
             }
         }
         Ok((writes, Answer::Done))
@@ -112,12 +121,7 @@ impl Core {
 
     /// Whether a part's holder confirmed that it runs it no more.
     pub(super) fn is_released(&self, id: &AssignmentId, holder: &Holder, epoch: AssignmentEpoch) -> bool {
-        let holding = (holder.clone(), epoch);
-        self.releases.is_heard(id, &holding) || self.view.is_released(id, &holding)
+        let words = [self.releases.heard.get(id), self.view.releases.get(id)];
+        words.into_iter().flatten().flatten().any(|(by, at)| by == holder && *at == epoch)
     }
-}
-
-fn ended(view: &View, id: &AssignmentId) -> Vec<Write> {
-    let words = view.releases.contains_key(id).then(|| Write::Released(id.clone(), BTreeSet::new()));
-    std::iter::once(Write::Assignment(id.clone(), None)).chain(words).collect()
 }

@@ -163,6 +163,13 @@ pub struct Agent {
     pub drained: bool,
 }
 
+impl Agent {
+    /// The process that this key of an agent stands for.
+    pub(super) fn process_of(&self, agent: AgentId) -> Holder {
+        Holder { agent, incarnation: self.incarnation.clone() }
+    }
+}
+
 /// Everything the store holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct View {

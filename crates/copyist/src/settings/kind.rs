@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use copyist_connector::kind as connector_kind;
+use copyist_model::labels::{self, LabelFault};
 use copyist_model::{AgentId, TopicName};
 
 use super::address::{Address, read_listeners};
@@ -113,19 +114,11 @@ fn whole_number(text: &str, min: i64, max: i64) -> Option<i64> {
 }
 
 fn read_labels(text: &str) -> Result<BTreeMap<String, String>, Vec<String>> {
-    let mut labels = BTreeMap::new();
-    let mut wrong = Vec::new();
-    for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-        match entry.split_once('=').map(|(name, value)| (name.trim(), value.trim())) {
-            Some((name, value)) if !name.is_empty() => {
-                if labels.insert(name.to_owned(), value.to_owned()).is_some() {
-                    wrong.push(format!("label {name:?} is there twice"));
-                }
-            }
-            Some(_) | None => wrong.push(format!("entry {entry:?} is not NAME=VALUE")),
-        }
-    }
-    if wrong.is_empty() { Ok(labels) } else { Err(wrong) }
+    let wrong = |fault| match fault {
+        LabelFault::NoPair(entry) => format!("entry {entry:?} is not NAME=VALUE"),
+        LabelFault::Twice(name) => format!("label {name:?} is there twice"),
+    };
+    labels::read_labels(text).map_err(|faults| faults.into_iter().map(wrong).collect())
 }
 
 #[cfg(test)]

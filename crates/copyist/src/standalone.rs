@@ -115,6 +115,7 @@ fn coordinator_settings(settings: &Settings) -> copyist_coordinator::Settings {
         autonomy_max: settings.agent.autonomy_max,
         suspect: settings.agent.suspect,
         heartbeat_interval: settings.agent.suspect / HEARTBEATS_PER_SUSPICION,
+        destination_may_change: true,
     }
 }
 

@@ -10,7 +10,7 @@ pub(super) fn id(number: u32) -> AssignmentId {
 }
 
 pub(super) fn part(weight: usize, hold: Hold) -> Placed {
-    Placed { weight, hold, wants: Labels::new(), prefers: Vec::new() }
+    Placed { weight, hold, wants: Labels::new(), prefers: Vec::new(), pinned: false }
 }
 
 pub(super) fn with(agent: &str) -> Hold {

@@ -57,14 +57,15 @@ impl Core {
     /// What became of a move that was waited for.
     pub(super) fn moved(&self, waiting: &Waiting) -> Result<Answer, Failure> {
         let Until::Moved(id, to) = &waiting.until else { return Ok(Answer::Done) };
-        match self.view.assignments.get(id) {
-            Some(assignment) if assignment.holder.agent == *to => Ok(Answer::Done),
-            Some(assignment) => {
-                let by = &assignment.holder.agent;
-                Err(Failure::Conflict(format!("{id} did not get to {to}: it is with {by}")))
+        let connector = self.view.connectors.get(&id.connector);
+        let because = match self.view.assignments.get(id) {
+            Some(assignment) if assignment.holder.agent == *to => return Ok(Answer::Done),
+            Some(assignment) if connector.is_some_and(|it| should_run(it, id.part)) => {
+                format!("it is with {}", assignment.holder.agent)
             }
-            None => Err(Failure::Conflict(format!("{id} did not get to {to}: it has ended"))),
-        }
+            Some(_) | None => "it is not to run any more".to_owned(),
+        };
+        Err(Failure::Conflict(format!("{id} did not get to {to}: {because}")))
     }
 
     /// Where an operator sends a part that nobody has now.

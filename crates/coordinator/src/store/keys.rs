@@ -260,6 +260,47 @@ pub fn decode(view: &mut View, key: &str, value: &[u8], revision: StoreRevision)
     Ok(())
 }
 
+/// Takes one stored key out of the view. Keys of families that this version does not read are left alone.
+///
+/// # Errors
+/// When the key cannot be read; the text names it.
+pub fn remove(view: &mut View, key: &str) -> Result<(), Error> {
+    let parts: Vec<&str> = key.split('/').collect();
+    match parts.as_slice() {
+        ["meta"] => view.meta = Meta::default(),
+        ["connectors", name] => drop(view.connectors.remove(&named(key, name)?)),
+        ["requests", id] => drop(view.requests.remove(&unescape(key, id)?)),
+        ["tasks", name, number] => {
+            let id = TaskId { connector: named(key, name)?, number: number_of(key, number)? };
+            view.tasks.remove(&id);
+        }
+        ["lanes", name, cluster, topic, partition] => {
+            let lane = LaneId {
+                connector: named(key, name)?,
+                source_cluster: parsed(key, &unescape(key, cluster)?)?,
+                topic: parsed(key, &unescape(key, topic)?)?,
+                partition: parsed(key, partition)?,
+            };
+            view.lanes.remove(&lane);
+        }
+        ["agents", id] => drop(view.agents.remove(&parsed(key, &unescape(key, id)?)?)),
+        ["assignments", name, part] => {
+            let id = AssignmentId { connector: named(key, name)?, part: part_of(key, part, "survey")? };
+            view.assignments.remove(&id);
+        }
+        ["releases", name, part] => {
+            let id = AssignmentId { connector: named(key, name)?, part: part_of(key, part, "survey")? };
+            view.releases.remove(&id);
+        }
+        ["status", name, part] => {
+            let id = AssignmentId { connector: named(key, name)?, part: part_of(key, part, "connector")? };
+            view.statuses.remove(&id);
+        }
+        [..] => {}
+    }
+    Ok(())
+}
+
 fn message<M: Message + Default>(key: &str, value: &[u8]) -> Result<M, Error> {
     M::decode(value).map_err(|error| damaged(key, &error.to_string()))
 }
@@ -518,6 +559,33 @@ mod tests {
         }
         loaded.revision = revision;
         assert_eq!(loaded, applied);
+    }
+
+    #[test]
+    fn a_removed_key_leaves_what_there_was_without_it() {
+        let revision = StoreRevision(5);
+        for gone in writes() {
+            let (gone, _) = encode(&gone, 2);
+            let (mut without, mut removed) = (View::default(), View::default());
+            for write in writes() {
+                let (key, value) = encode(&write, 2);
+                let value = value.unwrap();
+                if key != gone {
+                    decode(&mut without, &key, &value, revision).unwrap();
+                }
+                decode(&mut removed, &key, &value, revision).unwrap();
+            }
+            assert_ne!(removed, without, "{gone}");
+            remove(&mut removed, &gone).unwrap();
+            assert_eq!(removed, without, "{gone}");
+            remove(&mut removed, &gone).unwrap();
+            assert_eq!(removed, without, "{gone}, when it is not there");
+        }
+        for odd in ["tasks/c/x", "assignments/c/x", "lanes/c/s/t/x", "agents/%ff"] {
+            let error = remove(&mut View::default(), odd).unwrap_err().to_string();
+            assert!(error.contains(odd), "{error}");
+        }
+        remove(&mut View::default(), "later/x").unwrap();
     }
 
     #[test]

@@ -35,17 +35,22 @@ const STOP_MARGIN: Duration = Duration::from_secs(6);
 /// An agent, ready to run.
 pub struct Agent {
     worker: Arc<Worker>,
-    client: AgentServiceClient<Channel>,
+    coordinators: Coordinators,
     metrics: Metrics,
     renew_interval: Duration,
 }
 
 impl Agent {
-    /// An agent that speaks to the coordinator at the other end of `channel` and asks for its rights every
-    /// `renew_interval`.
+    /// An agent that speaks to `coordinators` and asks for its rights every `renew_interval`, a third of how long they
+    /// last.
     #[must_use]
-    pub fn new(worker: Worker, channel: Channel, metrics: Metrics, renew_interval: Duration) -> Self {
-        Self { worker: Arc::new(worker), client: AgentServiceClient::new(channel), metrics, renew_interval }
+    pub fn new(
+        worker: Worker,
+        coordinators: Coordinators,
+        metrics: Metrics,
+        renew_interval: Duration,
+    ) -> Self {
+        Self { worker: Arc::new(worker), coordinators, metrics, renew_interval }
     }
 
     /// Runs until told to stop; then every job ends cleanly, or a deadline passes.

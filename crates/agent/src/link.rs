@@ -9,7 +9,8 @@ use copyist_proto::control as wire;
 use copyist_proto::control::agent_message::Message as Said;
 use copyist_proto::control::agent_service_client::AgentServiceClient;
 use copyist_proto::control::coordinator_message::Message as Stated;
-use copyist_proto::{CONTROL_PROTOCOL_VERSION, Malformed, convert, record};
+use copyist_proto::protocol::{CONTROL_PROTOCOL_OLDEST, CONTROL_PROTOCOL_VERSION};
+use copyist_proto::{Malformed, convert, record};
 use rand::RngExt;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -139,6 +140,7 @@ fn hello(identity: &Identity) -> wire::Hello {
         rack: worker.rack.clone(),
         labels: worker.labels.clone(),
         running: standing.reports.iter().map(report).collect(),
+        protocol_version_oldest: CONTROL_PROTOCOL_OLDEST,
     }
 }
 

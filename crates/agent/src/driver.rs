@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use copyist_model::{AssignmentEpoch, AssignmentId, ClusterId, Part};
-use copyist_proto::control::agent_service_client::AgentServiceClient;
+use copyist_proto::Coordinators;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 use crate::client::limit::Limiter;
 use crate::core::{Core, Effect, Event, ProposalNumber, Saying};
@@ -84,16 +83,10 @@ impl Agent {
             standing: shown_standing,
         };
         let mut links = JoinSet::new();
-        links.spawn(link::hold(
-            self.client.clone(),
-            identity.clone(),
-            words,
-            rejoins,
-            events.clone(),
-            serving.clone(),
-        ));
-        let interval = self.renew_interval;
-        links.spawn(link::renew(self.client, identity, interval, renewals, events, serving.clone()));
+        let ends = link::Ends { outbox: words, rejoin: rejoins, events: events.clone() };
+        links.spawn(link::hold(self.coordinators.clone(), identity.clone(), ends, serving.clone()));
+        let (coordinators, interval) = (self.coordinators, self.renew_interval);
+        links.spawn(link::renew(coordinators, identity, interval, renewals, events, serving.clone()));
         let driver = Driver {
             context: TaskContext { worker: self.worker.clone(), positions, metrics: self.metrics, plane },
             core: Core::default(),
@@ -321,10 +314,7 @@ impl Driver {
                 if matches!(saying, Saying::Report(_) | Saying::Released { .. }) {
                     self.show_standing();
                 }
-                if self.outbox.try_send(saying).is_err() {
-                    // The next Hello says everything.
-                    let _ = self.rejoin.try_send(());
-                }
+                link::say(&self.outbox, &self.rejoin, saying);
             }
             // One that is queued already does for both.
             Effect::Renew => {

@@ -47,6 +47,7 @@ impl Agents {
             heartbeat_interval_ms: millis_u32(self.settings.heartbeat_interval),
             lease_ttl_ms: millis_u32(self.settings.lease_ttl),
             autonomy_max_ms: millis_u32(self.settings.autonomy_max),
+            protocol_version: CONTROL_PROTOCOL_VERSION,
         };
         wire::CoordinatorMessage { message: Some(Stated::Welcome(welcome)) }
     }

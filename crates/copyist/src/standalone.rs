@@ -1,15 +1,17 @@
 //! All roles in one process, over an in-process channel that speaks the same contracts as a fleet's.
 
+use std::time::Duration;
+
 use copyist_agent::Agent;
 use copyist_coordinator::grpc::{self, Build};
 use copyist_coordinator::store::embedded::Embedded;
 use copyist_coordinator::{Coordinator, Handle};
+use copyist_proto::Coordinators;
 use copyist_proto::connect::connector_service_client::ConnectorServiceClient;
 use copyist_proto::connect::{ConfigEntry, CreateConnectorRequest, PutConnectorConfigRequest};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 use crate::connector_file::ConnectorFile;
 use crate::error::Error;
@@ -21,6 +23,9 @@ use crate::shutdown::Shutdown;
 
 /// How often an agent asks for its rights within one ttl: two answers may be lost.
 const RENEWALS_PER_TTL: u32 = 3;
+
+/// A call without a deadline of its own is answered within this.
+const CALL_DEADLINE: Duration = Duration::from_secs(90);
 
 /// How often an agent says that it is there before its silence makes it suspect.
 const HEARTBEATS_PER_SUSPICION: u32 = 3;
@@ -48,7 +53,7 @@ pub async fn run(
     let serving = CancellationToken::new();
     let mut roles = JoinSet::new();
     let handle = coordinator.handle();
-    let channel = serve(&mut roles, listeners, handle, coordinator_settings, registry, &serving);
+    let coordinators = serve(&mut roles, listeners, handle, coordinator_settings, registry, &serving);
     let until = serving.clone();
     roles.spawn(async move {
         coordinator.run(until).await;
@@ -56,9 +61,9 @@ pub async fn run(
     });
 
     let renew_interval = settings.agent.lease_ttl / RENEWALS_PER_TTL;
-    let agent = Agent::new(settings.worker, channel.clone(), agent_metrics, renew_interval);
+    let agent = Agent::new(settings.worker, coordinators.clone(), agent_metrics, renew_interval);
     let mut agent = tokio::spawn(agent.run(stop.token()));
-    let created = create_connectors(channel, connector_files).await;
+    let created = create_connectors(coordinators, connector_files).await;
     if created.is_err() {
         stop.begin();
     }
@@ -78,7 +83,7 @@ pub async fn run(
     created.and(result)
 }
 
-/// Starts everything that answers: gRPC inside and outside, REST, metrics. Returns the channel inside.
+/// Starts everything that answers: gRPC inside and outside, REST, metrics. Returns the way to the coordinator inside.
 fn serve(
     roles: &mut JoinSet<Result<(), Error>>,
     listeners: Listeners,
@@ -86,16 +91,17 @@ fn serve(
     settings: copyist_coordinator::Settings,
     registry: prometheus::Registry,
     serving: &CancellationToken,
-) -> Channel {
+) -> Coordinators {
     let build = Build { version: env!("CARGO_PKG_VERSION"), commit: env!("COPYIST_COMMIT") };
     let (channel, connections) = in_process::channel();
+    let coordinators = Coordinators::in_process(channel, CALL_DEADLINE);
     let inside = grpc::serve(connections, handle.clone(), settings.clone(), build.clone(), serving.clone());
     roles.spawn(async move { inside.await.map_err(|error| Error::role("coordinator", error)) });
     let connections = TcpListenerStream::new(listeners.coordinator);
     let outside = grpc::serve(connections, handle, settings, build, serving.clone());
     roles.spawn(async move { outside.await.map_err(|error| Error::role("coordinator", error)) });
     for listener in listeners.rest {
-        let client = ConnectorServiceClient::new(channel.clone());
+        let client = ConnectorServiceClient::new(coordinators.clone());
         let rest = copyist_gateway::serve(listener, client, serving.clone());
         roles.spawn(async move { rest.await.map_err(|error| Error::role("gateway", error)) });
     }
@@ -105,7 +111,7 @@ fn serve(
             .await
             .map_err(|source| Error::System { what: "serve metrics", source })
     });
-    channel
+    coordinators
 }
 
 fn coordinator_settings(settings: &Settings) -> copyist_coordinator::Settings {
@@ -115,12 +121,13 @@ fn coordinator_settings(settings: &Settings) -> copyist_coordinator::Settings {
         autonomy_max: settings.agent.autonomy_max,
         suspect: settings.agent.suspect,
         heartbeat_interval: settings.agent.suspect / HEARTBEATS_PER_SUSPICION,
+        destination_may_change: true,
     }
 }
 
 /// The connectors of the command line, as `connect-standalone` takes them: created, or set to what the file says.
-async fn create_connectors(channel: Channel, files: Vec<ConnectorFile>) -> Result<(), Error> {
-    let mut client = ConnectorServiceClient::new(channel);
+async fn create_connectors(coordinators: Coordinators, files: Vec<ConnectorFile>) -> Result<(), Error> {
+    let mut client = ConnectorServiceClient::new(coordinators);
     for file in files {
         let name = file.name.to_string();
         let config: Vec<ConfigEntry> =

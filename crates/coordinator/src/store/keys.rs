@@ -11,7 +11,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use prost::Message;
 
 use crate::core::view::{
-    Agent, Assignment, Connector, Holder, Holding, Meta, RequestAnswer, Status, Task, View, Write,
+    Agent, Assignment, Connector, Destination, Holder, Holding, Meta, RequestAnswer, Status, Task, View,
+    Write,
 };
 use crate::core::{Answer, Failure, Info};
 use crate::error::{Error, chain};
@@ -82,10 +83,14 @@ fn lane_key(lane: &LaneId) -> String {
 }
 
 fn meta_value(meta: &Meta) -> Vec<u8> {
+    let destination = meta.destination.clone();
+    let destination = destination.map(|it| (it.cluster_id, it.offset_storage_topic)).unwrap_or_default();
     let value = store::Meta {
         format_version: FORMAT,
         store_id: meta.store_id.clone(),
         incarnation: meta.incarnation,
+        destination_cluster_id: destination.0,
+        offset_storage_topic: destination.1,
     };
     value.encode_to_vec()
 }
@@ -168,6 +173,7 @@ fn assignment_value(assignment: &Assignment, incarnation: u64) -> Vec<u8> {
         holder_incarnation: assignment.holder.incarnation.clone(),
         epoch_incarnation: incarnation,
         former: assignment.former.iter().map(holding_value).collect(),
+        pinned: assignment.pinned,
     };
     value.encode_to_vec()
 }
@@ -206,7 +212,11 @@ pub fn decode(view: &mut View, key: &str, value: &[u8], revision: StoreRevision)
         ["meta"] => {
             let value: store::Meta = message(key, value)?;
             check_format(key, value.format_version)?;
-            view.meta = Meta { store_id: value.store_id, incarnation: value.incarnation };
+            let store::Meta { store_id, incarnation, destination_cluster_id, offset_storage_topic, .. } =
+                value;
+            let destination = Destination { cluster_id: destination_cluster_id, offset_storage_topic };
+            let destination = Some(destination).filter(|it| !it.cluster_id.is_empty());
+            view.meta = Meta { store_id, incarnation, destination };
         }
         ["connectors", name] => {
             view.connectors.insert(named(key, name)?, connector(key, name, value)?);
@@ -415,6 +425,7 @@ fn assignment(key: &str, value: &[u8], revision: StoreRevision) -> Result<Assign
         holder: Holder { agent: parsed(key, &value.holder)?, incarnation: value.holder_incarnation },
         epoch: AssignmentEpoch { incarnation: value.epoch_incarnation, revision },
         former: holdings(key, value.former)?,
+        pinned: value.pinned,
     })
 }
 
@@ -513,10 +524,15 @@ mod tests {
         let task = Task { revision: TaskRevision(2), generation: ConnectorGeneration(2), lanes };
         let agent =
             Agent { incarnation: "i".into(), rack: "r".into(), labels: BTreeMap::new(), drained: true };
-        let assignment = Assignment { holder: holder.clone(), epoch, former: vec![(holder, epoch)] };
+        let assignment =
+            Assignment { holder: holder.clone(), epoch, former: vec![(holder, epoch)], pinned: true };
         let status = Status::new(InstanceState::Failed, None, "why".into());
         vec![
-            Write::Meta(Meta { store_id: "s".into(), incarnation: 2 }),
+            Write::Meta(Meta {
+                store_id: "s".into(),
+                incarnation: 2,
+                destination: Some(Destination { cluster_id: "k".into(), offset_storage_topic: "o".into() }),
+            }),
             Write::Connector(name.clone(), Some(Box::new(connector))),
             Write::Request("r/1".into(), Some(Box::new(kept))),
             Write::Task(TaskId { connector: name.clone(), number: 7 }, Some(task)),

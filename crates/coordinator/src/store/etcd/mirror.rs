@@ -262,7 +262,7 @@ mod tests {
     }
 
     fn loaded() -> Loaded {
-        let meta = pair(&Write::Meta(Meta { store_id: "s".into(), incarnation: 1 }), 2);
+        let meta = pair(&Write::Meta(Meta { store_id: "s".into(), incarnation: 1, destination: None }), 2);
         Loaded { at: AT, head: 9, pairs: vec![meta, assigned("c", 9)] }
     }
 

@@ -256,13 +256,17 @@ mod tests {
     }
 
     fn assigned(name: &str, revision: i64) -> Pair {
-        let assignment =
-            Assignment { holder: holder(), epoch: AssignmentEpoch::default(), former: Vec::new() };
+        let assignment = Assignment {
+            holder: holder(),
+            epoch: AssignmentEpoch::default(),
+            former: Vec::new(),
+            pinned: false,
+        };
         pair(&Write::Assignment(survey(name), Some(assignment)), revision)
     }
 
     fn loaded() -> Loaded {
-        let meta = pair(&Write::Meta(Meta { store_id: "s".into(), incarnation: 1 }), 2);
+        let meta = pair(&Write::Meta(Meta { store_id: "s".into(), incarnation: 1, destination: None }), 2);
         Loaded { at: AT, head: 9, pairs: vec![meta, assigned("c", 9)] }
     }
 

@@ -134,5 +134,5 @@ impl Handle {
 }
 
 fn stopping() -> Failure {
-    Failure::Unavailable("the coordinator is stopping, or opens its store again".to_owned())
+    Failure::Unavailable("this coordinator does not lead, is stopping, or opens its store again".to_owned())
 }

@@ -3,18 +3,19 @@
 //! Absent on purpose: Kafka (an unreachable cluster can never block a decision; only agents go there), the bytes
 //! that are copied, and their positions.
 //!
-//! Start with [`core`] (the decisions, pure), then [`driver`] (performs them: store first, tell second), then
-//! [`grpc`] (how agents and users reach it).
+//! Start with [`core`] (the decisions, pure), then `term` (performs them: store first, tell second) and [`driver`] (one
+//! term after the other), then [`store`] (who leads, and what is kept), then [`grpc`] (how agents and users reach it).
 
+mod clock;
 pub mod core;
 pub mod driver;
 pub mod error;
 pub mod grpc;
 pub mod handle;
 pub mod journal;
-pub mod leases;
 pub mod metrics;
 pub mod store;
+mod term;
 
 pub use driver::{Coordinator, Settings};
 pub use error::Error;

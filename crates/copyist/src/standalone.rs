@@ -2,6 +2,7 @@
 
 use copyist_agent::Agent;
 use copyist_coordinator::grpc::{self, Build};
+use copyist_coordinator::store::embedded::Embedded;
 use copyist_coordinator::{Coordinator, Handle};
 use copyist_proto::connect::connector_service_client::ConnectorServiceClient;
 use copyist_proto::connect::{ConfigEntry, CreateConnectorRequest, PutConnectorConfigRequest};
@@ -39,8 +40,9 @@ pub async fn run(
     let coordinator_metrics =
         copyist_coordinator::metrics::Metrics::new(&registry).map_err(registered_twice)?;
     let coordinator_settings = coordinator_settings(&settings);
-    let coordinator = Coordinator::open(coordinator_settings.clone(), coordinator_metrics)
+    let store = Embedded::open(&settings.store_path, settings.agent.lease_ttl)
         .map_err(|error| Error::role("coordinator", error))?;
+    let coordinator = Coordinator::new(store, coordinator_settings.clone(), coordinator_metrics);
 
     // Outlives the shutdown's beginning: the agent drains through what it serves.
     let serving = CancellationToken::new();
@@ -48,9 +50,10 @@ pub async fn run(
     let handle = coordinator.handle();
     let channel = serve(&mut roles, listeners, handle, coordinator_settings, registry, &serving);
     let until = serving.clone();
-    roles.spawn(
-        async move { coordinator.run(until).await.map_err(|error| Error::role("coordinator", error)) },
-    );
+    roles.spawn(async move {
+        coordinator.run(until).await;
+        Ok(())
+    });
 
     let renew_interval = settings.agent.lease_ttl / RENEWALS_PER_TTL;
     let agent = Agent::new(settings.worker, channel.clone(), agent_metrics, renew_interval);
@@ -107,7 +110,6 @@ fn serve(
 
 fn coordinator_settings(settings: &Settings) -> copyist_coordinator::Settings {
     copyist_coordinator::Settings {
-        store_path: settings.store_path.clone(),
         lease_ttl: settings.agent.lease_ttl,
         lease_margin: settings.lease_margin,
         autonomy_max: settings.agent.autonomy_max,

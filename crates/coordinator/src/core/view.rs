@@ -165,7 +165,7 @@ pub struct Agent {
 
 impl Agent {
     /// The process that this key of an agent stands for.
-    pub(super) fn process_of(&self, agent: AgentId) -> Holder {
+    pub(crate) fn process_of(&self, agent: AgentId) -> Holder {
         Holder { agent, incarnation: self.incarnation.clone() }
     }
 }

@@ -16,10 +16,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::clock::millis_u32;
 use crate::core::{
     self, Event, Findings, FoundTopic, Holder, LaneVerdict, Proposal, Refusal, Run, Statement,
 };
-use crate::driver::{Settings, chain, millis_u32};
+use crate::driver::Settings;
+use crate::error::chain;
 use crate::handle::{Handle, Hello, Message, Opened, SessionNumber};
 
 /// Statements that wait for an agent; one that falls further behind starts a new session.

@@ -14,8 +14,7 @@ use crate::core::view::{
     Agent, Assignment, Connector, Holder, Holding, Meta, RequestAnswer, Status, Task, View, Write,
 };
 use crate::core::{Answer, Failure, Info};
-use crate::driver::chain;
-use crate::error::Error;
+use crate::error::{Error, chain};
 
 /// What stays as it is in a key's part.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');

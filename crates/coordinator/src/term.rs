@@ -1,0 +1,566 @@
+//! A term: from the moment this replica leads until it does so no more. The core decides; here it is stored first, and
+//! told second. One loop, one mailbox.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use copyist_model::AgentId;
+use copyist_proto::control::CoordinatorMessage;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::now;
+use crate::core::{
+    Answer, Command, Commit, Core, Event, Failure, Holder, LaneVerdict, Proposal, Refusal, Send, Statement,
+    Ticket, View,
+};
+use crate::driver::Settings;
+use crate::error::{Error, chain};
+use crate::grpc::agents;
+use crate::handle::{Hello, Known, Message, Opened, Renewal, SessionNumber};
+use crate::journal::{self, Line};
+use crate::metrics::Metrics;
+use crate::store::{Outcome, Store};
+
+/// Proposals that the core is told at once: their verdicts must fit an agent's outbox.
+const PROPOSALS_MAX: usize = 1024;
+
+/// How often time goes by: agents become suspect, and every few ticks statuses are stored.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How often the metrics are brought up to date.
+const TICKS_PER_SHOW: u32 = 4;
+
+/// One term. What it knows beside the store goes with it.
+pub(crate) struct Term<S> {
+    store: S,
+    settings: Settings,
+    metrics: Metrics,
+    core: Core,
+    known: Known,
+    sessions: BTreeMap<AgentId, Session>,
+    last_session: SessionNumber,
+    tickets: BTreeMap<Ticket, oneshot::Sender<Result<Answer, Failure>>>,
+    last_ticket: Ticket,
+    ticks: u32,
+}
+
+/// An open session, and where its statements go.
+struct Session {
+    number: SessionNumber,
+    holder: Holder,
+    outbox: mpsc::Sender<CoordinatorMessage>,
+}
+
+/// What the loop of a term woke up for.
+enum Turn {
+    Stopped,
+    LeaseEnded(Holder),
+    Said(Message),
+    Tick,
+}
+
+impl<S: Store> Term<S> {
+    pub(crate) fn begin(store: S, view: View, settings: Settings, metrics: Metrics) -> Self {
+        Self {
+            store,
+            core: Core::new(view, settings.patience()),
+            settings,
+            metrics,
+            known: Known::default(),
+            sessions: BTreeMap::new(),
+            last_session: 0,
+            tickets: BTreeMap::new(),
+            last_ticket: Ticket(0),
+            ticks: 0,
+        }
+    }
+
+    /// Sessions end, and who waits for an answer learns that there will be none.
+    pub(crate) fn end(self) -> S {
+        self.store
+    }
+
+    /// Decides until told to stop.
+    ///
+    /// # Errors
+    /// What ended the term.
+    pub(crate) async fn lead(
+        &mut self,
+        messages: &mut mpsc::Receiver<Message>,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            let turn = tokio::select! {
+                () = stop.cancelled() => Turn::Stopped,
+                ended = self.store.lease_ended() => Turn::LeaseEnded(ended?),
+                Some(message) = messages.recv() => Turn::Said(message),
+                _ = ticks.tick() => Turn::Tick,
+            };
+            self.check()?;
+            match turn {
+                Turn::Stopped => return Ok(()),
+                Turn::LeaseEnded(holder) => self.lease_ended(holder).await?,
+                Turn::Said(message) => self.take(message, messages).await?,
+                Turn::Tick => self.tick().await?,
+            }
+        }
+    }
+
+    /// A leader whose own lease has ended does nothing more.
+    fn check(&self) -> Result<(), Error> {
+        if self.store.leads() {
+            return Ok(());
+        }
+        Err(Error::TermOver("its lease has ended".to_owned()))
+    }
+
+    async fn lease_ended(&mut self, holder: Holder) -> Result<(), Error> {
+        tracing::warn!(agent = %holder.agent, "the agent's lease ended");
+        self.drop_session(&holder);
+        self.step(Event::LeaseEnded(holder)).await
+    }
+
+    fn drop_session(&mut self, holder: &Holder) {
+        if self.sessions.get(&holder.agent).is_some_and(|session| session.holder == *holder) {
+            self.sessions.remove(&holder.agent);
+        }
+    }
+
+    async fn tick(&mut self) -> Result<(), Error> {
+        self.step(Event::Tick).await?;
+        self.ticks = self.ticks.wrapping_add(1);
+        if self.ticks.is_multiple_of(TICKS_PER_SHOW) {
+            self.metrics.show(&self.core);
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, message: Message, messages: &mut mpsc::Receiver<Message>) -> Result<(), Error> {
+        let Message::Proposed(first) = message else { return self.hear(message).await };
+        let (proposals, next) = gather(first, messages);
+        self.step(Event::Proposed(proposals)).await?;
+        match next {
+            Some(next) => self.hear(next).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn hear(&mut self, message: Message) -> Result<(), Error> {
+        match message {
+            Message::Command(command, reply) => self.command(command, reply).await,
+            Message::Read(question) => {
+                question(&self.core, &self.known);
+                Ok(())
+            }
+            Message::Hello(hello) => self.hello(hello).await,
+            Message::Said(event) => self.step(event).await,
+            Message::Proposed(proposal) => self.step(Event::Proposed(vec![proposal])).await,
+            Message::Unreadable { holder, lane, generation, because } => {
+                let holds = self.core.view().lanes.get(&lane).cloned().map(Box::new);
+                let verdict = LaneVerdict { lane, generation, refusal: Some(Refusal { because, holds }) };
+                self.deliver(Send::Statement(holder, Statement::Verdict(Box::new(verdict))));
+                Ok(())
+            }
+            Message::Heartbeat { holder, worker_cluster_id } => {
+                self.learn_cluster(&holder, worker_cluster_id);
+                self.step(Event::Heartbeat(holder)).await
+            }
+            Message::SessionEnded(holder, number) => {
+                let current = self.sessions.get(&holder.agent);
+                // A session that a newer one of the same process took over must not end that.
+                if current.is_some_and(|session| session.number == number) {
+                    self.sessions.remove(&holder.agent);
+                    return self.step(Event::SessionEnded(holder)).await;
+                }
+                Ok(())
+            }
+            Message::Renew(holder, reply) => {
+                let alive = self.store.keep_alive(&holder).await?;
+                // The agent may have given up waiting.
+                drop(reply.send(renewed(alive, self.core.view(), &holder)));
+                Ok(())
+            }
+        }
+    }
+
+    async fn command(
+        &mut self,
+        command: Command,
+        reply: oneshot::Sender<Result<Answer, Failure>>,
+    ) -> Result<(), Error> {
+        let ticket = Ticket(self.last_ticket.0 + 1);
+        self.last_ticket = ticket;
+        self.tickets.retain(|_, reply| !reply.is_closed());
+        self.tickets.insert(ticket, reply);
+        self.step(Event::Command(ticket, command)).await
+    }
+
+    async fn hello(&mut self, hello: Hello) -> Result<(), Error> {
+        let Hello { hello, worker_cluster_id, outbox, opened } = hello;
+        let holder = hello.holder.clone();
+        tracing::info!(agent = %holder.agent, "agent connected");
+        let known = self.core.view().agents.get(&holder.agent);
+        let former = known.map(|agent| agent.process_of(holder.agent.clone()));
+        let former = former.filter(|former| *former != holder);
+        if let Err(error) = self.store.grant(&holder, former.as_ref()).await {
+            // The agent asks again.
+            tracing::warn!(agent = %holder.agent, error = %chain(&error), "the agent gets no lease");
+            return Ok(());
+        }
+        if let Some(former) = former {
+            self.step(Event::LeaseEnded(former)).await?;
+        }
+        self.known.agents_seen = true;
+        self.learn_cluster(&holder, worker_cluster_id);
+        self.last_session += 1;
+        let number = self.last_session;
+        let store_id = self.core.view().meta.store_id.clone();
+        if opened.send(Opened { store_id, session: number }).is_ok() {
+            let session = Session { number, holder: holder.clone(), outbox };
+            self.sessions.insert(holder.agent.clone(), session);
+            self.step(Event::Hello(Box::new(hello))).await?;
+        }
+        Ok(())
+    }
+
+    fn learn_cluster(&mut self, holder: &Holder, worker_cluster_id: String) {
+        let known = &mut self.known.worker_cluster_id;
+        if worker_cluster_id.is_empty() || *known == worker_cluster_id {
+            return;
+        }
+        if !known.is_empty() {
+            tracing::warn!(agent = %holder.agent, was = %known, is = %worker_cluster_id,
+                "the agent's worker cluster is another one than the fleet's");
+        }
+        *known = worker_cluster_id;
+    }
+
+    /// Feeds the core, and performs what it decides until nothing is left to do.
+    async fn step(&mut self, event: Event) -> Result<(), Error> {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let decision = self.core.step(now(), event);
+            for commit in decision.commits {
+                if !self.store(&commit, &mut events).await? {
+                    break;
+                }
+                for send in commit.sends {
+                    self.deliver(send);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores what a commit writes; says whether what follows from it holds.
+    async fn store(&mut self, commit: &Commit, events: &mut VecDeque<Event>) -> Result<bool, Error> {
+        if commit.writes.is_empty() {
+            return Ok(true);
+        }
+        let lines = journal::lines(self.core.view(), &commit.writes);
+        let incarnation = self.core.view().meta.incarnation;
+        let outcome = self.store.commit(commit, incarnation).await?;
+        self.check()?;
+        match outcome {
+            Outcome::Committed(revision) => {
+                self.metrics.committed();
+                lines.iter().for_each(tell);
+                events.push_back(Event::Committed(revision));
+                Ok(true)
+            }
+            Outcome::Refused { gone } => {
+                // Known before the core plans again, or it would plan the same.
+                for holder in gone {
+                    self.drop_session(&holder);
+                    events.push_back(Event::LeaseEnded(holder));
+                }
+                events.push_back(Event::Refused);
+                Ok(false)
+            }
+        }
+    }
+
+    fn deliver(&mut self, send: Send) {
+        match send {
+            Send::Reply(ticket, answer) => {
+                if let Some(reply) = self.tickets.remove(&ticket) {
+                    // Whoever asked may have gone away; the answer is stored for a repeated request.
+                    drop(reply.send(answer));
+                }
+            }
+            Send::Statement(holder, statement) => {
+                let message = agents::statement(statement, &self.settings);
+                let Some(session) = self.sessions.get(&holder.agent) else { return };
+                if session.holder != holder {
+                    return;
+                }
+                match session.outbox.try_send(message) {
+                    Ok(()) => {}
+                    // The agent left; its listener is about to say so.
+                    Err(mpsc::error::TrySendError::Closed(_)) => {}
+                    Err(mpsc::error::TrySendError::Full(_)) => {
+                        tracing::warn!(agent = %holder.agent, "the agent does not keep up; its session ends");
+                        self.sessions.remove(&holder.agent);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A proposal with those that came right behind it, while a commit kept this loop; and what came after them.
+fn gather(first: Proposal, messages: &mut mpsc::Receiver<Message>) -> (Vec<Proposal>, Option<Message>) {
+    let mut proposals = vec![first];
+    while proposals.len() < PROPOSALS_MAX {
+        match messages.try_recv() {
+            Ok(Message::Proposed(next)) => proposals.push(next),
+            Ok(other) => return (proposals, Some(other)),
+            Err(_) => break,
+        }
+    }
+    (proposals, None)
+}
+
+/// Without its key an agent is gone for everybody else: its lease alone gives no right.
+fn renewed(alive: bool, view: &View, holder: &Holder) -> Renewal {
+    if alive && !view.is_alive(holder) {
+        return Err(Failure::Unavailable(format!("agent {} is not known yet", holder.agent)));
+    }
+    Ok(alive.then(|| view.held_by(holder)))
+}
+
+fn tell(line: &Line) {
+    let Line { is_warning, connector, text } = line;
+    if *is_warning {
+        tracing::warn!(%connector, "{text}");
+    } else {
+        tracing::info!(%connector, "{text}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use copyist_model::{
+        AssignmentEpoch, AssignmentId, ConnectorName, Engine, LaneEnd, LaneGeneration, LaneId, LaneRecord,
+        TargetState, TopicId,
+    };
+    use copyist_proto::control::coordinator_message::Message as Stated;
+    use copyist_proto::control::{Assignment, LaneRecordVerdict};
+    use copyist_proto::record;
+
+    use crate::core::{Findings, FoundTopic};
+    use crate::handle::Handle;
+    use crate::store::embedded::Embedded;
+
+    const PARTITIONS: i32 = 150;
+
+    /// A term over a store file, its mailbox, and one agent's end of its session.
+    struct Fleet {
+        term: Term<Embedded>,
+        handle: Handle,
+        messages: mpsc::Receiver<Message>,
+        holder: Holder,
+        inbox: mpsc::Receiver<CoordinatorMessage>,
+    }
+
+    impl Fleet {
+        async fn open(path: &std::path::Path) -> Self {
+            let settings = Settings {
+                lease_ttl: Duration::from_secs(10),
+                lease_margin: Duration::from_secs(7),
+                autonomy_max: Duration::from_secs(600),
+                heartbeat_interval: Duration::from_millis(500),
+                suspect: Duration::from_millis(1500),
+            };
+            let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+            let mut store = Embedded::open(path, settings.lease_ttl).unwrap();
+            let view = store.lead().await.unwrap();
+            let term = Term::begin(store, view, settings, metrics);
+            let (sender, messages) = mpsc::channel(1024);
+            let holder = Holder { agent: "a:1".parse().unwrap(), incarnation: "one".into() };
+            let (outbox, inbox) = mpsc::channel(4096);
+            let mut fleet =
+                Self { term, handle: Handle::new(sender), messages, holder: holder.clone(), inbox };
+            let (opened, _kept) = oneshot::channel();
+            let hello = Hello {
+                hello: crate::core::Hello {
+                    holder,
+                    rack: String::new(),
+                    labels: BTreeMap::new(),
+                    running: Vec::new(),
+                    store_id: String::new(),
+                },
+                worker_cluster_id: String::new(),
+                outbox,
+                opened,
+            };
+            fleet.take(Message::Hello(hello)).await;
+            fleet
+        }
+
+        async fn take(&mut self, message: Message) {
+            self.term.take(message, &mut self.messages).await.unwrap();
+        }
+
+        /// Connector `c` copies `t` of S into `t` of D, in one task.
+        async fn create(&mut self) {
+            let config = [
+                ("connector.class", "EMRReplicatorSourceConnector"),
+                ("src.kafka.bootstrap.servers", "s:9092"),
+                ("topic.regex", ".*"),
+                ("tasks.max", "1"),
+            ];
+            let config = config.iter().map(|(key, value)| ((*key).into(), Some((*value).into()))).collect();
+            let (request, name, initial) = (String::new(), "c".to_owned(), TargetState::Running);
+            let (reply, _kept) = oneshot::channel();
+            self.take(Message::Command(Command::Create { request, name, config, initial }, reply)).await;
+            let survey = AssignmentId::survey(&connector());
+            let topic = FoundTopic {
+                source: "t".parse().unwrap(),
+                destination: "t".parse().unwrap(),
+                partitions: PARTITIONS.unsigned_abs(),
+                literal: false,
+            };
+            let findings = Findings {
+                generation: copyist_model::ConnectorGeneration(1),
+                source: "S".parse().unwrap(),
+                destination: "D".parse().unwrap(),
+                topics: vec![topic],
+            };
+            let (holder, epoch) = (self.holder.clone(), self.epoch(&survey));
+            self.take(Message::Said(Event::Surveyed { holder, connector: connector(), epoch, findings }))
+                .await;
+        }
+
+        fn epoch(&self, id: &AssignmentId) -> AssignmentEpoch {
+            self.term.core.view().assignments[id].epoch
+        }
+
+        fn proposal(&self, partition: i32) -> Proposal {
+            let id = AssignmentId::task(&connector(), 0);
+            let (holder, epoch) = (self.holder.clone(), self.epoch(&id));
+            Proposal {
+                holder,
+                id,
+                epoch,
+                replaces: LaneGeneration(0),
+                record: Box::new(lane_record(partition)),
+            }
+        }
+
+        fn heard(&mut self) -> Vec<Stated> {
+            std::iter::from_fn(|| self.inbox.try_recv().ok()).filter_map(|heard| heard.message).collect()
+        }
+
+        fn verdicts(&mut self) -> Vec<LaneRecordVerdict> {
+            let heard = self.heard().into_iter();
+            heard
+                .filter_map(
+                    |heard| if let Stated::LaneRecord(verdict) = heard { Some(verdict) } else { None },
+                )
+                .collect()
+        }
+
+        fn assignments(&mut self) -> Vec<Assignment> {
+            let heard = self.heard().into_iter();
+            heard
+                .filter_map(|heard| if let Stated::Assignment(run) = heard { Some(run) } else { None })
+                .collect()
+        }
+
+        fn revision(&self) -> u64 {
+            self.term.core.view().revision.0
+        }
+    }
+
+    fn connector() -> ConnectorName {
+        "c".parse().unwrap()
+    }
+
+    fn lane_record(partition: i32) -> LaneRecord {
+        let end = |cluster: &str| LaneEnd {
+            cluster: cluster.parse().unwrap(),
+            topic: "t".parse().unwrap(),
+            topic_id: TopicId::NONE,
+            partition,
+        };
+        let source = end("S");
+        let lane = LaneId {
+            connector: connector(),
+            source_cluster: source.cluster.clone(),
+            topic: source.topic.clone(),
+            partition,
+        };
+        LaneRecord {
+            lane,
+            generation: LaneGeneration(1),
+            engine: Engine::Raw,
+            source,
+            destination: end("D"),
+            producer_id: i64::from(partition),
+            base_n: 0,
+            base_offset: 0,
+            base_source_offset: 0,
+            shared: false,
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn proposals_that_are_waiting_are_fixed_together_and_stated_by_the_next_term() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let mut fleet = Fleet::open(&path).await;
+        fleet.create().await;
+        fleet.heard();
+        let handle = fleet.handle.clone();
+        for partition in 1..PARTITIONS {
+            handle.tell(Message::Proposed(fleet.proposal(partition))).await.unwrap();
+        }
+        let heartbeat = Message::Heartbeat { holder: fleet.holder.clone(), worker_cluster_id: "W".into() };
+        handle.tell(heartbeat).await.unwrap();
+        handle.tell(Message::Proposed(fleet.proposal(0))).await.unwrap();
+        let before = fleet.revision();
+        let first = fleet.proposal(0);
+        fleet.take(Message::Proposed(first)).await;
+        assert_eq!(fleet.revision() - before, 2, "150 records go into two commits");
+        assert_eq!(fleet.term.known.worker_cluster_id, "W", "what came behind them is heard as well");
+        let verdicts = fleet.verdicts();
+        assert_eq!(verdicts.len(), 150);
+        assert!(verdicts.iter().all(|verdict| verdict.refused_because.is_empty()));
+        assert!(fleet.messages.try_recv().is_ok(), "and what came behind that waits for its turn");
+
+        drop(fleet);
+        let mut fleet = Fleet::open(&path).await;
+        let runs = fleet.assignments();
+        let task = runs.iter().find(|run| !run.lanes.is_empty()).unwrap();
+        let records: Vec<LaneRecord> =
+            task.lane_records.iter().map(|bytes| record::decode(bytes).unwrap()).collect();
+        assert_eq!(records, (0..PARTITIONS).map(lane_record).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_cannot_be_read_is_refused_with_the_record_that_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fleet = Fleet::open(&folder.path().join("store")).await;
+        fleet.create().await;
+        let first = fleet.proposal(4);
+        fleet.take(Message::Proposed(first)).await;
+        fleet.heard();
+        for (partition, holds) in [(4, record::encode(&lane_record(4))), (5, Vec::new())] {
+            let unreadable = Message::Unreadable {
+                holder: fleet.holder.clone(),
+                lane: lane_record(partition).lane,
+                generation: LaneGeneration(2),
+                because: "why".into(),
+            };
+            fleet.take(unreadable).await;
+            let verdict = fleet.verdicts().pop().unwrap();
+            assert_eq!((verdict.refused_because.as_str(), verdict.generation), ("why", 2));
+            assert_eq!(verdict.holds, holds);
+        }
+    }
+}

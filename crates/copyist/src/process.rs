@@ -79,11 +79,7 @@ fn keep<T>(read: Result<T, Vec<Problem>>, problems: &mut Vec<Problem>) -> Option
     read.map_err(|wrong| problems.extend(wrong)).ok()
 }
 
-fn read_worker_file(
-    path: &Path,
-    role: Role,
-    notices: &mut Vec<Notice>,
-) -> Result<Settings, Vec<Problem>> {
+fn read_worker_file(path: &Path, role: Role, notices: &mut Vec<Notice>) -> Result<Settings, Vec<Problem>> {
     let content = read_file(path)?;
     let place = path.display().to_string();
     let properties = Properties::parse(&content).map_err(|malformed| {

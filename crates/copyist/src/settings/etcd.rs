@@ -26,18 +26,18 @@ pub struct Credentials {
     pub password: Secret,
 }
 
-/// Texts in PEM.
+/// Texts in PEM; hidden, as one file may hold a certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    pub ca: String,
+    pub ca: Secret,
     /// The coordinator's own, where etcd asks for one.
     pub identity: Option<Identity>,
 }
 
-/// Texts in PEM.
+/// Texts in PEM; hidden, as one file may hold both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    pub certificate: String,
+    pub certificate: Secret,
     pub key: Secret,
 }
 
@@ -113,7 +113,8 @@ pub fn read(given: &Given, machine: &Machine) -> Result<EtcdSettings, Vec<String
     let scheme = endpoints.as_deref().and_then(|endpoints| scheme(given, endpoints, &mut problems));
     let tls = read_tls(given, machine, &mut problems);
     if scheme == Some(Scheme::Https) && given.is_defaulted(CA) {
-        problems.push(format!("{CA} is missing: by it the members of etcd are known, which are asked by https"));
+        problems
+            .push(format!("{CA} is missing: by it the members of etcd are known, which are asked by https"));
     }
     let credentials = credentials(given, &mut problems);
     let assembled = endpoints.zip(scheme).zip(given.text("etcd.prefix"));
@@ -138,7 +139,8 @@ fn scheme(given: &Given, endpoints: &[Endpoint], problems: &mut Vec<String>) -> 
             None
         }
         (true, false, Some(key)) => {
-            problems.push(format!("{key} is of no use: etcd.endpoints says http; write https, or leave it out"));
+            problems
+                .push(format!("{key} is of no use: etcd.endpoints says http; write https, or leave it out"));
             None
         }
         (true, false, None) | (false, false, None) => Some(Scheme::Http),
@@ -147,18 +149,15 @@ fn scheme(given: &Given, endpoints: &[Endpoint], problems: &mut Vec<String>) -> 
 }
 
 fn credentials(given: &Given, problems: &mut Vec<String>) -> Option<Credentials> {
-    match (given.text("etcd.user"), given.secret("etcd.password")) {
-        (Some(user), Some(password)) => Some(Credentials { user: user.to_owned(), password }),
-        (None, None) => None,
-        (Some(_), None) => {
-            problems.push("etcd.password is missing: etcd.user has one".to_owned());
-            None
-        }
-        (None, Some(_)) => {
-            problems.push("etcd.user is missing: etcd.password is somebody's".to_owned());
-            None
-        }
+    const USER: &str = "etcd.user";
+    const PASSWORD: &str = "etcd.password";
+    match (given.is_defaulted(USER), given.is_defaulted(PASSWORD)) {
+        (false, true) => problems.push(format!("{PASSWORD} is missing: {USER} has one")),
+        (true, false) => problems.push(format!("{USER} is missing: {PASSWORD} is somebody's")),
+        (true, true) | (false, false) => (),
     }
+    let user = given.text(USER)?.to_owned();
+    Some(Credentials { user, password: given.secret(PASSWORD)? })
 }
 
 fn read_tls(given: &Given, machine: &Machine, problems: &mut Vec<String>) -> Option<Tls> {
@@ -166,6 +165,7 @@ fn read_tls(given: &Given, machine: &Machine, problems: &mut Vec<String>) -> Opt
         let name = given.text(key)?;
         let read = machine.read(name).map_err(|error| format!("cannot be read: {error}"));
         let checked = read.and_then(|text| check_pem(text, what));
+        let checked = checked.map(Secret::new);
         checked.map_err(|wrong| problems.push(format!("{key}={name}: the file {wrong}"))).ok()
     };
     let ca = file(CA, "CERTIFICATE");
@@ -176,8 +176,7 @@ fn read_tls(given: &Given, machine: &Machine, problems: &mut Vec<String>) -> Opt
             problems.push(format!("{other} is missing: {one} is of no use without it"));
         }
     }
-    let identity = certificate.zip(key);
-    let identity = identity.map(|(certificate, key)| Identity { certificate, key: Secret::new(key) });
+    let identity = certificate.zip(key).map(|(certificate, key)| Identity { certificate, key });
     ca.map(|ca| Tls { ca, identity })
 }
 

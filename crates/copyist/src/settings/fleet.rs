@@ -79,13 +79,21 @@ fn without_etcd(place: &str, given: &Given, machine: &Machine, role: Role, unrea
         let host = if is_loopback(&machine.address) { "THIS-MACHINE" } else { &machine.address };
         lines.push(format!("coordinator.listen={}", Address::join(host, 9083)));
     }
-    let these = if lines.len() == 1 { "this line, with etcd's own address" } else { "these two lines, with the right addresses" };
+    let these = if lines.len() == 1 {
+        "this line, with etcd's own address"
+    } else {
+        "these two lines, with the right addresses"
+    };
     let lines: String = lines.iter().map(|line| format!("\n  {line}")).collect();
     let alone = match role {
-        Role::Distributed => format!("\n  Without etcd, one process does everything: copyist standalone {place}"),
+        Role::Distributed => {
+            format!("\n  Without etcd, one process does everything: copyist standalone {place}")
+        }
         Role::Standalone | Role::Coordinator | Role::Agent | Role::Gateway => String::new(),
     };
-    format!("etcd.endpoints is missing: coordinators keep in etcd what the fleet knows; add {these}:{lines}{alone}")
+    format!(
+        "etcd.endpoints is missing: coordinators keep in etcd what the fleet knows; add {these}:{lines}{alone}"
+    )
 }
 
 /// Where the others of the fleet reach this coordinator. Port 0 stands for the one that it will listen on.

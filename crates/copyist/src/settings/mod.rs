@@ -136,8 +136,10 @@ impl Settings {
             agent = Some(agent_settings(given, machine, role)?);
         }
         if role.is_one_of(role::REST) {
-            gateway =
-                Some(GatewaySettings { listeners: listeners(given)?, listen: given.address("gateway.listen") });
+            gateway = Some(GatewaySettings {
+                listeners: listeners(given)?,
+                listen: given.address("gateway.listen"),
+            });
         }
         Some(Self {
             group_id: given.text("group.id")?.to_owned(),

@@ -1,9 +1,9 @@
 //! What a user should know about a worker file that is accepted: lines for the log.
 
-use super::{Settings, StoreSettings, fleet};
 use super::given::{Given, known_names};
 use super::key::Level;
 use super::role::Role;
+use super::{Settings, StoreSettings, fleet};
 use crate::properties::Properties;
 
 /// Unknown keys that get a line of their own with the nearest known one; the search is not free.

@@ -77,8 +77,7 @@ const HEADERS: Without = unmet(&[""], "the REST API adds no such headers");
 const ADMIN: Without = unmet(&[], "administration is on the same listeners as everything else");
 const PROVIDERS: Without = unmet(&[""], "references of the form ${provider:path:key} are not resolved");
 /// What keys of a fleet are for a standalone process.
-pub const FLEET: Without =
-    unmet(&[""], "a standalone process is its own coordinator, with its own store");
+pub const FLEET: Without = unmet(&[""], "a standalone process is its own coordinator, with its own store");
 const EXACTLY_ONCE: Without = unneeded("the raw engine copies exactly once without transactions");
 const OVERRIDES: Without = unmet(&["All"], "connectors may set any client key");
 const CREATION: Without =
@@ -186,10 +185,18 @@ pub static FAMILIES: [Family; 12] = [
     Family { prefix: "value.converter.", roles: role::WORKERS, members: Members::Ignored(CONVERTERS) },
     Family { prefix: "header.converter.", roles: role::WORKERS, members: Members::Ignored(CONVERTERS) },
     Family { prefix: "internal.key.converter.", roles: role::WORKERS, members: Members::Ignored(CONVERTERS) },
-    Family { prefix: "internal.value.converter.", roles: role::WORKERS, members: Members::Ignored(CONVERTERS) },
+    Family {
+        prefix: "internal.value.converter.",
+        roles: role::WORKERS,
+        members: Members::Ignored(CONVERTERS),
+    },
     Family { prefix: "config.providers.", roles: role::ALL, members: Members::Ignored(PROVIDERS) },
     Family { prefix: "listeners.https.", roles: role::REST, members: Members::Ignored(HTTP) },
-    Family { prefix: "metrics.context.", roles: role::ALL, members: Members::Ignored(unneeded("metrics are Prometheus's")) },
+    Family {
+        prefix: "metrics.context.",
+        roles: role::ALL,
+        members: Members::Ignored(unneeded("metrics are Prometheus's")),
+    },
 ];
 
 #[cfg(test)]

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use copyist_model::{AssignmentEpoch, AssignmentId, ClusterId, Part};
-use copyist_proto::control::agent_service_client::AgentServiceClient;
+use copyist_proto::Coordinators;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 use crate::client::limit::Limiter;
 use crate::core::{Core, Effect, Event, ProposalNumber, Saying};
@@ -35,17 +34,22 @@ const STOP_MARGIN: Duration = Duration::from_secs(6);
 /// An agent, ready to run.
 pub struct Agent {
     worker: Arc<Worker>,
-    client: AgentServiceClient<Channel>,
+    coordinators: Coordinators,
     metrics: Metrics,
     renew_interval: Duration,
 }
 
 impl Agent {
-    /// An agent that speaks to the coordinator at the other end of `channel` and asks for its rights every
-    /// `renew_interval`.
+    /// An agent that speaks to `coordinators` and asks for its rights every `renew_interval`, a third of how long they
+    /// last.
     #[must_use]
-    pub fn new(worker: Worker, channel: Channel, metrics: Metrics, renew_interval: Duration) -> Self {
-        Self { worker: Arc::new(worker), client: AgentServiceClient::new(channel), metrics, renew_interval }
+    pub fn new(
+        worker: Worker,
+        coordinators: Coordinators,
+        metrics: Metrics,
+        renew_interval: Duration,
+    ) -> Self {
+        Self { worker: Arc::new(worker), coordinators, metrics, renew_interval }
     }
 
     /// Runs until told to stop; then every job ends cleanly, or a deadline passes.
@@ -79,16 +83,10 @@ impl Agent {
             standing: shown_standing,
         };
         let mut links = JoinSet::new();
-        links.spawn(link::hold(
-            self.client.clone(),
-            identity.clone(),
-            words,
-            rejoins,
-            events.clone(),
-            serving.clone(),
-        ));
-        let interval = self.renew_interval;
-        links.spawn(link::renew(self.client, identity, interval, renewals, events, serving.clone()));
+        let ends = link::Ends { outbox: words, rejoin: rejoins, events: events.clone() };
+        links.spawn(link::hold(self.coordinators.clone(), identity.clone(), ends, serving.clone()));
+        let (coordinators, interval) = (self.coordinators, self.renew_interval);
+        links.spawn(link::renew(coordinators, identity, interval, renewals, events, serving.clone()));
         let driver = Driver {
             context: TaskContext { worker: self.worker.clone(), positions, metrics: self.metrics, plane },
             core: Core::default(),
@@ -316,10 +314,7 @@ impl Driver {
                 if matches!(saying, Saying::Report(_) | Saying::Released { .. }) {
                     self.show_standing();
                 }
-                if self.outbox.try_send(saying).is_err() {
-                    // The next Hello says everything.
-                    let _ = self.rejoin.try_send(());
-                }
+                link::say(&self.outbox, &self.rejoin, saying);
             }
             // One that is queued already does for both.
             Effect::Renew => {

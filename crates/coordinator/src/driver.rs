@@ -35,6 +35,8 @@ pub struct Settings {
     pub heartbeat_interval: Duration,
     /// After which silence of an agent its parts go to others.
     pub suspect: Duration,
+    /// Whether another cluster in the agents' worker file is another destination, and not a mistake.
+    pub destination_may_change: bool,
 }
 
 impl Settings {

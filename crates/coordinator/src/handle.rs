@@ -1,13 +1,16 @@
 //! How services ask the driver: a message in, an answer back, both bounded in number and in time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use copyist_model::{AssignmentEpoch, AssignmentId, LaneGeneration, LaneId};
+use copyist_proto::connect::WatchEvent;
 use copyist_proto::control::CoordinatorMessage;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::core::{self, Answer, Command, Core, Event, Failure, Holder, Proposal};
+use crate::core::{self, Answer, Command, Core, Destination, Event, Failure, Holder, Proposal};
+use crate::failovers::Failovers;
 
 /// How long a management request may take: Connect's own limit.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(90);
@@ -19,12 +22,23 @@ const READ_TIMEOUT: Duration = Duration::from_secs(20);
 type Question = Box<dyn FnOnce(&Core, &Known) + std::marker::Send>;
 
 /// What the driver knows beside the core.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Known {
-    /// The id of the workers' Kafka cluster, once an agent has reached it.
-    pub worker_cluster_id: String,
     /// Whether an agent has ever opened a session in this term.
     pub agents_seen: bool,
+    pub failovers: Failovers,
+    /// Where each change is told as it is stored.
+    pub changes: broadcast::Sender<Arc<Vec<WatchEvent>>>,
+}
+
+/// Commits that a watcher may be behind.
+const WATCHED_MAX: usize = 1024;
+
+impl Default for Known {
+    fn default() -> Self {
+        let (changes, _) = broadcast::channel(WATCHED_MAX);
+        Self { agents_seen: false, failovers: Failovers::default(), changes }
+    }
 }
 
 /// What reaches the driver.
@@ -43,7 +57,7 @@ pub(crate) enum Message {
     },
     Heartbeat {
         holder: Holder,
-        worker_cluster_id: String,
+        destination: Option<Destination>,
     },
     SessionEnded(Holder, SessionNumber),
     Renew(Holder, oneshot::Sender<Renewal>),
@@ -55,10 +69,11 @@ pub(crate) type Renewal = Result<Option<BTreeMap<AssignmentId, AssignmentEpoch>>
 /// An agent that opens a session.
 pub(crate) struct Hello {
     pub(crate) hello: core::Hello,
-    pub(crate) worker_cluster_id: String,
+    /// Where it copies to by its worker file; nothing while it has not reached that cluster.
+    pub(crate) destination: Option<Destination>,
     pub(crate) outbox: mpsc::Sender<CoordinatorMessage>,
-    /// Told once the session is open.
-    pub(crate) opened: oneshot::Sender<Opened>,
+    /// Told once the session is open, or why it is not.
+    pub(crate) opened: oneshot::Sender<Result<Opened, String>>,
 }
 
 /// Tells a session from the next one of the same agent.
@@ -126,6 +141,12 @@ impl Handle {
             .await
             .map_err(|_| Failure::Unavailable("Request timed out".to_owned()))?
             .map_err(|_| stopping())?
+    }
+
+    /// Where who leads is reached; empty: nobody does, or there is only this process.
+    #[must_use]
+    pub fn leader_address(&self) -> String {
+        String::new()
     }
 
     pub(crate) async fn tell(&self, message: Message) -> Result<(), Failure> {

@@ -10,6 +10,7 @@ mod clock;
 pub mod core;
 pub mod driver;
 pub mod error;
+pub mod failovers;
 pub mod grpc;
 pub mod handle;
 pub mod journal;

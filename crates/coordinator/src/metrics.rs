@@ -1,9 +1,12 @@
 //! What the coordinator counts: the states of connectors and tasks.
 
+use std::time::Duration;
+
 use copyist_model::InstanceState;
-use prometheus::{IntCounter, IntGaugeVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntGaugeVec, Opts, Registry};
 
 use crate::core::Core;
+use crate::failovers::Failover;
 
 /// The coordinator's metrics, registered in the registry it was given.
 #[derive(Debug, Clone)]
@@ -11,6 +14,7 @@ pub struct Metrics {
     connector_state: IntGaugeVec,
     tasks: IntGaugeVec,
     commits: IntCounter,
+    failover: HistogramVec,
 }
 
 impl Metrics {
@@ -28,12 +32,37 @@ impl Metrics {
         let commits = IntCounter::new("copyist_store_commits_total", "Commits stored by this coordinator.")?;
         registry.register(Box::new(connector_state.clone()))?;
         registry.register(Box::new(tasks.clone()))?;
+        let failover = HistogramVec::new(
+            HistogramOpts::new(
+                "copyist_failover_seconds",
+                "How long parts of lost agents stood still: until the loss was noticed, then until the part was \
+                 assigned anew, then until it was reported RUNNING.",
+            )
+            .buckets(vec![0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 6.0, 12.0, 20.0, 60.0]),
+            &["phase"],
+        )?;
         registry.register(Box::new(commits.clone()))?;
-        Ok(Self { connector_state, tasks, commits })
+        registry.register(Box::new(failover.clone()))?;
+        Ok(Self { connector_state, tasks, commits, failover })
     }
 
     pub(crate) fn committed(&self) {
         self.commits.inc();
+    }
+
+    pub(crate) fn assigned(&self, failover: &Failover) {
+        if let Some(noticed_ms) = failover.noticed_ms {
+            self.observe("noticed", noticed_ms);
+        }
+        self.observe("assigned", failover.assigned_ms);
+    }
+
+    pub(crate) fn resumed(&self, failover: &Failover) {
+        failover.resumed_ms.into_iter().for_each(|resumed_ms| self.observe("resumed", resumed_ms));
+    }
+
+    fn observe(&self, phase: &str, ms: u64) {
+        self.failover.with_label_values(&[phase]).observe(Duration::from_millis(ms).as_secs_f64());
     }
 
     /// Sets the gauges to what is shown now; those of connectors that are gone go.

@@ -2,21 +2,22 @@
 //! told second. One loop, one mailbox.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use copyist_model::AgentId;
+use copyist_model::{AgentId, StoreRevision};
 use copyist_proto::control::CoordinatorMessage;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::now;
+use crate::clock::{boot_ms, now};
 use crate::core::{
-    Answer, Command, Commit, Core, Event, Failure, Holder, LaneVerdict, Proposal, Refusal, Send, Statement,
-    Ticket, View,
+    Answer, Command, Commit, Core, Destination, Event, Failure, Holder, LaneVerdict, Proposal, Refusal, Send,
+    Statement, Ticket, View, Write,
 };
 use crate::driver::Settings;
 use crate::error::{Error, chain};
-use crate::grpc::agents;
+use crate::grpc::{agents, watch};
 use crate::handle::{Hello, Known, Message, Opened, Renewal, SessionNumber};
 use crate::journal::{self, Line};
 use crate::metrics::Metrics;
@@ -28,6 +29,9 @@ const PROPOSALS_MAX: usize = 1024;
 /// How often time goes by: agents become suspect, and every few ticks statuses are stored.
 const TICK: Duration = Duration::from_millis(250);
 
+/// Processes that are remembered as replaced.
+const REPLACED_MAX: usize = 64;
+
 /// How often the metrics are brought up to date.
 const TICKS_PER_SHOW: u32 = 4;
 
@@ -38,6 +42,10 @@ pub(crate) struct Term<S> {
     metrics: Metrics,
     core: Core,
     known: Known,
+    /// Processes whose id a newer one has, the latest last.
+    replaced: VecDeque<Holder>,
+    /// What this step has stored.
+    stored: Vec<(StoreRevision, Vec<Write>)>,
     sessions: BTreeMap<AgentId, Session>,
     last_session: SessionNumber,
     tickets: BTreeMap<Ticket, oneshot::Sender<Result<Answer, Failure>>>,
@@ -68,6 +76,8 @@ impl<S: Store> Term<S> {
             settings,
             metrics,
             known: Known::default(),
+            replaced: VecDeque::new(),
+            stored: Vec::new(),
             sessions: BTreeMap::new(),
             last_session: 0,
             tickets: BTreeMap::new(),
@@ -134,6 +144,7 @@ impl<S: Store> Term<S> {
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(TICKS_PER_SHOW) {
             self.metrics.show(&self.core);
+            self.known.failovers.forget_the_gone(self.core.view());
         }
         Ok(())
     }
@@ -164,10 +175,7 @@ impl<S: Store> Term<S> {
                 self.deliver(Send::Statement(holder, Statement::Verdict(Box::new(verdict))));
                 Ok(())
             }
-            Message::Heartbeat { holder, worker_cluster_id } => {
-                self.learn_cluster(&holder, worker_cluster_id);
-                self.step(Event::Heartbeat(holder)).await
-            }
+            Message::Heartbeat { holder, destination } => self.heartbeat(holder, destination).await,
             Message::SessionEnded(holder, number) => {
                 let current = self.sessions.get(&holder.agent);
                 // A session that a newer one of the same process took over must not end that.
@@ -198,9 +206,36 @@ impl<S: Store> Term<S> {
         self.step(Event::Command(ticket, command)).await
     }
 
+    async fn heartbeat(&mut self, holder: Holder, destination: Option<Destination>) -> Result<(), Error> {
+        if destination.as_ref().is_some_and(|destination| self.foreign(destination).is_some()) {
+            // Its next Hello is told why.
+            self.drop_session(&holder);
+            return self.step(Event::SessionEnded(holder)).await;
+        }
+        self.learn(&holder, destination).await?;
+        self.step(Event::Heartbeat(holder)).await
+    }
+
+    /// Why a process may not take part.
+    fn refusal(&self, holder: &Holder, destination: Option<&Destination>) -> Option<String> {
+        if self.replaced.contains(holder) {
+            return Some(format!(
+                "another process that started later has the id {}: give each agent an agent.id of its own, or stop one \
+                 of the two",
+                holder.agent
+            ));
+        }
+        self.foreign(destination?)
+    }
+
     async fn hello(&mut self, hello: Hello) -> Result<(), Error> {
-        let Hello { hello, worker_cluster_id, outbox, opened } = hello;
+        let Hello { hello, destination, outbox, opened } = hello;
         let holder = hello.holder.clone();
+        if let Some(refusal) = self.refusal(&holder, destination.as_ref()) {
+            // It may have given up waiting.
+            drop(opened.send(Err(refusal)));
+            return Ok(());
+        }
         tracing::info!(agent = %holder.agent, "agent connected");
         let known = self.core.view().agents.get(&holder.agent);
         let former = known.map(|agent| agent.process_of(holder.agent.clone()));
@@ -211,14 +246,19 @@ impl<S: Store> Term<S> {
             return Ok(());
         }
         if let Some(former) = former {
+            tracing::warn!(agent = %holder.agent, "a newer process takes over the agent's id");
+            self.replaced.push_back(former.clone());
+            while self.replaced.len() > REPLACED_MAX {
+                self.replaced.pop_front();
+            }
             self.step(Event::LeaseEnded(former)).await?;
         }
         self.known.agents_seen = true;
-        self.learn_cluster(&holder, worker_cluster_id);
+        self.learn(&holder, destination).await?;
         self.last_session += 1;
         let number = self.last_session;
         let store_id = self.core.view().meta.store_id.clone();
-        if opened.send(Opened { store_id, session: number }).is_ok() {
+        if opened.send(Ok(Opened { store_id, session: number })).is_ok() {
             let session = Session { number, holder: holder.clone(), outbox };
             self.sessions.insert(holder.agent.clone(), session);
             self.step(Event::Hello(Box::new(hello))).await?;
@@ -226,25 +266,45 @@ impl<S: Store> Term<S> {
         Ok(())
     }
 
-    fn learn_cluster(&mut self, holder: &Holder, worker_cluster_id: String) {
-        let known = &mut self.known.worker_cluster_id;
-        if worker_cluster_id.is_empty() || *known == worker_cluster_id {
-            return;
+    /// Why an agent that copies elsewhere may not take part; the first one says where the fleet copies to.
+    fn foreign(&self, destination: &Destination) -> Option<String> {
+        let fleets = self.core.view().meta.destination.as_ref().filter(|fleets| *fleets != destination)?;
+        if self.settings.destination_may_change {
+            return None;
         }
-        if !known.is_empty() {
-            tracing::warn!(agent = %holder.agent, was = %known, is = %worker_cluster_id,
-                "the agent's worker cluster is another one than the fleet's");
+        let Destination { cluster_id, offset_storage_topic } = fleets;
+        Some(format!(
+            "the agents of this fleet copy into cluster {cluster_id} and keep positions in {offset_storage_topic}, and this \
+             one is set to cluster {} and {}: correct its bootstrap.servers and offset.storage.topic, or give it another \
+             group.id",
+            destination.cluster_id, destination.offset_storage_topic
+        ))
+    }
+
+    async fn learn(&mut self, holder: &Holder, destination: Option<Destination>) -> Result<(), Error> {
+        let Some(destination) = destination else { return Ok(()) };
+        let known = &self.core.view().meta.destination;
+        if known.as_ref() == Some(&destination) {
+            return Ok(());
         }
-        *known = worker_cluster_id;
+        if let Some(known) = known {
+            tracing::warn!(agent = %holder.agent, was = %known.cluster_id, is = %destination.cluster_id,
+                "the agent's worker cluster is another one than before");
+        }
+        self.step(Event::Destination(destination)).await
     }
 
     /// Feeds the core, and performs what it decides until nothing is left to do.
     async fn step(&mut self, event: Event) -> Result<(), Error> {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            if let Some(failover) = self.known.failovers.hear(&event, boot_ms()) {
+                self.metrics.resumed(&failover);
+            }
+            let decided_ms = boot_ms();
             let decision = self.core.step(now(), event);
             for commit in decision.commits {
-                if !self.store(&commit, &mut events).await? {
+                if !self.store(&commit, decided_ms, &mut events).await? {
                     break;
                 }
                 for send in commit.sends {
@@ -252,11 +312,30 @@ impl<S: Store> Term<S> {
                 }
             }
         }
+        self.tell_watchers();
         Ok(())
     }
 
+    /// As things are now, whatever has become of them in between.
+    fn tell_watchers(&mut self) {
+        let stored = std::mem::take(&mut self.stored);
+        if self.known.changes.receiver_count() == 0 {
+            return;
+        }
+        for (revision, writes) in stored {
+            let events = watch::changed(&self.core, revision, &writes);
+            // The last watcher may just have gone.
+            drop(self.known.changes.send(Arc::new(events)));
+        }
+    }
+
     /// Stores what a commit writes; says whether what follows from it holds.
-    async fn store(&mut self, commit: &Commit, events: &mut VecDeque<Event>) -> Result<bool, Error> {
+    async fn store(
+        &mut self,
+        commit: &Commit,
+        decided_ms: u64,
+        events: &mut VecDeque<Event>,
+    ) -> Result<bool, Error> {
         if commit.writes.is_empty() {
             return Ok(true);
         }
@@ -268,6 +347,11 @@ impl<S: Store> Term<S> {
             Outcome::Committed(revision) => {
                 self.metrics.committed();
                 lines.iter().for_each(tell);
+                let view = self.core.view();
+                let taken =
+                    self.known.failovers.assign(view, &commit.writes, revision, decided_ms, boot_ms());
+                taken.iter().for_each(|failover| self.metrics.assigned(failover));
+                self.stored.push((revision, commit.writes.clone()));
                 events.push_back(Event::Committed(revision));
                 Ok(true)
             }
@@ -375,6 +459,7 @@ mod tests {
                 autonomy_max: Duration::from_secs(600),
                 heartbeat_interval: Duration::from_millis(500),
                 suspect: Duration::from_millis(1500),
+                destination_may_change: false,
             };
             let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
             let mut store = Embedded::open(path, settings.lease_ttl).unwrap();
@@ -394,7 +479,7 @@ mod tests {
                     running: Vec::new(),
                     store_id: String::new(),
                 },
-                worker_cluster_id: String::new(),
+                destination: None,
                 outbox,
                 opened,
             };
@@ -477,6 +562,10 @@ mod tests {
         }
     }
 
+    fn destination(cluster: &str) -> Destination {
+        Destination { cluster_id: cluster.to_owned(), offset_storage_topic: "o".to_owned() }
+    }
+
     fn connector() -> ConnectorName {
         "c".parse().unwrap()
     }
@@ -520,14 +609,20 @@ mod tests {
         for partition in 1..PARTITIONS {
             handle.tell(Message::Proposed(fleet.proposal(partition))).await.unwrap();
         }
-        let heartbeat = Message::Heartbeat { holder: fleet.holder.clone(), worker_cluster_id: "W".into() };
+        let heartbeat =
+            Message::Heartbeat { holder: fleet.holder.clone(), destination: Some(destination("W")) };
         handle.tell(heartbeat).await.unwrap();
         handle.tell(Message::Proposed(fleet.proposal(0))).await.unwrap();
         let before = fleet.revision();
         let first = fleet.proposal(0);
         fleet.take(Message::Proposed(first)).await;
-        assert_eq!(fleet.revision() - before, 2, "150 records go into two commits");
-        assert_eq!(fleet.term.known.worker_cluster_id, "W", "what came behind them is heard as well");
+        assert_eq!(
+            fleet.revision() - before,
+            3,
+            "150 records go into two commits, and the destination into one"
+        );
+        let heard = fleet.term.core.view().meta.destination.clone();
+        assert_eq!(heard, Some(destination("W")), "what came behind them is heard as well");
         let verdicts = fleet.verdicts();
         assert_eq!(verdicts.len(), 150);
         assert!(verdicts.iter().all(|verdict| verdict.refused_because.is_empty()));

@@ -23,19 +23,19 @@ mod reply;
 mod resource;
 mod serve;
 
+use copyist_proto::Coordinators;
 use copyist_proto::connect::connector_service_client::ConnectorServiceClient;
-use tonic::transport::Channel;
 
 pub use serve::{Error, serve};
 
 /// How to reach the management API.
-type Client = ConnectorServiceClient<Channel>;
+type Client = ConnectorServiceClient<Coordinators>;
 
 /// The largest gRPC answer that is read: a listing with every connector's config and status can exceed tonic's 4 MiB.
 const ANSWER_MAX_BYTES: usize = 256 << 20;
 
 /// Connect's REST API, each request one call of `client`.
-pub fn router(client: ConnectorServiceClient<Channel>) -> axum::Router {
+pub fn router(client: ConnectorServiceClient<Coordinators>) -> axum::Router {
     let client = client.max_decoding_message_size(ANSWER_MAX_BYTES);
     // Not axum's own routing: Connect's rules on encoded slashes, matrix parameters and empty segments need the
     // raw path.

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use copyist_proto::Coordinators;
 use copyist_proto::connect::connector_service_client::ConnectorServiceClient;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -12,7 +13,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
 /// Connections beyond this wait to be accepted.
 const CONNECTIONS_MAX: usize = 1_024;
@@ -51,7 +51,7 @@ enum Event {
 /// When requests were still unanswered at that deadline.
 pub async fn serve(
     listener: TcpListener,
-    client: ConnectorServiceClient<Channel>,
+    client: ConnectorServiceClient<Coordinators>,
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let service = TowerToHyperService::new(crate::router(client));

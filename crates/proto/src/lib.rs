@@ -1,14 +1,23 @@
-//! The contracts of `proto/` as generated code, and the only conversions between it and `copyist-model`.
+//! The contracts of `proto/` as generated code, the only conversions between it and `copyist-model`, and how calls
+//! find who can answer them: [`coordinators`] on the side that asks, [`forward`] on the side that is asked.
 //!
-//! Absent on purpose: decisions, I/O, services. Generated types never travel further than a crate's edge
-//! (gRPC services, the agent's link, the store's keys, the gateway).
+//! Absent on purpose: services, and any decision about connectors. Generated types never travel further than a crate's
+//! edge (gRPC services, the agent's link, the store's keys, the gateway).
 //!
-//! Start with the `.proto` files; then [`convert`].
+//! Start with the `.proto` files; then [`convert`], and [`coordinators`].
 
 pub mod convert;
+pub mod coordinators;
+pub mod forward;
+mod methods;
+mod passing;
+pub mod protocol;
 pub mod record;
 
 pub use convert::Malformed;
+pub use coordinators::Coordinators;
+pub use passing::{NOT_BEGUN, REQUEST_BYTES_MAX};
+pub use protocol::CONTROL_PROTOCOL_VERSION;
 
 /// `copyist.connect.v1`: management, in Connect's words.
 pub mod connect {
@@ -42,6 +51,3 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 
 /// The version of the stored formats that this program writes, and the newest that it reads.
 pub const STORE_FORMAT_VERSION: u32 = 1;
-
-/// The version of the agents' protocol.
-pub const CONTROL_PROTOCOL_VERSION: u32 = 1;

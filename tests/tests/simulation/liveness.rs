@@ -161,8 +161,10 @@ impl World {
                 .map_or(0, |task| task.lanes.len()),
         };
         let parts = expected.iter().map(|id| {
-            let hold = Hold::Agent(view.assignments[id].holder.agent.clone());
-            let placed = Placed { weight: weight(id), hold, wants: Labels::new(), prefers: Vec::new() };
+            let held = &view.assignments[id];
+            let (hold, pinned) = (Hold::Agent(held.holder.agent.clone()), held.pinned);
+            let placed =
+                Placed { weight: weight(id), hold, wants: Labels::new(), prefers: Vec::new(), pinned };
             (id.clone(), placed)
         });
         let plan = place(&Fleet { agents: agents.collect(), parts: parts.collect() });

@@ -46,7 +46,7 @@ const EVENTS_LEAST: u64 = 200;
 const THREADS: u64 = 2;
 
 /// What must have happened in a run of the full length, and at least how often.
-const MUST_HAPPEN: [(&str, u64); 68] = [
+const MUST_HAPPEN: [(&str, u64); 69] = [
     ("aborted writes", 100),
     ("agent leases ended", 1_000),
     ("agents cut off", 1_000),
@@ -73,6 +73,7 @@ const MUST_HAPPEN: [(&str, u64); 68] = [
     ("creates", 1_000),
     ("deletes", 100),
     ("jobs started", 1_000),
+    ("parts moved by the user", 100),
     ("jobs that panicked", 10),
     ("lane records proposed", 1_000),
     ("lane records refused", 10),

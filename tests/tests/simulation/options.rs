@@ -48,6 +48,8 @@ pub struct Options {
     pub times: Times,
     /// Offsets without a record.
     pub has_holes: bool,
+    /// Whether an operator moves parts.
+    pub moves: bool,
 }
 
 impl Options {
@@ -78,6 +80,7 @@ impl Options {
             copies: dice.percent(60),
             times: [Times::Fresh, Times::Old, Times::Old, Times::Turning][dice.index(4)],
             has_holes: dice.percent(50),
+            moves: false,
         }
     }
 }

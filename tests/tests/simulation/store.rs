@@ -128,7 +128,10 @@ impl Store {
             history: VecDeque::from([(0, Held::new())]),
             snapshot: None,
         };
-        store.write(vec![Write::Meta(Meta { store_id: "sim".to_owned(), incarnation: 1 })], 1);
+        store.write(
+            vec![Write::Meta(Meta { store_id: "sim".to_owned(), incarnation: 1, destination: None })],
+            1,
+        );
         store
     }
 

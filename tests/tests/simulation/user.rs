@@ -325,6 +325,7 @@ fn kind(command: &Command) -> &'static str {
         Command::Restart { .. } | Command::RestartTask { .. } => "restarts of connectors",
         Command::ForgetAgent { .. } => "agents forgotten",
         Command::DrainAgent { .. } => "agents drained by the user",
+        Command::Move { .. } => "parts moved by the user",
     }
 }
 
@@ -340,6 +341,7 @@ pub fn shown(command: &Command) -> String {
         Command::RestartTask { name, task } => format!("restart {name}-{task}"),
         Command::ForgetAgent { agent } => format!("forget {agent}"),
         Command::DrainAgent { agent, drained } => format!("drain {agent}: {drained}"),
+        Command::Move { id, to } => format!("move {id} to {to}"),
     }
 }
 

@@ -45,7 +45,7 @@ pub struct World {
 }
 
 pub fn options_of(seed: u64) -> Options {
-    Options::draw(&mut Dice::new(!seed))
+    Options { moves: seed % 4 == 3, ..Options::draw(&mut Dice::new(!seed)) }
 }
 
 /// One run, as far as the invariants of these names go; none: all of them, and liveness.
@@ -279,12 +279,23 @@ impl World {
         }
     }
 
+    fn move_a_part(&mut self) {
+        let (held, agents) = (&self.store.view.assignments, self.agents.len());
+        let nth = self.sim.dice.index(held.len().max(1));
+        let Some(id) = held.keys().nth(nth).cloned() else { return };
+        let to = self.agents[self.sim.dice.index(agents)].holder.agent.clone();
+        self.user.tell(&mut self.sim, Command::Move { id, to });
+    }
+
     /// What an operator does: nothing runs on the first agent for a while, and the dead are forgotten.
     fn operate(&mut self) {
         if self.sim.dice.percent(4) {
             let drained = self.sim.dice.percent(50);
             let agent = self.agents[0].holder.agent.clone();
             self.user.tell(&mut self.sim, Command::DrainAgent { agent, drained });
+        }
+        if self.sim.options.moves && self.sim.dice.percent(10) {
+            self.move_a_part();
         }
         // What a dead process left in its sockets has arrived by then.
         let now = self.sim.now;

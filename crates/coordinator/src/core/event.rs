@@ -9,7 +9,7 @@ use copyist_model::{
     TopicName,
 };
 
-use super::view::{Holder, Write};
+use super::view::{Destination, Holder, Write};
 use crate::store::keys;
 
 /// Now, as two plain numbers: rights count on the first, calendars on the second.
@@ -38,6 +38,8 @@ pub enum Event {
     Hello(Box<Hello>),
     /// An agent is there.
     Heartbeat(Holder),
+    /// Where the agents copy to, which the store does not say, or says otherwise.
+    Destination(Destination),
     /// An agent's process stops: it releases what it runs, and is to be given nothing more.
     Draining(Holder),
     /// An agent's session ended.
@@ -58,7 +60,7 @@ pub enum Event {
 
 impl Event {
     /// Who showed by it that they are there.
-    pub(super) fn speakers(&self) -> Vec<&Holder> {
+    pub(crate) fn speakers(&self) -> Vec<&Holder> {
         match self {
             Self::Hello(hello) => vec![&hello.holder],
             Self::Heartbeat(holder)
@@ -69,6 +71,7 @@ impl Event {
             Self::Proposed(proposals) => proposals.iter().map(|proposal| &proposal.holder).collect(),
             Self::Committed(_)
             | Self::Refused
+            | Self::Destination(_)
             | Self::Command(..)
             | Self::SessionEnded(_)
             | Self::LeaseEnded(_)
@@ -146,6 +149,11 @@ pub enum Command {
     DrainAgent {
         agent: AgentId,
         drained: bool,
+    },
+    /// A part is to go to an agent, and to stay there.
+    Move {
+        id: AssignmentId,
+        to: AgentId,
     },
 }
 

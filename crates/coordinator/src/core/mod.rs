@@ -22,6 +22,7 @@ mod changes;
 pub mod event;
 pub mod growth;
 mod lane_records;
+mod moves;
 pub mod placement;
 mod placing;
 pub mod read;
@@ -33,6 +34,7 @@ mod statements;
 mod surveys;
 mod suspicion;
 pub mod view;
+pub mod whereabouts;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -49,7 +51,8 @@ use placing::Moving;
 use releases::Releases;
 use statements::Session;
 use suspicion::Hearing;
-pub use view::{Holder, Status, View, Write};
+pub use view::{Destination, Holder, Status, View, Write};
+pub use whereabouts::{AgentShown, Whereabouts};
 
 /// Statuses are stored, and parts begin to move, that often at most.
 const SWEEP_INTERVAL_MS: u64 = 1000;
@@ -86,6 +89,8 @@ pub struct Core {
     leases_ended: BTreeMap<AgentId, Holder>,
     hearing: Hearing,
     releases: Releases,
+    /// What the store is to say of the agents' destination.
+    destination: Option<view::Destination>,
     /// The highest incarnation of the store under which an agent holds something that this store never gave.
     ahead: Option<u64>,
     /// Parts that go to another agent, until they are with it.
@@ -140,10 +145,11 @@ struct Waiting {
     until: Until,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Until {
     Deleted,
     Stopped,
+    Moved(AssignmentId, AgentId),
 }
 
 impl Core {
@@ -165,6 +171,7 @@ impl Core {
             leases_ended: BTreeMap::new(),
             hearing: Hearing::new(patience.suspect_ms),
             releases: Releases::default(),
+            destination: None,
             ahead: None,
             moving: BTreeMap::new(),
             proposals: BTreeMap::new(),
@@ -215,6 +222,7 @@ impl Core {
             Event::Command(ticket, command) => self.inbox.push_back((ticket, command)),
             Event::Hello(hello) => self.hello(*hello),
             Event::Heartbeat(_) | Event::Tick => return false,
+            Event::Destination(destination) => self.destination = Some(destination),
             Event::Draining(holder) => {
                 if let Some(session) = self.sessions.get_mut(&holder.agent).filter(|it| it.holder == holder) {
                     session.draining = true;
@@ -301,10 +309,15 @@ impl Core {
         self.ahead = never_given.map(|(_, epoch)| epoch.incarnation).chain(self.ahead).max();
     }
 
-    /// The store's next incarnation, whose epochs are above all that agents may hold.
-    fn risen_incarnation(&self) -> Option<view::Meta> {
-        let ahead = self.ahead.filter(|ahead| *ahead >= self.view.meta.incarnation)?;
-        Some(view::Meta { incarnation: ahead + 1, ..self.view.meta.clone() })
+    /// What is to be known of the store: its next incarnation, whose epochs are above all that agents may hold, and where
+    /// the agents copy to.
+    fn new_meta(&self) -> Option<view::Meta> {
+        let mut meta = self.view.meta.clone();
+        if let Some(ahead) = self.ahead.filter(|ahead| *ahead >= meta.incarnation) {
+            meta.incarnation = ahead + 1;
+        }
+        meta.destination = self.destination.clone().or(meta.destination);
+        (meta != self.view.meta).then_some(meta)
     }
 
     fn decide(&mut self, now: Now, tick: bool) -> Decision {
@@ -357,7 +370,8 @@ impl Core {
     /// Answers what waited for releases, once the view shows that they are done.
     fn settle(&mut self) -> Vec<Send> {
         let view = &self.view;
-        let done = |waiting: &Waiting| match waiting.until {
+        let done = |waiting: &Waiting| match &waiting.until {
+            Until::Moved(id, _) => !self.moving.contains_key(id),
             // Another one of its name may be there by now.
             Until::Deleted => view.connectors.get(&waiting.name).is_none_or(|connector| !connector.deleting),
             Until::Stopped => view.connectors.get(&waiting.name).is_none_or(|connector| {
@@ -375,13 +389,9 @@ impl Core {
             .filter(|(ticket, waiting)| Some(**ticket) != unstored && done(waiting))
             .map(|(ticket, _)| *ticket)
             .collect();
-        settled
-            .into_iter()
-            .map(|ticket| {
-                self.waiting.remove(&ticket);
-                Send::Reply(ticket, Ok(Answer::Done))
-            })
-            .collect()
+        let settled = settled.into_iter().filter_map(|ticket| Some((ticket, self.waiting.remove(&ticket)?)));
+        let settled: Vec<(Ticket, Waiting)> = settled.collect();
+        settled.into_iter().map(|(ticket, waiting)| Send::Reply(ticket, self.moved(&waiting))).collect()
     }
 
     fn holds(&self, holder: &Holder, id: &AssignmentId, epoch: AssignmentEpoch) -> bool {

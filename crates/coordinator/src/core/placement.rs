@@ -6,6 +6,7 @@
 //! - an agent takes only parts whose wanted labels it has, and nothing while it drains or is not connected;
 //! - what is with an agent that drains, or that lacks the labels, goes to another one; it stays if no other may have it;
 //! - a rack that a part prefers is taken before others up to an equal share, and beyond that among equals;
+//! - a part that an operator put somewhere is moved for no balance;
 //! - an agent gives parts away as long as it has more lanes on top of the idlest agent than its heaviest part.
 //!
 //! The heaviest part is what is tolerated, not the lightest: else the parts of an agent that left, added to others,
@@ -59,6 +60,8 @@ pub struct Placed {
     pub wants: Labels,
     /// Racks that the part is rather in than elsewhere.
     pub prefers: Vec<String>,
+    /// Whether an operator put it where it is, or where it goes.
+    pub pinned: bool,
 }
 
 /// Who has a part. An agent that is not in the fleet does not live, and has nothing.

@@ -24,8 +24,10 @@ const PARTS_PER_COMMIT: usize = Commit::WRITES_MAX / 2;
 /// release, and confirms.
 #[derive(Debug)]
 pub(super) struct Moving {
-    epoch: AssignmentEpoch,
-    to: AgentId,
+    pub(super) epoch: AssignmentEpoch,
+    pub(super) to: AgentId,
+    /// Who wants it there, and not elsewhere.
+    pub(super) by_operator: bool,
 }
 
 impl Core {
@@ -42,7 +44,7 @@ impl Core {
             self.begin_moves(fleet.parts.len(), plan.moves);
         }
         let given: Vec<(Holder, Vec<Write>)> =
-            plan.taken.into_iter().filter_map(|(id, agent)| self.assignment(id, agent)).collect();
+            plan.taken.into_iter().filter_map(|(id, idlest)| self.assignment(id, idlest)).collect();
         given.chunks(PARTS_PER_COMMIT).map(assigning).collect()
     }
 
@@ -66,7 +68,7 @@ impl Core {
                 && let Some(assignment) = self.view.assignments.get(&id)
             {
                 self.restate.insert(id.clone());
-                self.moving.insert(id, Moving { epoch: assignment.epoch, to });
+                self.moving.insert(id, Moving { epoch: assignment.epoch, to, by_operator: false });
                 self.stale.statements = true;
             }
         }
@@ -74,11 +76,15 @@ impl Core {
 
     /// A part's next assignment. Former holders stay known until they confirm, through any number of hands; a process
     /// that gets back what it held ends that before it begins anew.
-    fn assignment(&self, id: AssignmentId, agent: AgentId) -> Option<(Holder, Vec<Write>)> {
+    fn assignment(&self, id: AssignmentId, idlest: AgentId) -> Option<(Holder, Vec<Write>)> {
+        let sent_to = self.sent_to(&id).cloned();
+        let pinned = sent_to.is_some();
+        let agent = sent_to.unwrap_or(idlest);
         let holder = self.view.agents.get(&agent)?.process_of(agent);
         let unreleased = self.unreleased(&id).into_iter().filter(|(former, _)| *former != holder);
         let former = unreleased.chain(self.lost_holding(&id)).collect();
-        let assignment = Assignment { holder: holder.clone(), epoch: AssignmentEpoch::default(), former };
+        let epoch = AssignmentEpoch::default();
+        let assignment = Assignment { holder: holder.clone(), epoch, former, pinned };
         Some((holder, self.reassigned(&id, Some(assignment))))
     }
 
@@ -105,7 +111,8 @@ impl Core {
         let parts = self.parts().map(|id| {
             let (weight, hold) = (self.weight(&id), self.hold(&id));
             let AgentChoice { labels: wants, racks: prefers } = self.choice(&id);
-            (id, Placed { weight, hold, wants, prefers: prefers.into_iter().collect() })
+            let pinned = self.is_pinned(&id);
+            (id, Placed { weight, hold, wants, prefers: prefers.into_iter().collect(), pinned })
         });
         Fleet { agents: agents.collect(), parts: parts.collect() }
     }
@@ -126,8 +133,15 @@ impl Core {
         }
     }
 
+    fn is_pinned(&self, id: &AssignmentId) -> bool {
+        match self.moving.get(id) {
+            Some(moving) => moving.by_operator,
+            None => self.held(id).is_some_and(|assignment| assignment.pinned),
+        }
+    }
+
     /// A part's assignment, if the holder is there and has not released it, and the store was not restored since.
-    fn held(&self, id: &AssignmentId) -> Option<&Assignment> {
+    pub(super) fn held(&self, id: &AssignmentId) -> Option<&Assignment> {
         let assignment = self.view.assignments.get(id)?;
         let is_held = assignment.epoch.incarnation == self.view.meta.incarnation
             && !self.is_released(id, &assignment.holder, assignment.epoch)
@@ -136,7 +150,7 @@ impl Core {
     }
 
     /// Whether a process lives and is heard.
-    fn is_there(&self, holder: &Holder) -> bool {
+    pub(super) fn is_there(&self, holder: &Holder) -> bool {
         self.view.is_alive(holder) && !self.hearing.is_suspect(holder)
     }
 
@@ -146,7 +160,7 @@ impl Core {
         spec.map(|spec| spec.agents.clone()).unwrap_or_default()
     }
 
-    fn weight(&self, id: &AssignmentId) -> usize {
+    pub(super) fn weight(&self, id: &AssignmentId) -> usize {
         match id.part {
             Part::Survey => 1,
             Part::Task(number) => {

@@ -43,6 +43,12 @@ impl Core {
         Some(self.task_shown(&id))
     }
 
+    /// What is shown of a part.
+    #[must_use]
+    pub fn part_status(&self, id: &AssignmentId) -> Option<Status> {
+        self.current_status(id)
+    }
+
     /// What is shown of a part that exists; nothing for one that does not.
     pub(super) fn current_status(&self, id: &AssignmentId) -> Option<Status> {
         let connector = self.view.connectors.get(&id.connector)?;

@@ -18,7 +18,7 @@ use super::view::{Agent, Connector, Holder, Task, Write};
 impl Core {
     pub(super) fn reconcile(&mut self, now: Now, tick: bool) -> Vec<Commit> {
         self.forget_ended_moves();
-        if let Some(meta) = self.risen_incarnation() {
+        if let Some(meta) = self.new_meta() {
             return vec![Commit { writes: vec![Write::Meta(meta)], ..Commit::default() }];
         }
         let mut commits = Vec::new();

@@ -37,7 +37,11 @@ impl Core {
         if !self.view.requests.contains_key(request) {
             writes.extend(remember(now, request, &answer));
         }
-        match awaited(command).filter(|_| answer.is_ok()) {
+        let moves = match command {
+            Command::Move { id, to } if answer.is_ok() => self.begin_move(id, to),
+            _ => true,
+        };
+        match awaited(command).filter(|_| moves && answer.is_ok()) {
             Some((name, until)) => {
                 let waiting = Waiting { name: name.clone(), request: request.to_owned(), until };
                 self.waiting.insert(ticket, waiting);
@@ -60,6 +64,7 @@ impl Core {
             Command::RestartTask { name, task } => self.restart_task(name, *task),
             Command::ForgetAgent { agent } => self.forget_agent(agent),
             Command::DrainAgent { agent, drained } => self.drain_agent(agent, *drained),
+            Command::Move { id, to } => self.check_move(id, to),
         }
     }
 
@@ -217,7 +222,8 @@ fn request_id(command: &Command) -> &str {
         Command::Restart { .. }
         | Command::RestartTask { .. }
         | Command::ForgetAgent { .. }
-        | Command::DrainAgent { .. } => "",
+        | Command::DrainAgent { .. }
+        | Command::Move { .. } => "",
     }
 }
 
@@ -234,6 +240,7 @@ fn awaited(command: &Command) -> Option<(&ConnectorName, Until)> {
         | Command::RestartTask { .. }
         | Command::ForgetAgent { .. }
         | Command::DrainAgent { .. } => None,
+        Command::Move { id, to } => Some((&id.connector, Until::Moved(id.clone(), to.clone()))),
     }
 }
 

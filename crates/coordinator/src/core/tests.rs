@@ -461,6 +461,7 @@ fn a_stored_config_that_this_version_refuses_fails_the_connector_and_can_be_mend
 mod commits;
 mod figures;
 mod lane_records;
+mod moves;
 mod placing;
 mod releases;
 mod requests;

@@ -14,6 +14,16 @@ use copyist_model::{
 pub struct Meta {
     pub store_id: String,
     pub incarnation: u64,
+    /// Where the fleet's agents copy to by their worker files; nothing before the first one said so.
+    pub destination: Option<Destination>,
+}
+
+/// What the agents of one fleet have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// The id of the cluster that the worker files name.
+    pub cluster_id: String,
+    pub offset_storage_topic: String,
 }
 
 /// A connector as stored, with its spec parsed.
@@ -83,6 +93,8 @@ pub struct Assignment {
     pub epoch: AssignmentEpoch,
     /// Who held it before and had not confirmed the release when this was written, with the epoch of then.
     pub former: Vec<Holding>,
+    /// Whether an operator put it there.
+    pub pinned: bool,
 }
 
 impl Assignment {
@@ -277,8 +289,12 @@ mod tests {
         let mut view = View::default();
         let id = AssignmentId::survey(&"c".parse().unwrap());
         let holder = Holder { agent: "a:1".parse().unwrap(), incarnation: "i".into() };
-        let assignment = Assignment { holder, epoch: AssignmentEpoch::default(), former: Vec::new() };
-        view.apply(StoreRevision(1), Write::Meta(Meta { store_id: "s".into(), incarnation: 3 }));
+        let assignment =
+            Assignment { holder, epoch: AssignmentEpoch::default(), former: Vec::new(), pinned: false };
+        view.apply(
+            StoreRevision(1),
+            Write::Meta(Meta { store_id: "s".into(), incarnation: 3, destination: None }),
+        );
         view.apply(StoreRevision(7), Write::Assignment(id.clone(), Some(assignment)));
         let epoch = AssignmentEpoch { incarnation: 3, revision: StoreRevision(7) };
         assert_eq!(view.assignments[&id].epoch, epoch);
@@ -294,8 +310,12 @@ mod tests {
         let holder =
             |incarnation: &str| Holder { agent: "a:1".parse().unwrap(), incarnation: incarnation.into() };
         let id = AssignmentId::survey(&"c".parse().unwrap());
-        let assignment =
-            Assignment { holder: holder("two"), epoch: AssignmentEpoch::default(), former: Vec::new() };
+        let assignment = Assignment {
+            holder: holder("two"),
+            epoch: AssignmentEpoch::default(),
+            former: Vec::new(),
+            pinned: false,
+        };
         view.apply(StoreRevision(7), Write::Assignment(id, Some(assignment)));
         assert_eq!((view.held_by(&holder("one")).len(), view.held_by(&holder("two")).len()), (0, 1));
     }

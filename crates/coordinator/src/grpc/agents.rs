@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::clock::millis_u32;
 use crate::core::{
-    self, Event, Findings, FoundTopic, Holder, LaneVerdict, Proposal, Refusal, Run, Statement,
+    self, Destination, Event, Findings, FoundTopic, Holder, LaneVerdict, Proposal, Refusal, Run, Statement,
 };
 use crate::driver::Settings;
 use crate::error::chain;
@@ -47,6 +47,7 @@ impl Agents {
             heartbeat_interval_ms: millis_u32(self.settings.heartbeat_interval),
             lease_ttl_ms: millis_u32(self.settings.lease_ttl),
             autonomy_max_ms: millis_u32(self.settings.autonomy_max),
+            protocol_version: CONTROL_PROTOCOL_VERSION,
         };
         wire::CoordinatorMessage { message: Some(Stated::Welcome(welcome)) }
     }
@@ -76,6 +77,7 @@ impl AgentService for Agents {
         let (outbox, statements) = mpsc::channel(OUTBOX);
         let (opened, answer) = oneshot::channel();
         let running = hello.running.iter().map(held).collect::<Result<_, Malformed>>();
+        let offset_storage_topic = hello.offset_storage_topic.clone();
         let message = Hello {
             hello: core::Hello {
                 holder: holder.clone(),
@@ -84,15 +86,22 @@ impl AgentService for Agents {
                 running: running.map_err(|error| Status::invalid_argument(error.to_string()))?,
                 store_id: hello.store_id,
             },
-            worker_cluster_id: hello.worker_cluster_id,
+            destination: destination(hello.worker_cluster_id, &offset_storage_topic),
             outbox,
             opened,
         };
         let gone = |_| Status::unavailable("the coordinator is stopping, or opens its store again");
         self.handle.tell(Message::Hello(message)).await.map_err(|_| gone(()))?;
-        let Opened { store_id, session } = answer.await.map_err(|_| gone(()))?;
+        let opened = answer.await.map_err(|_| gone(()))?;
+        let Opened { store_id, session } = opened.map_err(Status::failed_precondition)?;
         let welcome = self.welcome(store_id);
-        let listener = Listener { handle: self.handle.clone(), holder, session, partial: BTreeMap::new() };
+        let listener = Listener {
+            handle: self.handle.clone(),
+            holder,
+            offset_storage_topic,
+            session,
+            partial: BTreeMap::new(),
+        };
         // The listener ends with its stream: when the agent goes, or when the process stops.
         tokio::spawn(listener.run(hello.running, said, self.stop.clone()));
         let first = futures::stream::iter([Ok(welcome)]);
@@ -121,6 +130,7 @@ impl AgentService for Agents {
 struct Listener {
     handle: Handle,
     holder: Holder,
+    offset_storage_topic: String,
     session: SessionNumber,
     /// Surveys whose last message is still to come.
     partial: BTreeMap<String, Vec<wire::FoundTopic>>,
@@ -158,7 +168,8 @@ impl Listener {
         let message = match said {
             Said::Hello(_) => return Err(Status::invalid_argument("Hello comes once in a session")),
             Said::Heartbeat(wire::Heartbeat { worker_cluster_id }) => {
-                Message::Heartbeat { holder, worker_cluster_id }
+                let destination = destination(worker_cluster_id, &self.offset_storage_topic);
+                Message::Heartbeat { holder, destination }
             }
             Said::Draining(wire::Draining {}) => Message::Said(Event::Draining(holder)),
             Said::Report(report) => Message::Said(reported(&holder, report).map_err(malformed)?),
@@ -190,6 +201,12 @@ impl Listener {
         part.topics = self.partial.remove(&part.connector).unwrap_or_default();
         Some(part)
     }
+}
+
+/// Nothing while the agent has not reached its worker's cluster.
+fn destination(cluster_id: String, offset_storage_topic: &str) -> Option<Destination> {
+    let destination = Destination { cluster_id, offset_storage_topic: offset_storage_topic.to_owned() };
+    Some(destination).filter(|it| !it.cluster_id.is_empty())
 }
 
 fn holder(agent: &str, incarnation: &str) -> Result<Holder, Status> {

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use copyist_model::{ConnectorName, TargetState};
+use copyist_model::{AssignmentId, ConnectorName, TargetState};
 use copyist_proto::connect as wire;
 use copyist_proto::connect::connector_service_server::ConnectorService;
 use tonic::{Request, Response, Status};
 
 use super::Build;
+use crate::clock::boot_ms;
 use crate::core::{Answer, Command, Core, Failure, GivenConfig, Info, StatusView, view};
-use crate::handle::Handle;
+use crate::handle::{Handle, Known};
 
 type Reply<T> = Result<Response<T>, Status>;
 
@@ -32,31 +33,31 @@ impl Connectors {
 
     async fn read<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Core) -> T + Send + 'static,
+        question: impl FnOnce(&Core, &Known) -> T + Send + 'static,
     ) -> Result<T, Status> {
-        self.handle.read(|core, _| question(core)).await.map_err(|failure| status(&failure))
+        self.handle.read(question).await.map_err(|failure| status(&failure))
     }
+}
 
-    fn status_message(&self, shown: StatusView) -> wire::ConnectorStatus {
-        wire::ConnectorStatus {
-            name: shown.name.to_string(),
-            connector: Some(self.instance(shown.connector)),
-            tasks: shown.tasks.into_iter().map(|(id, status)| self.task_message(id, status)).collect(),
-            r#type: SOURCE.to_owned(),
-        }
+fn status_message(shown: StatusView) -> wire::ConnectorStatus {
+    wire::ConnectorStatus {
+        name: shown.name.to_string(),
+        connector: Some(instance(shown.connector)),
+        tasks: shown.tasks.into_iter().map(|(id, status)| task_message(id, status)).collect(),
+        r#type: SOURCE.to_owned(),
     }
+}
 
-    fn task_message(&self, id: u32, status: view::Status) -> wire::TaskStatus {
-        wire::TaskStatus { id, status: Some(self.instance(status)) }
-    }
+fn task_message(id: u32, status: view::Status) -> wire::TaskStatus {
+    wire::TaskStatus { id, status: Some(instance(status)) }
+}
 
-    fn instance(&self, status: view::Status) -> wire::InstanceStatus {
-        wire::InstanceStatus {
-            state: status.state.as_str().to_owned(),
-            worker_id: status.agent.map(|agent| agent.to_string()).unwrap_or_default(),
-            trace: status.trace,
-            version: self.build.version.to_owned(),
-        }
+pub(super) fn instance(status: view::Status) -> wire::InstanceStatus {
+    wire::InstanceStatus {
+        state: status.state.as_str().to_owned(),
+        worker_id: status.agent.map(|agent| agent.to_string()).unwrap_or_default(),
+        trace: status.trace,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
 
@@ -66,11 +67,11 @@ const SOURCE: &str = "source";
 #[tonic::async_trait]
 impl ConnectorService for Connectors {
     async fn get_server(&self, _: Request<wire::GetServerRequest>) -> Reply<wire::GetServerResponse> {
-        let known = self.handle.read(|_, known| known.clone()).await.map_err(|failure| status(&failure))?;
+        let destination = self.read(|core, _| core.view().meta.destination.clone()).await?;
         Ok(Response::new(wire::GetServerResponse {
             version: self.build.version.to_owned(),
             commit: self.build.commit.to_owned(),
-            kafka_cluster_id: known.worker_cluster_id,
+            kafka_cluster_id: destination.map(|it| it.cluster_id).unwrap_or_default(),
         }))
     }
 
@@ -100,12 +101,12 @@ impl ConnectorService for Connectors {
     ) -> Reply<wire::ListConnectorsResponse> {
         let wire::ListConnectorsRequest { expand_info, expand_status } = request.into_inner();
         let listed = self
-            .read(move |core| {
+            .read(move |core, known| {
                 let names = core.view().connectors.keys();
                 names
                     .map(|name| {
                         let info = expand_info.then(|| core.info(name)).flatten();
-                        let status = expand_status.then(|| core.status(name)).flatten();
+                        let status = expand_status.then(|| shown(core, known, name)).flatten();
                         (name.to_string(), info, status)
                     })
                     .collect::<Vec<_>>()
@@ -114,7 +115,7 @@ impl ConnectorService for Connectors {
         let connectors = listed.into_iter().map(|(name, info, status)| wire::ListedConnector {
             name,
             info: info.map(info_message),
-            status: status.map(|shown| self.status_message(shown)),
+            status: status.map(|shown| status_message(shown)),
         });
         Ok(Response::new(wire::ListConnectorsResponse { connectors: connectors.collect() }))
     }
@@ -139,7 +140,7 @@ impl ConnectorService for Connectors {
 
     async fn get_connector(&self, request: Request<wire::GetConnectorRequest>) -> Reply<wire::ConnectorInfo> {
         let name = request.into_inner().name;
-        let info = self.of(&name, Core::info).await?;
+        let info = self.of(&name, |core, _, name| core.info(name)).await?;
         Ok(Response::new(info_message(info.ok_or_else(|| not_found(&name))?)))
     }
 
@@ -185,24 +186,25 @@ impl ConnectorService for Connectors {
         request: Request<wire::GetConnectorStatusRequest>,
     ) -> Reply<wire::ConnectorStatus> {
         let name = request.into_inner().name;
-        let shown = self.of(&name, Core::status).await?;
+        let shown = self.of(&name, shown).await?;
         let shown =
             shown.ok_or_else(|| Status::not_found(format!("No status found for connector {name}")))?;
-        Ok(Response::new(self.status_message(shown)))
+        Ok(Response::new(status_message(shown)))
     }
 
     async fn list_tasks(&self, request: Request<wire::ListTasksRequest>) -> Reply<wire::ListTasksResponse> {
         let name = request.into_inner().name;
-        let tasks = self.of(&name, tasks).await?.ok_or_else(|| not_found(&name))?;
+        let tasks =
+            self.of(&name, |core, _, name| tasks(core, name)).await?.ok_or_else(|| not_found(&name))?;
         Ok(Response::new(wire::ListTasksResponse { tasks }))
     }
 
     async fn get_task_status(&self, request: Request<wire::GetTaskStatusRequest>) -> Reply<wire::TaskStatus> {
         let wire::GetTaskStatusRequest { name, id } = request.into_inner();
-        let shown = self.of(&name, move |core, name| core.task_status(name, id)).await?;
+        let shown = self.of(&name, move |core, known, name| task_shown(core, known, name, id)).await?;
         let number = u32::try_from(id).unwrap_or_default();
         match shown {
-            Some(shown) => Ok(Response::new(self.task_message(number, shown))),
+            Some(shown) => Ok(Response::new(task_message(number, shown))),
             None => Err(Status::not_found(format!("No status found for task {name}-{id}"))),
         }
     }
@@ -228,7 +230,7 @@ impl ConnectorService for Connectors {
         let name = known_name(&name).ok_or_else(unknown)?;
         let answer = self.command(Command::Restart { name, include_tasks, only_failed }).await?;
         let status = match answer {
-            Answer::Status(shown) => Some(self.status_message(shown)),
+            Answer::Status(shown) => Some(status_message(shown)),
             Answer::Done | Answer::Info { .. } => None,
         };
         Ok(Response::new(wire::RestartConnectorResponse { status }))
@@ -303,13 +305,40 @@ impl Connectors {
     async fn of<T: Send + 'static>(
         &self,
         name: &str,
-        question: impl FnOnce(&Core, &ConnectorName) -> Option<T> + Send + 'static,
+        question: impl FnOnce(&Core, &Known, &ConnectorName) -> Option<T> + Send + 'static,
     ) -> Result<Option<T>, Status> {
         match known_name(name) {
-            Some(name) => self.read(move |core| question(core, &name)).await,
+            Some(name) => self.read(move |core, known| question(core, known, &name)).await,
             None => Ok(None),
         }
     }
+}
+
+/// The status, with how tasks came from a lost agent lately.
+fn shown(core: &Core, known: &Known, name: &ConnectorName) -> Option<StatusView> {
+    let mut status = core.status(name)?;
+    for (number, task) in &mut status.tasks {
+        tell_failover(known, &AssignmentId::task(name, *number), task);
+    }
+    Some(status)
+}
+
+fn task_shown(core: &Core, known: &Known, name: &ConnectorName, task: i32) -> Option<view::Status> {
+    let mut status = core.task_status(name, task)?;
+    if let Ok(number) = u32::try_from(task) {
+        tell_failover(known, &AssignmentId::task(name, number), &mut status);
+    }
+    Some(status)
+}
+
+fn tell_failover(known: &Known, id: &AssignmentId, status: &mut view::Status) {
+    let told = known.failovers.told(id, boot_ms());
+    let lines: Vec<String> = [std::mem::take(&mut status.trace)]
+        .into_iter()
+        .filter(|trace| !trace.is_empty())
+        .chain(told)
+        .collect();
+    status.trace = lines.join("\n");
 }
 
 fn later(what: &str) -> Status {

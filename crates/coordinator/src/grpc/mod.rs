@@ -3,6 +3,7 @@
 pub mod agents;
 pub mod connectors;
 pub mod fleet;
+pub(crate) mod watch;
 
 use copyist_proto::connect::connector_service_server::ConnectorServiceServer;
 use copyist_proto::connect::fleet_service_server::FleetServiceServer;
@@ -63,7 +64,7 @@ where
             ConnectorServiceServer::new(connectors::Connectors::new(handle.clone(), build))
                 .max_decoding_message_size(REQUEST_BYTES_MAX),
         )
-        .add_service(FleetServiceServer::new(fleet::Fleet::new(handle.clone())))
+        .add_service(FleetServiceServer::new(fleet::Fleet::new(handle.clone(), stop.clone())))
         .add_service(AgentServiceServer::new(agents::Agents::new(handle, settings, stop.clone())))
         .add_service(health)
         .add_service(v1)

@@ -62,7 +62,8 @@ impl StoreFile {
                 .map_err(|error| broken("write", error))?;
             if values.get("meta").map_err(|error| broken("read", error))?.is_none() {
                 let store_id = uuid::Uuid::new_v4().to_string();
-                let (key, value) = keys::encode(&Write::Meta(Meta { store_id, incarnation: 1 }), 1);
+                let (key, value) =
+                    keys::encode(&Write::Meta(Meta { store_id, incarnation: 1, destination: None }), 1);
                 let value = value.unwrap_or_default();
                 values.insert(key.as_str(), (0, value.as_slice())).map_err(|error| broken("write", error))?;
             }

@@ -11,7 +11,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use prost::Message;
 
 use crate::core::view::{
-    Agent, Assignment, Connector, Holder, Holding, Meta, RequestAnswer, Status, Task, View, Write,
+    Agent, Assignment, Connector, Destination, Holder, Holding, Meta, RequestAnswer, Status, Task, View,
+    Write,
 };
 use crate::core::{Answer, Failure, Info};
 use crate::error::{Error, chain};
@@ -82,10 +83,14 @@ fn lane_key(lane: &LaneId) -> String {
 }
 
 fn meta_value(meta: &Meta) -> Vec<u8> {
+    let destination = meta.destination.clone();
+    let destination = destination.map(|it| (it.cluster_id, it.offset_storage_topic)).unwrap_or_default();
     let value = store::Meta {
         format_version: FORMAT,
         store_id: meta.store_id.clone(),
         incarnation: meta.incarnation,
+        destination_cluster_id: destination.0,
+        offset_storage_topic: destination.1,
     };
     value.encode_to_vec()
 }
@@ -168,6 +173,7 @@ fn assignment_value(assignment: &Assignment, incarnation: u64) -> Vec<u8> {
         holder_incarnation: assignment.holder.incarnation.clone(),
         epoch_incarnation: incarnation,
         former: assignment.former.iter().map(holding_value).collect(),
+        pinned: assignment.pinned,
     };
     value.encode_to_vec()
 }
@@ -206,7 +212,11 @@ pub fn decode(view: &mut View, key: &str, value: &[u8], revision: StoreRevision)
         ["meta"] => {
             let value: store::Meta = message(key, value)?;
             check_format(key, value.format_version)?;
-            view.meta = Meta { store_id: value.store_id, incarnation: value.incarnation };
+            let store::Meta { store_id, incarnation, destination_cluster_id, offset_storage_topic, .. } =
+                value;
+            let destination = Destination { cluster_id: destination_cluster_id, offset_storage_topic };
+            let destination = Some(destination).filter(|it| !it.cluster_id.is_empty());
+            view.meta = Meta { store_id, incarnation, destination };
         }
         ["connectors", name] => {
             view.connectors.insert(named(key, name)?, connector(key, name, value)?);
@@ -244,6 +254,47 @@ pub fn decode(view: &mut View, key: &str, value: &[u8], revision: StoreRevision)
         ["status", name, part] => {
             let id = AssignmentId { connector: named(key, name)?, part: part_of(key, part, "connector")? };
             view.statuses.insert(id, status(key, value)?);
+        }
+        [..] => {}
+    }
+    Ok(())
+}
+
+/// Takes one stored key out of the view. Keys of families that this version does not read are left alone.
+///
+/// # Errors
+/// When the key cannot be read; the text names it.
+pub fn remove(view: &mut View, key: &str) -> Result<(), Error> {
+    let parts: Vec<&str> = key.split('/').collect();
+    match parts.as_slice() {
+        ["meta"] => view.meta = Meta::default(),
+        ["connectors", name] => drop(view.connectors.remove(&named(key, name)?)),
+        ["requests", id] => drop(view.requests.remove(&unescape(key, id)?)),
+        ["tasks", name, number] => {
+            let id = TaskId { connector: named(key, name)?, number: number_of(key, number)? };
+            view.tasks.remove(&id);
+        }
+        ["lanes", name, cluster, topic, partition] => {
+            let lane = LaneId {
+                connector: named(key, name)?,
+                source_cluster: parsed(key, &unescape(key, cluster)?)?,
+                topic: parsed(key, &unescape(key, topic)?)?,
+                partition: parsed(key, partition)?,
+            };
+            view.lanes.remove(&lane);
+        }
+        ["agents", id] => drop(view.agents.remove(&parsed(key, &unescape(key, id)?)?)),
+        ["assignments", name, part] => {
+            let id = AssignmentId { connector: named(key, name)?, part: part_of(key, part, "survey")? };
+            view.assignments.remove(&id);
+        }
+        ["releases", name, part] => {
+            let id = AssignmentId { connector: named(key, name)?, part: part_of(key, part, "survey")? };
+            view.releases.remove(&id);
+        }
+        ["status", name, part] => {
+            let id = AssignmentId { connector: named(key, name)?, part: part_of(key, part, "connector")? };
+            view.statuses.remove(&id);
         }
         [..] => {}
     }
@@ -374,6 +425,7 @@ fn assignment(key: &str, value: &[u8], revision: StoreRevision) -> Result<Assign
         holder: Holder { agent: parsed(key, &value.holder)?, incarnation: value.holder_incarnation },
         epoch: AssignmentEpoch { incarnation: value.epoch_incarnation, revision },
         former: holdings(key, value.former)?,
+        pinned: value.pinned,
     })
 }
 
@@ -472,10 +524,15 @@ mod tests {
         let task = Task { revision: TaskRevision(2), generation: ConnectorGeneration(2), lanes };
         let agent =
             Agent { incarnation: "i".into(), rack: "r".into(), labels: BTreeMap::new(), drained: true };
-        let assignment = Assignment { holder: holder.clone(), epoch, former: vec![(holder, epoch)] };
+        let assignment =
+            Assignment { holder: holder.clone(), epoch, former: vec![(holder, epoch)], pinned: true };
         let status = Status::new(InstanceState::Failed, None, "why".into());
         vec![
-            Write::Meta(Meta { store_id: "s".into(), incarnation: 2 }),
+            Write::Meta(Meta {
+                store_id: "s".into(),
+                incarnation: 2,
+                destination: Some(Destination { cluster_id: "k".into(), offset_storage_topic: "o".into() }),
+            }),
             Write::Connector(name.clone(), Some(Box::new(connector))),
             Write::Request("r/1".into(), Some(Box::new(kept))),
             Write::Task(TaskId { connector: name.clone(), number: 7 }, Some(task)),
@@ -502,6 +559,33 @@ mod tests {
         }
         loaded.revision = revision;
         assert_eq!(loaded, applied);
+    }
+
+    #[test]
+    fn a_removed_key_leaves_what_there_was_without_it() {
+        let revision = StoreRevision(5);
+        for gone in writes() {
+            let (gone, _) = encode(&gone, 2);
+            let (mut without, mut removed) = (View::default(), View::default());
+            for write in writes() {
+                let (key, value) = encode(&write, 2);
+                let value = value.unwrap();
+                if key != gone {
+                    decode(&mut without, &key, &value, revision).unwrap();
+                }
+                decode(&mut removed, &key, &value, revision).unwrap();
+            }
+            assert_ne!(removed, without, "{gone}");
+            remove(&mut removed, &gone).unwrap();
+            assert_eq!(removed, without, "{gone}");
+            remove(&mut removed, &gone).unwrap();
+            assert_eq!(removed, without, "{gone}, when it is not there");
+        }
+        for odd in ["tasks/c/x", "assignments/c/x", "lanes/c/s/t/x", "agents/%ff"] {
+            let error = remove(&mut View::default(), odd).unwrap_err().to_string();
+            assert!(error.contains(odd), "{error}");
+        }
+        remove(&mut View::default(), "later/x").unwrap();
     }
 
     #[test]

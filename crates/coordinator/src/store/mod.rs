@@ -2,6 +2,7 @@
 //! etcd. Of several replicas by one store, one leads.
 
 pub mod embedded;
+pub mod etcd;
 mod file;
 pub mod keys;
 mod leases;

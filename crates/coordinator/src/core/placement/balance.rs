@@ -143,6 +143,10 @@ impl<'a> Work<'a> {
     }
 
     fn note(&mut self, item: Item, taker: Taker) {
+        // Balance leaves it alone: it counts, and is not given.
+        if self.items[item].part.pinned && self.items[item].before == Some(taker) {
+            return;
+        }
         let order = self.giving_order(item, taker);
         self.held[taker].entry(self.items[item].wish).or_default().insert(order);
     }

@@ -120,6 +120,7 @@ fn placed() -> impl Strategy<Value = Placed> {
         hold,
         wants,
         prefers,
+        pinned: false,
     })
 }
 

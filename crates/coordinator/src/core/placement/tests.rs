@@ -10,7 +10,7 @@ pub(super) fn id(number: u32) -> AssignmentId {
 }
 
 pub(super) fn part(weight: usize, hold: Hold) -> Placed {
-    Placed { weight, hold, wants: Labels::new(), prefers: Vec::new() }
+    Placed { weight, hold, wants: Labels::new(), prefers: Vec::new(), pinned: false }
 }
 
 pub(super) fn with(agent: &str) -> Hold {
@@ -211,4 +211,20 @@ fn what_had_no_place_yet_makes_room_before_what_runs() {
         fleet.parts.get_mut(&id(number)).unwrap().wants = labels(&[("zone", "x")]);
     }
     assert_eq!(planned(&fleet), ["2>b", "3>a", "4>a"]);
+}
+
+#[test]
+fn what_an_operator_put_somewhere_counts_and_is_moved_for_no_balance() {
+    let mut fleet = fleet(&["a", "b"], &[(1, with("a")), (1, with("a")), (1, with("a"))]);
+    for number in 0..3 {
+        fleet.parts.get_mut(&id(number)).unwrap().pinned = true;
+    }
+    assert_eq!(planned(&fleet), NONE);
+    fleet.parts.get_mut(&id(1)).unwrap().pinned = false;
+    assert_eq!(planned(&fleet), ["1:a>b"], "the others count");
+    fleet.parts.insert(id(3), part(1, Hold::Nobody));
+    fleet.parts.get_mut(&id(1)).unwrap().pinned = true;
+    assert_eq!(planned(&fleet), ["3>b"]);
+    stands(&mut fleet, "a", Standing::Drains);
+    assert_eq!(planned(&fleet).len(), 4, "an agent that drains gives them away");
 }

@@ -1,0 +1,299 @@
+//! Holds a session with the leader, and finds the next one when it is over.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use copyist_proto::control as wire;
+use copyist_proto::control::agent_message::Message as Said;
+use copyist_proto::control::agent_service_client::AgentServiceClient;
+use copyist_proto::control::coordinator_message::Message as Stated;
+use copyist_proto::{Coordinators, protocol};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+use tonic::{Status, Streaming};
+
+use super::seek::{Outcome, Place, Seek};
+use super::{Ends, Identity, Lines, jitter, statements, wants_a_human, words};
+use crate::error::chain;
+
+/// Messages that the connection has not taken yet.
+const UNSENT: usize = 64;
+
+/// A coordinator that takes none of the agent's words for so long does not hear it.
+const DEAF: Duration = Duration::from_secs(10);
+
+/// How long the last words of an agent that ends may take.
+const PARTING: Duration = Duration::from_secs(2);
+
+/// Holds a session open until `stop`: with whichever coordinator leads.
+pub async fn hold(coordinators: Coordinators, identity: Identity, mut ends: Ends, stop: CancellationToken) {
+    let addresses: Vec<String> = coordinators.addresses().map(str::to_owned).collect();
+    let mut seek = Seek::new(addresses.len(), super::any_of(addresses.len()));
+    let mut lines = Lines::new();
+    while !stop.is_cancelled() {
+        // What waited for a session that is over is said again in the next one's Hello.
+        while ends.outbox.try_recv().is_ok() || ends.rejoin.try_recv().is_ok() {}
+        let address = match seek.place() {
+            Place::Listed(number) => addresses.get(number).cloned().unwrap_or_default(),
+            Place::Named(address) => address,
+        };
+        let over = match coordinators.channel(&address) {
+            Ok(channel) => {
+                let opening = Opening { channel, deadline: seek.deadline(), coordinator: &address };
+                session(opening, &identity, &mut ends, &mut lines, &stop).await
+            }
+            Err(invalid) => Over::Unreachable(invalid.to_string()),
+        };
+        if stop.is_cancelled() {
+            return;
+        }
+        tell(&over, &address, &mut lines);
+        let wait = seek.learn(over.into(), jitter());
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// How an attempt at a session ended; texts say why.
+#[derive(Debug)]
+enum Over {
+    Unreachable(String),
+    Redirected(String),
+    Refused(String),
+    Ended { lasted: Duration, because: String },
+}
+
+impl From<Over> for Outcome {
+    fn from(over: Over) -> Self {
+        match over {
+            Over::Unreachable(_) => Self::Unreachable,
+            Over::Redirected(leader) => Self::Redirected(leader),
+            Over::Refused(_) => Self::Refused,
+            Over::Ended { lasted, .. } => Self::Ended { lasted },
+        }
+    }
+}
+
+impl From<Status> for Over {
+    fn from(status: Status) -> Self {
+        if wants_a_human(status.code()) {
+            return Self::Refused(status.message().to_owned());
+        }
+        Self::Unreachable(chain(&status))
+    }
+}
+
+fn tell(over: &Over, coordinator: &str, lines: &mut Lines) {
+    match over {
+        Over::Unreachable(error) => {
+            if let Some(left_out) = lines.admit("unreachable") {
+                tracing::warn!(coordinator, error, left_out, "no session with this coordinator");
+            }
+        }
+        Over::Redirected(leader) if leader.is_empty() => {
+            if let Some(left_out) = lines.admit("nobody leads") {
+                tracing::warn!(coordinator, left_out, "no coordinator leads at this moment");
+            }
+        }
+        Over::Redirected(leader) => tracing::debug!(coordinator, leader, "another coordinator leads"),
+        Over::Refused(because) => {
+            if let Some(left_out) = lines.admit(because) {
+                tracing::error!(coordinator, because, left_out, "the coordinator refuses this agent");
+            }
+        }
+        Over::Ended { because, .. } => {
+            if let Some(left_out) = lines.admit("ended") {
+                tracing::warn!(coordinator, because, left_out, "the session with the coordinator is over");
+            }
+        }
+    }
+}
+
+/// A session to be opened.
+struct Opening<'a> {
+    channel: Channel,
+    deadline: Duration,
+    coordinator: &'a str,
+}
+
+async fn session(
+    opening: Opening<'_>,
+    identity: &Identity,
+    ends: &mut Ends,
+    lines: &mut Lines,
+    stop: &CancellationToken,
+) -> Over {
+    let Opening { channel, deadline, coordinator } = opening;
+    let opened = tokio::select! {
+        () = stop.cancelled() => return Over::Unreachable("the agent ends".to_owned()),
+        opened = tokio::time::timeout(deadline, Session::open(channel, identity)) => opened,
+    };
+    let (session, welcome) = match opened {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(over)) => return over,
+        Err(_) => {
+            return Over::Unreachable(format!("it did not open a session within {} s", deadline.as_secs()));
+        }
+    };
+    let opened = Instant::now();
+    if let Some(left_out) = lines.admit("open") {
+        tracing::info!(coordinator, left_out, "a session with the leader is open");
+    }
+    match session.run(welcome, identity, ends, lines, stop).await {
+        Ended::Redirected(leader) => Over::Redirected(leader),
+        Ended::Because(because) => Over::Ended { lasted: opened.elapsed(), because },
+    }
+}
+
+/// Why an open session ended.
+enum Ended {
+    Redirected(String),
+    Because(String),
+}
+
+impl From<&str> for Ended {
+    fn from(because: &str) -> Self {
+        Self::Because(because.to_owned())
+    }
+}
+
+struct Session {
+    said: mpsc::Sender<wire::AgentMessage>,
+    stated: Streaming<wire::CoordinatorMessage>,
+    /// What is to be said and did not fit yet. The words of one event at most: the outbox waits meanwhile.
+    unsaid: VecDeque<Said>,
+    /// Since when the connection takes nothing.
+    deaf_since: Option<Instant>,
+}
+
+impl Session {
+    async fn open(channel: Channel, identity: &Identity) -> Result<(Self, wire::Welcome), Over> {
+        let (said, words) = mpsc::channel(UNSENT);
+        let hello = Said::Hello(words::hello(identity));
+        let unheard = |_| Over::Unreachable("the connection takes no words".to_owned());
+        said.try_send(wire::AgentMessage { message: Some(hello) }).map_err(unheard)?;
+        let mut client = AgentServiceClient::new(channel);
+        let mut stated = client.session(ReceiverStream::new(words)).await?.into_inner();
+        let silent = || Over::Unreachable("it ended the session without a word".to_owned());
+        match stated.message().await?.ok_or_else(silent)?.message {
+            Some(Stated::Welcome(welcome)) => {
+                protocol::agreed(welcome.protocol_version)
+                    .map_err(|error| Over::Refused(error.to_string()))?;
+                Ok((Self { said, stated, unsaid: VecDeque::new(), deaf_since: None }, welcome))
+            }
+            Some(Stated::Redirect(redirect)) => Err(Over::Redirected(redirect.leader_address)),
+            _ => Err(Over::Unreachable("it began with something else than Welcome".to_owned())),
+        }
+    }
+
+    async fn run(
+        mut self,
+        welcome: wire::Welcome,
+        identity: &Identity,
+        ends: &mut Ends,
+        lines: &mut Lines,
+        stop: &CancellationToken,
+    ) -> Ended {
+        let said = self.said.clone();
+        let mut heartbeats = every(welcome.heartbeat_interval_ms);
+        let mut message = Some(Stated::Welcome(welcome));
+        loop {
+            if let Some(Stated::Redirect(redirect)) = message {
+                return Ended::Redirected(redirect.leader_address);
+            }
+            if let Some(event) = message.take().and_then(statements::understood)
+                && ends.events.send(event).await.is_err()
+            {
+                return "the agent ends".into();
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                asked = ends.rejoin.recv() => return match asked {
+                    Some(()) => "the agent begins a new one".into(),
+                    None => "the agent ends".into(),
+                },
+                stated = self.stated.message() => match stated {
+                    Ok(Some(stated)) => message = known(stated, lines),
+                    Ok(None) => return "the coordinator ended it".into(),
+                    Err(status) => return Ended::Because(chain(&status)),
+                },
+                room = said.reserve(), if !self.unsaid.is_empty() => match room {
+                    Ok(room) => {
+                        room.send(wire::AgentMessage { message: self.unsaid.pop_front() });
+                        self.deaf_since = None;
+                    }
+                    Err(_) => return "the connection takes no more words".into(),
+                },
+                saying = ends.outbox.recv(), if self.unsaid.is_empty() => match saying {
+                    Some(saying) => self.unsaid.extend(words::messages(saying)),
+                    None => return "the agent ends".into(),
+                },
+                _ = heartbeats.tick() => if let Some(ended) = self.heartbeat(identity) { return ended },
+            }
+        }
+        drop(said);
+        self.part(ends).await;
+        "the agent ends".into()
+    }
+
+    /// Says what is left to say, and waits until the coordinator has heard it: it ends its side then.
+    async fn part(self, ends: &mut Ends) {
+        let Self { said, mut stated, unsaid, .. } = self;
+        let mut left: VecDeque<Said> = unsaid;
+        while let Ok(saying) = ends.outbox.try_recv() {
+            left.extend(words::messages(saying));
+        }
+        let heard = async move {
+            for message in left {
+                if said.send(wire::AgentMessage { message: Some(message) }).await.is_err() {
+                    return;
+                }
+            }
+            drop(said);
+            while let Ok(Some(_)) = stated.message().await {}
+        };
+        if tokio::time::timeout(PARTING, heard).await.is_err() {
+            tracing::warn!("the coordinator may not have heard the agent's last words");
+        }
+    }
+
+    /// Says that the agent is there, if the connection takes words at all.
+    fn heartbeat(&mut self, identity: &Identity) -> Option<Ended> {
+        let heartbeat = Said::Heartbeat(wire::Heartbeat { worker_cluster_id: words::cluster_id(identity) });
+        match self.said.try_send(wire::AgentMessage { message: Some(heartbeat) }) {
+            Ok(()) => self.deaf_since = None,
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                return Some("the connection takes no more words".into());
+            }
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                let since = *self.deaf_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= DEAF {
+                    return Some("the coordinator takes none of the agent's words".into());
+                }
+            }
+        }
+        None
+    }
+}
+
+/// A message that this agent knows; a coordinator of a newer version may say more.
+fn known(stated: wire::CoordinatorMessage, lines: &mut Lines) -> Option<Stated> {
+    if stated.message.is_none()
+        && let Some(left_out) = lines.admit("unknown")
+    {
+        tracing::warn!(left_out, "the coordinator says something that this version does not know: skipped");
+    }
+    stated.message
+}
+
+fn every(heartbeat_interval_ms: u32) -> Interval {
+    let mut heartbeats =
+        tokio::time::interval(Duration::from_millis(u64::from(heartbeat_interval_ms.max(50))));
+    heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    heartbeats
+}

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use copyist_proto::coordinators::connection;
+use copyist_proto::forward::Target;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::{Backoff, millis};
 use crate::core::{Patience, View};
@@ -11,6 +14,7 @@ use crate::error::{Error, chain};
 use crate::handle::{Handle, Message};
 use crate::metrics::Metrics;
 use crate::store::Store;
+use crate::store::etcd::{Leader, Replica};
 use crate::term::Term;
 
 /// Messages that wait for the driver; beyond that, who asks waits.
@@ -63,6 +67,40 @@ pub struct Coordinator<S> {
     metrics: Metrics,
     messages: mpsc::Receiver<Message>,
     handle: Handle,
+    /// Nothing: there is no other coordinator.
+    following: Option<Following>,
+}
+
+/// Keeps a connection to who leads.
+struct Following {
+    leader: watch::Receiver<Leader>,
+    target: watch::Sender<Target>,
+}
+
+impl Following {
+    async fn run(mut self) {
+        loop {
+            let leader = self.leader.borrow_and_update().clone();
+            self.target.send_replace(target(&leader));
+            if self.leader.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Between leaders this process answers, by what is stored.
+fn target(leader: &Leader) -> Target {
+    match leader {
+        Leader::Unknown | Leader::Nobody | Leader::Ours => Target::Here,
+        Leader::Other(address) => match connection(address) {
+            Some(channel) => Target::There(channel),
+            None => {
+                tracing::error!(address, "the leader's coordinator.advertised.address is no host:port");
+                Target::Nobody(format!("the leader's address {address:?} is no host:port"))
+            }
+        },
+    }
 }
 
 impl<S: Store> Coordinator<S> {
@@ -70,7 +108,23 @@ impl<S: Store> Coordinator<S> {
     #[must_use]
     pub fn new(store: S, settings: Settings, metrics: Metrics) -> Self {
         let (sender, messages) = mpsc::channel(MAILBOX);
-        Self { store, settings, metrics, messages, handle: Handle::new(sender) }
+        Self { store, settings, metrics, messages, handle: Handle::new(sender), following: None }
+    }
+
+    /// Of a fleet: `replica` says who leads, and what there is while this process does not; it is reached at `address`.
+    #[must_use]
+    pub fn of_fleet(
+        store: S,
+        replica: Replica,
+        address: String,
+        settings: Settings,
+        metrics: Metrics,
+    ) -> Self {
+        let (sender, messages) = mpsc::channel(MAILBOX);
+        let (target, targets) = watch::channel(Target::Here);
+        let handle = Handle::of_fleet(sender, replica.clone(), address, settings.patience(), targets);
+        let following = Some(Following { leader: replica.leader(), target });
+        Self { store, settings, metrics, messages, handle, following }
     }
 
     #[must_use]
@@ -80,6 +134,13 @@ impl<S: Store> Coordinator<S> {
 
     /// Runs until told to stop. A term that ends is followed by another, with backoff.
     pub async fn run(mut self, stop: CancellationToken) {
+        let following =
+            self.following.take().map(|following| AbortOnDropHandle::new(tokio::spawn(following.run())));
+        self.lead_again_and_again(stop).await;
+        drop(following);
+    }
+
+    async fn lead_again_and_again(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         while !stop.is_cancelled() {
             let error = match self.follow(&stop).await {

@@ -7,10 +7,13 @@ use std::time::Duration;
 use copyist_model::{AssignmentEpoch, AssignmentId, LaneGeneration, LaneId};
 use copyist_proto::connect::WatchEvent;
 use copyist_proto::control::CoordinatorMessage;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use copyist_proto::forward::Target;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use crate::core::{self, Answer, Command, Core, Destination, Event, Failure, Holder, Proposal};
+use crate::core::{self, Answer, Command, Core, Destination, Event, Failure, Holder, Patience, Proposal};
+use crate::error::chain;
 use crate::failovers::Failovers;
+use crate::store::etcd::{Leader, Renewed, Replica};
 
 /// How long a management request may take: Connect's own limit.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(90);
@@ -85,15 +88,66 @@ pub(crate) struct Opened {
     pub(crate) session: SessionNumber,
 }
 
+impl std::fmt::Debug for OfFleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OfFleet").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
 /// The driver, for whoever asks it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Handle {
     messages: mpsc::Sender<Message>,
+    /// Nothing: this process is the only coordinator by its store.
+    of_fleet: Option<OfFleet>,
+}
+
+/// A replica of several.
+#[derive(Clone)]
+struct OfFleet {
+    replica: Replica,
+    /// Where this process is reached.
+    address: String,
+    patience: Patience,
+    /// Who answers management calls.
+    target: watch::Receiver<Target>,
 }
 
 impl Handle {
     pub(crate) fn new(messages: mpsc::Sender<Message>) -> Self {
-        Self { messages }
+        Self { messages, of_fleet: None }
+    }
+
+    pub(crate) fn of_fleet(
+        messages: mpsc::Sender<Message>,
+        replica: Replica,
+        address: String,
+        patience: Patience,
+        target: watch::Receiver<Target>,
+    ) -> Self {
+        Self { messages, of_fleet: Some(OfFleet { replica, address, patience, target }) }
+    }
+
+    /// Who leads, as far as this replica knows.
+    #[must_use]
+    pub fn leader(&self) -> Leader {
+        self.of_fleet.as_ref().map_or(Leader::Ours, |it| it.replica.leader().borrow().clone())
+    }
+
+    /// Where who leads is reached; empty: nobody does, or there is only this process.
+    #[must_use]
+    pub fn leader_address(&self) -> String {
+        match (self.leader(), &self.of_fleet) {
+            (Leader::Other(address), _) => address,
+            (Leader::Ours, Some(of_fleet)) => of_fleet.address.clone(),
+            (Leader::Ours, None) | (Leader::Unknown | Leader::Nobody, _) => String::new(),
+        }
+    }
+
+    /// Who answers management calls: this process, or the leader.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        self.of_fleet.as_ref().map_or(Target::Here, |it| it.target.borrow().clone())
     }
 
     /// Carries out a management request; it is stored when this returns.
@@ -109,7 +163,7 @@ impl Handle {
             .map_err(|_| stopping())?
     }
 
-    /// Looks something up in the core.
+    /// Looks something up in the core; in what the store holds, where this replica does not lead.
     ///
     /// # Errors
     /// [`Failure::Unavailable`] when the coordinator stops, or has no store at the moment.
@@ -118,6 +172,9 @@ impl Handle {
         T: std::marker::Send + 'static,
         F: FnOnce(&Core, &Known) -> T + std::marker::Send + 'static,
     {
+        if let Some(of_fleet) = self.of_fleet.as_ref().filter(|_| self.leader() != Leader::Ours) {
+            return of_fleet.read(question).await;
+        }
         let (reply, answer) = oneshot::channel();
         let question = Box::new(move |core: &Core, known: &Known| {
             // Whoever asked may have gone away.
@@ -135,6 +192,9 @@ impl Handle {
     /// # Errors
     /// As [`Handle::read`].
     pub(crate) async fn renew(&self, holder: Holder) -> Renewal {
+        if let Some(OfFleet { replica, .. }) = &self.of_fleet {
+            return renewed(replica, &holder).await;
+        }
         let (reply, answer) = oneshot::channel();
         self.tell(Message::Renew(holder, reply)).await?;
         tokio::time::timeout(READ_TIMEOUT, answer)
@@ -143,14 +203,26 @@ impl Handle {
             .map_err(|_| stopping())?
     }
 
-    /// Where who leads is reached; empty: nobody does, or there is only this process.
-    #[must_use]
-    pub fn leader_address(&self) -> String {
-        String::new()
-    }
-
     pub(crate) async fn tell(&self, message: Message) -> Result<(), Failure> {
         self.messages.send(message).await.map_err(|_| stopping())
+    }
+}
+
+impl OfFleet {
+    /// By what is stored: who connects, and what was reported last, is known to the leader alone.
+    async fn read<T>(&self, question: impl FnOnce(&Core, &Known) -> T) -> Result<T, Failure> {
+        let view = self.replica.view().await.map_err(|error| Failure::Unavailable(chain(&error)))?;
+        let known = Known { agents_seen: !view.agents.is_empty(), ..Known::default() };
+        Ok(question(&Core::new(view, self.patience), &known))
+    }
+}
+
+async fn renewed(replica: &Replica, holder: &Holder) -> Renewal {
+    match replica.renew(holder).await {
+        Ok(Renewed::Held(held)) => Ok(Some(held)),
+        Ok(Renewed::NotYet) => Err(Failure::Unavailable(format!("agent {} is not known yet", holder.agent))),
+        Ok(Renewed::Lost) => Ok(None),
+        Err(error) => Err(Failure::Unavailable(chain(&error))),
     }
 }
 

@@ -4,20 +4,19 @@
 //! files that people write, and signals.
 //!
 //! Start with [`process`] (a run from first to last), then [`settings`] (the worker file: `settings::table` has its
-//! keys), then [`standalone`] (the roles in one process).
+//! keys), then [`roles`] (what a process of each role runs).
 
 pub mod cli;
 pub mod connector_file;
 pub mod error;
-pub mod in_process;
 pub mod listen;
 pub mod metrics;
 mod port_holder;
 pub mod process;
 pub mod properties;
+pub mod roles;
 pub mod settings;
 pub mod shutdown;
-pub mod standalone;
 pub mod telemetry;
 
 pub use error::Error;

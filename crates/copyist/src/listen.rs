@@ -9,13 +9,17 @@ use crate::error::Error;
 use crate::port_holder::{self, PortHolder};
 use crate::settings::{Address, Settings};
 
-/// Bound, and not yet answering.
+/// Bound, and not yet answering: those of the roles that the process has.
 #[derive(Debug)]
 pub struct Listeners {
-    /// Connect's REST API; one or more.
+    /// Connect's REST API.
     pub rest: Vec<TcpListener>,
     /// gRPC.
-    pub coordinator: TcpListener,
+    pub coordinator: Option<TcpListener>,
+    /// gRPC.
+    pub agent: Option<TcpListener>,
+    /// gRPC.
+    pub gateway: Option<TcpListener>,
     pub metrics: TcpListener,
 }
 
@@ -48,28 +52,57 @@ impl fmt::Display for Unbound {
 /// # Errors
 /// [`Error::Listen`] with every address that cannot be had.
 pub async fn bind(settings: &Settings) -> Result<Listeners, Error> {
-    let mut unbound = Vec::new();
+    let coordinator = settings.coordinator.as_ref().map(|coordinator| &coordinator.listen);
+    let agent = settings.agent.as_ref().and_then(|agent| agent.listen.as_ref());
+    let gateway = settings.gateway.as_ref().and_then(|gateway| gateway.listen.as_ref());
+    let mut binder = Binder::default();
     let mut rest = Vec::new();
-    for address in &settings.listeners {
-        rest.extend(keep(bind_one("listeners", address).await, &mut unbound));
+    for address in settings.gateway.iter().flat_map(|gateway| &gateway.listeners) {
+        rest.extend(binder.bind("REST API: http://", "listeners", "", Some(address)).await);
     }
-    let coordinator = keep(bind_one("coordinator.listen", &settings.coordinator_listen).await, &mut unbound);
-    let metrics = keep(bind_one("metrics.listen", &settings.metrics_listen).await, &mut unbound);
-    match (coordinator, metrics) {
-        (Some(coordinator), Some(metrics)) if unbound.is_empty() => {
-            for listener in &rest {
-                tracing::info!("REST API: http://{} (listeners)", local_address(listener));
+    let coordinator = binder.bind("gRPC: ", "coordinator.listen", "", coordinator).await;
+    let agent = binder.bind("gRPC: ", "agent.listen", "", agent).await;
+    let gateway = binder.bind("gRPC: ", "gateway.listen", "", gateway).await;
+    let metrics =
+        binder.bind("metrics: http://", "metrics.listen", "/metrics", Some(&settings.metrics_listen)).await;
+    match metrics {
+        Some(metrics) if binder.unbound.is_empty() => {
+            for line in binder.lines {
+                tracing::info!("{line}");
             }
-            tracing::info!("gRPC: {} (coordinator.listen)", local_address(&coordinator));
-            tracing::info!("metrics: http://{}/metrics (metrics.listen)", local_address(&metrics));
-            Ok(Listeners { rest, coordinator, metrics })
+            Ok(Listeners { rest, coordinator, agent, gateway, metrics })
         }
-        (Some(_) | None, Some(_) | None) => Err(Error::Listen(unbound)),
+        Some(_) | None => Err(Error::Listen(binder.unbound)),
     }
 }
 
-fn keep(bound: Result<TcpListener, Unbound>, unbound: &mut Vec<Unbound>) -> Option<TcpListener> {
-    bound.map_err(|error| unbound.push(error)).ok()
+#[derive(Default)]
+struct Binder {
+    unbound: Vec<Unbound>,
+    /// What is said once all are bound.
+    lines: Vec<String>,
+}
+
+impl Binder {
+    /// Nothing, when there is nothing to bind, or it cannot be had.
+    async fn bind(
+        &mut self,
+        before: &str,
+        key: &'static str,
+        after: &str,
+        address: Option<&Address>,
+    ) -> Option<TcpListener> {
+        match bind_one(key, address?).await {
+            Ok(listener) => {
+                self.lines.push(format!("{before}{}{after} ({key})", local_address(&listener)));
+                Some(listener)
+            }
+            Err(unbound) => {
+                self.unbound.push(unbound);
+                None
+            }
+        }
+    }
 }
 
 async fn bind_one(key: &'static str, address: &Address) -> Result<TcpListener, Unbound> {

@@ -11,13 +11,13 @@ use std::time::Duration;
 use copyist_agent::error::chain;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Command, StandaloneArgs};
+use crate::cli::{Cli, Command};
 use crate::connector_file::{self, ConnectorFile};
 use crate::error::{Error, Problem};
 use crate::properties::Properties;
-use crate::settings::{Level, Machine, Notice, Settings};
+use crate::settings::{Level, Machine, Notice, Role, Settings};
 use crate::shutdown::{Shutdown, Signal, Signals};
-use crate::{standalone, telemetry};
+use crate::{roles, telemetry};
 
 /// What closing the roles may take beyond the tasks' own `task.shutdown.graceful.timeout.ms`.
 const CLOSING_MAX: Duration = Duration::from_secs(5);
@@ -27,21 +27,25 @@ const RUNTIME_STOP_MAX: Duration = Duration::from_secs(2);
 /// Does what the command line says, and returns the exit status.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
-    let Command::Standalone(args) = cli.command;
-    let (inputs, notices) = read(&args);
+    let (inputs, notices) = read(&cli.command);
     match inputs {
-        Ok(inputs) => run_standalone(inputs, &notices),
+        Ok(inputs) => run_roles(inputs, &notices),
         Err(error) => {
             // Nothing says yet how logs are to look: this is for a person at a terminal. A stderr that is gone
             // leaves the exit status.
             let lines = error.to_string();
             let warnings = notices.iter().filter(|notice| notice.level == Level::Warning);
             let warnings = warnings.map(|notice| format!("warning: {}\n", notice.text)).collect::<String>();
-            let errors = lines.lines().map(|line| format!("error: {line}\n")).collect::<String>();
+            let errors = lines.lines().map(error_line).collect::<String>();
             let _ = io::stderr().write_all(format!("{warnings}{errors}").as_bytes());
             ExitCode::from(error.exit_status())
         }
     }
+}
+
+/// A line that is indented belongs to the one before, and may be one to be copied.
+fn error_line(line: &str) -> String {
+    if line.starts_with(' ') { format!("{line}\n") } else { format!("error: {line}\n") }
 }
 
 /// Everything that is read before anything runs.
@@ -52,11 +56,11 @@ struct Inputs {
 }
 
 /// All files and the environment, and what is wrong with any of them.
-fn read(args: &StandaloneArgs) -> (Result<Inputs, Error>, Vec<Notice>) {
+fn read(command: &Command) -> (Result<Inputs, Error>, Vec<Notice>) {
     let mut problems = Vec::new();
     let mut notices = Vec::new();
-    let settings = read_worker_file(&args.worker_file, &mut notices);
-    let files: Vec<_> = args.connector_files.iter().map(|path| read_connector_file(path)).collect();
+    let settings = read_worker_file(command.worker_file(), command.role(), &mut notices);
+    let files: Vec<_> = command.connector_files().iter().map(|path| read_connector_file(path)).collect();
     let filter = telemetry::filter_of_environment().map_err(|problem| vec![problem]);
     let settings = keep(settings, &mut problems);
     let connector_files: Vec<_> = files.into_iter().filter_map(|file| keep(file, &mut problems)).collect();
@@ -75,14 +79,14 @@ fn keep<T>(read: Result<T, Vec<Problem>>, problems: &mut Vec<Problem>) -> Option
     read.map_err(|wrong| problems.extend(wrong)).ok()
 }
 
-fn read_worker_file(path: &Path, notices: &mut Vec<Notice>) -> Result<Settings, Vec<Problem>> {
+fn read_worker_file(path: &Path, role: Role, notices: &mut Vec<Notice>) -> Result<Settings, Vec<Problem>> {
     let content = read_file(path)?;
     let place = path.display().to_string();
     let properties = Properties::parse(&content).map_err(|malformed| {
         let problem = |line, text| Problem { place: place.clone(), line: Some(line), text };
         malformed.into_iter().map(|malformed| problem(malformed.line, malformed.reason)).collect::<Vec<_>>()
     })?;
-    let (settings, found) = Settings::read(&place, &properties, &Machine::ours());
+    let (settings, found) = Settings::read(&place, &properties, &Machine::ours(), role);
     notices.extend(found);
     settings
 }
@@ -98,7 +102,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Vec<Problem>> {
     })
 }
 
-fn run_standalone(inputs: Inputs, notices: &[Notice]) -> ExitCode {
+fn run_roles(inputs: Inputs, notices: &[Notice]) -> ExitCode {
     let Inputs { settings, connector_files, filter } = inputs;
     telemetry::install(settings.log_format, filter);
     for notice in notices {
@@ -113,8 +117,9 @@ fn run_standalone(inputs: Inputs, notices: &[Notice]) -> ExitCode {
         Err(source) => return ExitCode::from(failed(&Error::System { what: "start threads", source })),
     };
     let stop = Shutdown::default();
-    let drain_max = settings.worker.stop_timeout + CLOSING_MAX;
-    let work = standalone::run(settings, connector_files, stop.clone());
+    let stop_timeout = settings.agent.as_ref().map(|agent| agent.worker.stop_timeout);
+    let drain_max = stop_timeout.unwrap_or_default() + CLOSING_MAX;
+    let work = roles::run(settings, connector_files, stop.clone());
     let status = runtime.block_on(supervise(work, &stop, drain_max));
     runtime.shutdown_timeout(RUNTIME_STOP_MAX);
     ExitCode::from(status)

@@ -14,6 +14,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+const CONNECTS_OWN: &str = include_str!("data/connect-distributed.properties");
+
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
 fn copyist(dir: &TempDir, arguments: &[&str]) -> Command {
@@ -127,7 +129,23 @@ fn get(address: &str, path: &str) -> String {
 fn help_and_version_are_as_usual() {
     let dir = directory(&[]);
     let rows: &[(&[&str], i32, &str, &str)] = &[
-        (&["--help"], 0, "Usage: copyist <COMMAND>", "standalone  Run all roles in one process"),
+        (&["--help"], 0, "Usage: copyist <COMMAND>", "standalone   Run all roles in one process"),
+        (
+            &["--help"],
+            0,
+            "distributed  Run a coordinator, an agent and a gateway",
+            "gateway      Serve Kafka Connect",
+        ),
+        (&["--help"], 0, "coordinator  Decide which agent", "agent        Copy what the coordinators"),
+        (&["coordinator", "--help"], 0, "Usage: copyist coordinator <WORKER.properties>", "etcd.endpoints"),
+        (&["agent", "--help"], 0, "Usage: copyist agent <WORKER.properties>", "coordinator.endpoints"),
+        (
+            &["gateway", "--help"],
+            0,
+            "Usage: copyist gateway <WORKER.properties>",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+        ),
+        (&["distributed", "--help"], 0, "Usage: copyist distributed <WORKER.properties>", "etcd.endpoints"),
         (&["standalone", "--help"], 0, "Usage: copyist standalone <WORKER.properties>", "RUST_LOG"),
         (&["--version"], 0, concat!("copyist ", env!("CARGO_PKG_VERSION")), ""),
     ];
@@ -141,7 +159,14 @@ fn help_and_version_are_as_usual() {
 #[test]
 fn wrong_usage_ends_with_2_and_says_how() {
     let dir = directory(&[]);
-    for arguments in [&[][..], &["standalone"], &["standallone", "x"], &["standalone", "--nonsense", "x"]] {
+    for arguments in [
+        &[][..],
+        &["standalone"],
+        &["standallone", "x"],
+        &["standalone", "--nonsense", "x"],
+        &["agent"],
+        &["distributed", "w.properties", "c.json"],
+    ] {
         let (code, _, stderr) = end(copyist(&dir, arguments));
         assert_eq!(code, Some(2), "{arguments:?}: {stderr}");
         assert!(stderr.contains("Usage: copyist"), "{arguments:?}: {stderr}");
@@ -189,6 +214,70 @@ fn a_worker_file_that_is_not_there_or_not_one_is_refused() {
         let (code, _, stderr) = end(copyist(&dir, &["standalone", file]));
         assert_eq!(code, Some(2), "{stderr}");
         assert!(stderr.starts_with(message) && stderr.lines().count() == 1, "{stderr}");
+    }
+}
+
+#[test]
+fn connects_own_file_is_told_what_makes_it_a_fleets() {
+    let dir = directory(&[("connect-distributed.properties", CONNECTS_OWN)]);
+    let (code, stdout, stderr) = end(copyist(&dir, &["distributed", "connect-distributed.properties"]));
+    assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
+    let lines: Vec<_> = stderr.lines().collect();
+    assert_eq!(lines.len(), 4, "{stderr}");
+    let file = "connect-distributed.properties";
+    assert!(lines[0].starts_with(&format!("error: {file}: etcd.endpoints is missing: ")), "{stderr}");
+    assert_eq!(lines[1], "  etcd.endpoints=http://127.0.0.1:2379");
+    assert!(lines[2].starts_with("  coordinator.listen=") && lines[2].ends_with(":9083"), "{stderr}");
+    assert!(lines[3].ends_with(&format!("copyist standalone {file}")), "{stderr}");
+}
+
+/// Role, file, and how the lines of stderr begin.
+const WRONG_FOR_ROLE: &[(&str, &str, &[&str])] = &[
+    (
+        "agent",
+        "agent.listen=x\n",
+        &[
+            "error: w: bootstrap.servers is missing: ",
+            "error: w:1: agent.listen=x: has no port; write HOST:PORT",
+            "error: w: group.id is missing: ",
+            "error: w: coordinator.endpoints is missing: where the agent finds",
+        ],
+    ),
+    (
+        "gateway",
+        "group.id=g\ncoordinator.endpoint=c:9083\nlisteners=https://:1\n",
+        &[
+            "warning: w:2: unknown key coordinator.endpoint; did you mean coordinator.endpoints?",
+            "error: w:3: listeners=https://:1: entry \"https://:1\" is not possible: ",
+            "error: w: coordinator.endpoints is missing: where the gateway finds",
+        ],
+    ),
+    (
+        "coordinator",
+        "group.id=g\netcd.endpoints=http://e:2379\netcd.user=u\nagent.lease.ttl.ms=1000\nagent.suspect.ms=1000\n\
+         etcd.tls.ca.file=none.pem\n",
+        &[
+            "error: w: agent.suspect.ms is 1000; it must be less than agent.lease.ttl.ms, which is 1000",
+            "error: w: coordinator.listen: 127.0.0.1:9083 is reached from this machine only: ",
+            "error: w: agent.lease.ttl.ms is 1000; etcd grants no lease shorter than 2000 ms",
+            "error: w: etcd.tls.ca.file is of no use: etcd.endpoints says http; ",
+            "error: w: etcd.tls.ca.file=none.pem: the file cannot be read: No such file",
+            "error: w: etcd.password is missing: ",
+        ],
+    ),
+];
+
+#[test]
+fn all_that_is_wrong_for_a_role_is_said_at_once() {
+    for (role, file, expected) in WRONG_FOR_ROLE {
+        let dir = directory(&[("w", file)]);
+        let (code, stdout, stderr) = end(copyist(&dir, &[role, "w"]));
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{role}: {stderr}");
+        let lines: Vec<_> = stderr.lines().collect();
+        assert_eq!(lines.len(), expected.len(), "{role}: {stderr}");
+        for (line, beginning) in lines.iter().zip(*expected) {
+            assert!(line.starts_with(beginning), "{role}: {line}");
+        }
     }
 }
 

@@ -16,7 +16,7 @@ pub mod record;
 
 pub use convert::Malformed;
 pub use coordinators::Coordinators;
-pub use passing::{NOT_BEGUN, REQUEST_BYTES_MAX};
+pub use passing::{NOT_BEGUN, REQUEST_BYTES_MAX, not_begun};
 pub use protocol::CONTROL_PROTOCOL_VERSION;
 
 /// `copyist.connect.v1`: management, in Connect's words.

@@ -206,7 +206,7 @@ fn deadline(left: Duration) -> HeaderValue {
 
 /// The UNAVAILABLE of a call that has certainly not begun.
 #[must_use]
-pub(crate) fn not_begun(text: String) -> Status {
+pub fn not_begun(text: String) -> Status {
     let mut status = Status::unavailable(text);
     status.metadata_mut().insert(NOT_BEGUN, tonic::metadata::MetadataValue::from_static("1"));
     status

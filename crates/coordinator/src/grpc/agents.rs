@@ -8,7 +8,8 @@ use copyist_proto::control as wire;
 use copyist_proto::control::agent_message::Message as Said;
 use copyist_proto::control::agent_service_server::AgentService;
 use copyist_proto::control::coordinator_message::Message as Stated;
-use copyist_proto::{CONTROL_PROTOCOL_VERSION, Malformed, convert, record, store};
+use copyist_proto::protocol::negotiate;
+use copyist_proto::{Malformed, convert, record, store};
 use futures::{Stream, StreamExt};
 use prost::Message as _;
 use tokio::sync::{mpsc, oneshot};
@@ -23,6 +24,7 @@ use crate::core::{
 use crate::driver::Settings;
 use crate::error::chain;
 use crate::handle::{Handle, Hello, Message, Opened, SessionNumber};
+use crate::store::etcd::Leader;
 
 /// Statements that wait for an agent; one that falls further behind starts a new session.
 const OUTBOX: usize = 4096;
@@ -41,13 +43,13 @@ impl Agents {
         Self { handle, settings, stop }
     }
 
-    fn welcome(&self, store_id: String) -> wire::CoordinatorMessage {
+    fn welcome(&self, store_id: String, protocol_version: u32) -> wire::CoordinatorMessage {
         let welcome = wire::Welcome {
             store_id,
             heartbeat_interval_ms: millis_u32(self.settings.heartbeat_interval),
             lease_ttl_ms: millis_u32(self.settings.lease_ttl),
             autonomy_max_ms: millis_u32(self.settings.autonomy_max),
-            protocol_version: CONTROL_PROTOCOL_VERSION,
+            protocol_version,
         };
         wire::CoordinatorMessage { message: Some(Stated::Welcome(welcome)) }
     }
@@ -67,12 +69,12 @@ impl AgentService for Agents {
             return Err(Status::invalid_argument("a session begins with Hello"));
         };
         let holder = holder(&hello.agent_id, &hello.incarnation)?;
-        if hello.protocol_version != CONTROL_PROTOCOL_VERSION {
-            return Err(Status::failed_precondition(format!(
-                "agent {} speaks version {} of the protocol, and this coordinator {CONTROL_PROTOCOL_VERSION}: \
-                 run the same version of copyist on both",
-                hello.agent_id, hello.protocol_version
-            )));
+        let version = negotiate(hello.protocol_version_oldest, hello.protocol_version);
+        let version = version.map_err(|error| Status::failed_precondition(error.to_string()))?;
+        if let Some(leader_address) = elsewhere(self.handle.leader()) {
+            let redirect = Stated::Redirect(wire::Redirect { leader_address });
+            let only = wire::CoordinatorMessage { message: Some(redirect) };
+            return Ok(Response::new(Box::pin(futures::stream::iter([Ok(only)]))));
         }
         let (outbox, statements) = mpsc::channel(OUTBOX);
         let (opened, answer) = oneshot::channel();
@@ -94,7 +96,7 @@ impl AgentService for Agents {
         self.handle.tell(Message::Hello(message)).await.map_err(|_| gone(()))?;
         let opened = answer.await.map_err(|_| gone(()))?;
         let Opened { store_id, session } = opened.map_err(Status::failed_precondition)?;
-        let welcome = self.welcome(store_id);
+        let welcome = self.welcome(store_id, version);
         let listener = Listener {
             handle: self.handle.clone(),
             holder,
@@ -200,6 +202,15 @@ impl Listener {
         }
         part.topics = self.partial.remove(&part.connector).unwrap_or_default();
         Some(part)
+    }
+}
+
+/// Where the leader is, if this process is not the one; empty: nobody leads.
+fn elsewhere(leader: Leader) -> Option<String> {
+    match leader {
+        Leader::Ours => None,
+        Leader::Other(address) => Some(address),
+        Leader::Unknown | Leader::Nobody => Some(String::new()),
     }
 }
 

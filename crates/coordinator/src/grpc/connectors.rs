@@ -28,7 +28,7 @@ impl Connectors {
     }
 
     async fn command(&self, command: Command) -> Result<Answer, Status> {
-        self.handle.command(command).await.map_err(|failure| status(&failure))
+        super::command(&self.handle, command).await
     }
 
     async fn read<T: Send + 'static>(

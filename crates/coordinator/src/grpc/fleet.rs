@@ -41,7 +41,7 @@ impl Fleet {
     }
 
     async fn command(&self, command: Command) -> Result<(), Status> {
-        self.handle.command(command).await.map_err(|failure| status(&failure)).map(drop)
+        super::command(&self.handle, command).await.map(drop)
     }
 
     async fn read<T: Send + 'static>(

@@ -14,9 +14,21 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
+use crate::core::{Answer, Command};
 use crate::driver::Settings;
 use crate::error::Error;
 use crate::handle::Handle;
+use crate::store::etcd::Leader;
+use copyist_proto::forward::ForwardLayer;
+use tonic::Status;
+
+/// Asks for a change, where this replica leads.
+async fn command(handle: &Handle, command: Command) -> Result<Answer, Status> {
+    if handle.leader() != Leader::Ours {
+        return Err(copyist_proto::not_begun("no coordinator leads at this moment: ask again".to_owned()));
+    }
+    handle.command(command).await.map_err(|failure| connectors::status(&failure))
+}
 
 /// What this program is, for `GET /`.
 #[derive(Debug, Clone)]
@@ -59,7 +71,9 @@ where
         reflect().build_v1().expect("compiled descriptors are valid"),
         reflect().build_v1alpha().expect("compiled descriptors are valid"),
     );
+    let target = handle.clone();
     Server::builder()
+        .layer(ForwardLayer::new("coordinator", &["/copyist.connect.v1."], move |_| target.target()))
         .add_service(
             ConnectorServiceServer::new(connectors::Connectors::new(handle.clone(), build))
                 .max_decoding_message_size(REQUEST_BYTES_MAX),

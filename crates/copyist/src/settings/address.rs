@@ -24,6 +24,13 @@ impl Address {
         !self.host.is_empty() && !self.host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
     }
 
+    /// Whether only this machine reaches it.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        let address = self.host.parse::<IpAddr>().map(|address| address.to_canonical());
+        self.host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+    }
+
     /// `host:port`, an IPv6 address in brackets, of a host that is not this address's own.
     #[must_use]
     pub fn join(host: &str, port: u16) -> String {
@@ -59,24 +66,58 @@ impl FromStr for Address {
     }
 }
 
+/// `host:port` by which somebody else is reached.
+///
+/// # Errors
+/// What is wrong with it, and what would be right.
+pub fn read_endpoint(text: &str) -> Result<Address, String> {
+    const FORM: &str = "write HOST:PORT";
+    let address: Address = text.parse().map_err(|reason| format!("{reason}; {FORM}"))?;
+    match address {
+        Address { port: 0, .. } => Err(format!("has port 0; {FORM}")),
+        address if address.names_a_host() => Ok(address),
+        _ => Err(format!("names no host; {FORM}")),
+    }
+}
+
+/// `host:port` entries, separated by commas; at least one.
+///
+/// # Errors
+/// One text for each entry that is wrong.
+pub fn read_endpoints(text: &str) -> Result<Vec<Address>, Vec<String>> {
+    read_entries(text, "HOST:PORT", read_endpoint)
+}
+
+/// Entries that are separated by commas, each there once; at least one. `form` is how an entry is written.
+///
+/// # Errors
+/// One text for each entry that is wrong.
+pub fn read_entries<T: PartialEq>(
+    text: &str,
+    form: &str,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, Vec<String>> {
+    let mut entries = Vec::new();
+    let mut wrong = Vec::new();
+    for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        match read(entry) {
+            Ok(read) if entries.contains(&read) => wrong.push(format!("entry {entry:?} is there twice")),
+            Ok(read) => entries.push(read),
+            Err(reason) => wrong.push(format!("entry {entry:?} {reason}")),
+        }
+    }
+    if entries.is_empty() && wrong.is_empty() {
+        wrong.push(format!("has no entry; write {form}"));
+    }
+    if wrong.is_empty() { Ok(entries) } else { Err(wrong) }
+}
+
 /// Connect's `listeners`: `http://host:port` entries, separated by commas.
 ///
 /// # Errors
 /// One text for each entry that is wrong.
 pub fn read_listeners(text: &str) -> Result<Vec<Address>, Vec<String>> {
-    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-    let mut listeners = Vec::new();
-    let mut wrong = Vec::new();
-    for entry in entries {
-        match read_listener(entry) {
-            Ok(address) if listeners.contains(&address) => {
-                wrong.push(format!("entry {entry:?} is there twice"))
-            }
-            Ok(address) => listeners.push(address),
-            Err(reason) => wrong.push(format!("entry {entry:?} {reason}")),
-        }
-    }
-    if wrong.is_empty() { Ok(listeners) } else { Err(wrong) }
+    read_entries(text, "http://HOST:PORT", read_listener)
 }
 
 fn read_listener(entry: &str) -> Result<Address, String> {
@@ -148,6 +189,23 @@ mod tests {
         ] {
             let address: Address = text.parse().unwrap();
             assert_eq!((address.is_every_interface(), address.names_a_host()), (every, named), "{text}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_what_no_other_machine_reaches() {
+        for (text, loopback) in [
+            ("127.0.0.1:1", true),
+            ("127.9.9.9:1", true),
+            ("LocalHost:1", true),
+            ("[::1]:1", true),
+            ("[::ffff:127.0.0.1]:1", true),
+            ("10.1.2.3:1", false),
+            ("h:1", false),
+            (":1", false),
+            ("0.0.0.0:1", false),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().is_loopback(), loopback, "{text}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::clients;
 use super::key::{Clients, Members, Without, WorkerKey};
+use super::role::Role;
 use super::table::{self, FAMILIES};
 
 /// What a name stands for.
@@ -14,8 +15,8 @@ pub enum Definition<'a> {
         clients: Clients,
         property: &'a str,
     },
-    /// Known, and without effect.
-    Ignored(Without),
+    /// Known, and without effect for these roles.
+    Ignored(Without, &'static [Role]),
     Unknown,
 }
 
@@ -26,9 +27,9 @@ pub fn define(name: &str) -> Definition<'_> {
         return Definition::Own(key);
     }
     let family = FAMILIES.iter().find_map(|family| Some((family, name.strip_prefix(family.prefix)?)));
-    let (clients, property) = match family.map(|(family, rest)| (family.members, rest)) {
-        Some((Members::Ignored(without), _)) => return Definition::Ignored(without),
-        Some((Members::Clients(clients), property)) => (clients, property),
+    let (clients, property) = match family.map(|(family, rest)| (family.members, family.roles, rest)) {
+        Some((Members::Ignored(without), roles, _)) => return Definition::Ignored(without, roles),
+        Some((Members::Clients(clients), _, property)) => (clients, property),
         None => (Clients::All, name),
     };
     if clients::is_known(property) { Definition::Client { clients, property } } else { Definition::Unknown }
@@ -61,7 +62,7 @@ mod tests {
             let found = match define(name) {
                 Definition::Own(key) => format!("own {}", key.name),
                 Definition::Client { clients, property } => format!("{clients:?} {property}"),
-                Definition::Ignored(_) => "ignored".to_owned(),
+                Definition::Ignored(..) => "ignored".to_owned(),
                 Definition::Unknown => "unknown".to_owned(),
             };
             assert_eq!(found, expected, "{name}");

@@ -9,8 +9,11 @@ use copyist_model::{AgentId, TopicName};
 use super::address::Address;
 use super::clients::{self, ClientKeys};
 use super::definition::{Definition, define};
-use super::key::{Default, Effect, Level, Without, WorkerKey};
+use super::etcd::Endpoint;
+use super::key::{Clients, Default, Effect, Level, Without, WorkerKey};
 use super::kind::Value;
+use super::role::{self, Role};
+use super::secret::Secret;
 use super::table::{self, KEYS};
 use crate::error::Problem;
 use crate::properties::Properties;
@@ -30,11 +33,11 @@ pub struct Given {
 }
 
 impl Given {
-    /// Reads the properties of the file `place`.
+    /// Reads the properties of the file `place` that `role` knows.
     #[must_use]
-    pub fn read(place: &str, properties: &Properties) -> Self {
+    pub fn read(place: &str, properties: &Properties, role: Role) -> Self {
         let mut given = Self::default();
-        let mut reader = Reader { place, properties, given: &mut given };
+        let mut reader = Reader { place, properties, role, given: &mut given };
         reader.read_own();
         reader.read_others();
         given.problems.sort_by_key(|problem| problem.line);
@@ -77,9 +80,21 @@ impl Given {
     }
 
     #[must_use]
-    pub fn listeners(&self, key: &str) -> Option<Vec<Address>> {
-        let Some(Value::Listeners(listeners)) = self.values.get(key) else { return None };
-        Some(listeners.clone())
+    pub fn addresses(&self, key: &str) -> Option<Vec<Address>> {
+        let Some(Value::Addresses(addresses)) = self.values.get(key) else { return None };
+        Some(addresses.clone())
+    }
+
+    #[must_use]
+    pub fn etcd_endpoints(&self, key: &str) -> Option<Vec<Endpoint>> {
+        let Some(Value::EtcdEndpoints(endpoints)) = self.values.get(key) else { return None };
+        Some(endpoints.clone())
+    }
+
+    #[must_use]
+    pub fn secret(&self, key: &str) -> Option<Secret> {
+        let Some(Value::Secret(secret)) = self.values.get(key) else { return None };
+        Some(secret.clone())
     }
 
     #[must_use]
@@ -103,12 +118,15 @@ fn default_of(key: &WorkerKey) -> Option<Value> {
 struct Reader<'a> {
     place: &'a str,
     properties: &'a Properties,
+    role: Role,
     given: &'a mut Given,
 }
 
 impl Reader<'_> {
     fn read_own(&mut self) {
-        for key in KEYS.iter().filter(|key| key.effect == Effect::Honoured) {
+        let role = self.role;
+        let ours = |key: &&WorkerKey| key.effect == Effect::Honoured && role.is_one_of(key.roles);
+        for key in KEYS.iter().filter(ours) {
             // As for Connect, a key without a value is no key.
             let entry = self.properties.entries.get(key.name);
             let read = match entry.filter(|entry| !entry.value.trim().is_empty()) {
@@ -142,27 +160,40 @@ impl Reader<'_> {
         for (name, entry) in &properties.entries {
             match define(name) {
                 Definition::Own(key) => match key.effect {
-                    Effect::Honoured => (),
-                    Effect::Without(without) => self.without_effect(name, &entry.value, without),
+                    Effect::Honoured => self.foreign(key, &entry.value),
+                    Effect::Without(without) => self.without_effect(name, &entry.value, without, key.roles),
                 },
                 Definition::Client { clients, property } => {
-                    match clients::read(properties, clients, property, &entry.value) {
-                        clients::Read::Property(value) => self.given.clients.insert(clients, property, value),
-                        clients::Read::AsItIs => (),
-                        clients::Read::WithoutEffect(reason) => {
-                            self.note(Level::Warning, reason, name);
-                        }
-                        clients::Read::Wrong(rules) => self.report(name, rules),
+                    if self.role.is_one_of(role::WORKERS) {
+                        self.read_client(name, clients, property, &entry.value);
                     }
                 }
-                Definition::Ignored(without) => self.without_effect(name, &entry.value, without),
+                Definition::Ignored(without, roles) => {
+                    self.without_effect(name, &entry.value, without, roles);
+                }
                 Definition::Unknown => self.given.unknown.push(name.clone()),
             }
         }
     }
 
-    fn without_effect(&mut self, name: &str, value: &str, without: Without) {
-        if without.ignores(value) {
+    fn read_client(&mut self, name: &str, clients: Clients, property: &str, value: &str) {
+        match clients::read(self.properties, clients, property, value) {
+            clients::Read::Property(value) => self.given.clients.insert(clients, property, value),
+            clients::Read::AsItIs => (),
+            clients::Read::WithoutEffect(reason) => self.note(Level::Warning, reason, name),
+            clients::Read::Wrong(rules) => self.report(name, rules),
+        }
+    }
+
+    /// One file may serve all roles of a fleet; a standalone process that is given a fleet's keys is a mistake.
+    fn foreign(&mut self, key: &WorkerKey, value: &str) {
+        if self.role == Role::Standalone && !self.role.is_one_of(key.roles) {
+            self.without_effect(key.name, value, table::FLEET, &[Role::Standalone]);
+        }
+    }
+
+    fn without_effect(&mut self, name: &str, value: &str, without: Without, roles: &[Role]) {
+        if self.role.is_one_of(roles) && without.ignores(value) {
             self.note(without.level, without.reason, name);
         }
     }

@@ -3,6 +3,7 @@
 pub use copyist_connector::key::Default;
 
 use super::kind::Kind;
+use super::role::Role;
 
 /// A key of the worker file.
 #[derive(Debug, Clone, Copy)]
@@ -11,6 +12,8 @@ pub struct WorkerKey {
     pub kind: Kind,
     pub default: Default,
     pub effect: Effect,
+    /// Who reads it; for others it may be in the file, and means nothing.
+    pub roles: &'static [Role],
     /// One sentence for the reader of a reference page.
     pub documentation: &'static str,
 }
@@ -45,6 +48,8 @@ pub struct Without {
 pub struct Family {
     pub prefix: &'static str,
     pub members: Members,
+    /// As [`WorkerKey::roles`].
+    pub roles: &'static [Role],
 }
 
 /// What may follow a family's prefix.

@@ -6,7 +6,9 @@ use copyist_connector::kind as connector_kind;
 use copyist_model::labels::{self, LabelFault};
 use copyist_model::{AgentId, TopicName};
 
-use super::address::{Address, read_listeners};
+use super::address::{Address, read_endpoint, read_endpoints, read_listeners};
+use super::etcd::{self, Endpoint};
+use super::secret::Secret;
 
 /// What a key's value may be. Blanks around a value do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,16 @@ pub enum Kind {
     Address,
     /// `http://host:port` entries to listen on, separated by commas.
     Listeners,
+    /// `host:port` by which others are reached.
+    Endpoint,
+    /// `host:port` entries of others, separated by commas.
+    Endpoints,
+    /// `http://host:port`, `https://host:port` or `host:port` entries, separated by commas.
+    EtcdEndpoints,
+    /// What keys in etcd begin with.
+    Prefix,
+    /// Text that nobody may see.
+    Secret,
     /// `name=value` entries, separated by commas.
     Labels,
 }
@@ -45,7 +57,9 @@ pub enum Value {
     Topic(TopicName),
     AgentId(AgentId),
     Address(Address),
-    Listeners(Vec<Address>),
+    Addresses(Vec<Address>),
+    EtcdEndpoints(Vec<Endpoint>),
+    Secret(Secret),
     Labels(BTreeMap<String, String>),
 }
 
@@ -66,8 +80,10 @@ impl Kind {
             Self::Topic => "topic",
             Self::AgentId => "id",
             Self::Servers => "brokers",
-            Self::Address => "address",
-            Self::Listeners => "addresses",
+            Self::Address | Self::Endpoint => "address",
+            Self::Listeners | Self::Endpoints | Self::EtcdEndpoints => "addresses",
+            Self::Prefix => "key prefix",
+            Self::Secret => "password",
             Self::Labels => "labels",
         }
     }
@@ -103,7 +119,12 @@ impl Kind {
                 .parse()
                 .map(Value::Address)
                 .map_err(|reason| one(format!("{reason}; write HOST:PORT, or :PORT for every interface"))),
-            Self::Listeners => read_listeners(text).map(Value::Listeners),
+            Self::Listeners => read_listeners(text).map(Value::Addresses),
+            Self::Endpoint => read_endpoint(text).map(Value::Address).map_err(one),
+            Self::Endpoints => read_endpoints(text).map(Value::Addresses),
+            Self::EtcdEndpoints => etcd::read_endpoints(text).map(Value::EtcdEndpoints),
+            Self::Prefix => etcd::read_prefix(text).map(Value::Text).map_err(one),
+            Self::Secret => Ok(Value::Secret(Secret::new(text))),
             Self::Labels => read_labels(text).map(Value::Labels),
         }
     }
@@ -129,6 +150,10 @@ mod tests {
     const COUNT: Kind = Kind::Count { max: 9, unit: "things" };
     const FORMATS: Kind = Kind::OneOf(&["text", "json"]);
 
+    fn addresses(texts: &[&str]) -> Vec<Address> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
     #[test]
     fn right_values_are_read() {
         let text = |text: &str| Value::Text(text.to_owned());
@@ -143,7 +168,11 @@ mod tests {
             (Kind::AgentId, "h:1", Value::AgentId("h:1".parse().unwrap())),
             (Kind::Servers, "a:1,b:2", text("a:1,b:2")),
             (Kind::Address, "h:1", Value::Address("h:1".parse().unwrap())),
-            (Kind::Listeners, "http://h:1", Value::Listeners(vec!["h:1".parse().unwrap()])),
+            (Kind::Listeners, "http://h:1", Value::Addresses(vec!["h:1".parse().unwrap()])),
+            (Kind::Endpoint, "h:1", Value::Address("h:1".parse().unwrap())),
+            (Kind::Endpoints, "h:1 , [::1]:2,", Value::Addresses(addresses(&["h:1", "[::1]:2"]))),
+            (Kind::Prefix, "/a/b/", text("/a/b")),
+            (Kind::Secret, " S1 ", Value::Secret(Secret::new("S1"))),
             (
                 Kind::Labels,
                 "a=1, b = x=y,",
@@ -173,6 +202,22 @@ mod tests {
             ),
             (Kind::Address, "h", &["has no port; write HOST:PORT"]),
             (Kind::Listeners, "h:1", &["entry \"h:1\" has no scheme"]),
+            (Kind::Endpoint, "h:0", &["has port 0; write HOST:PORT"]),
+            (
+                Kind::Endpoints,
+                "h,:1,0.0.0.0:1,h:1,h:1,http://h:2",
+                &[
+                    "entry \"h\" has no port; write HOST:PORT",
+                    "entry \":1\" names no host; write HOST:PORT",
+                    "entry \"0.0.0.0:1\" names no host",
+                    "entry \"h:1\" is there twice",
+                    "entry \"http://h:2\" has no valid host name",
+                ],
+            ),
+            (Kind::Endpoints, ",", &["has no entry; write HOST:PORT"]),
+            (Kind::Prefix, "copyist", &["must begin with a slash"]),
+            (Kind::Prefix, "/", &["must name something"]),
+            (Kind::Prefix, "/a\u{7}", &["must have no control characters"]),
             (
                 Kind::Labels,
                 "a,=b,c=1,c=2",

@@ -1,6 +1,7 @@
 //! What a machine adds to the settings.
 
 use std::fs;
+use std::io;
 use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 
@@ -24,5 +25,12 @@ impl Machine {
             address: address.map_or_else(|| "127.0.0.1".to_owned(), |address| address.ip().to_string()),
             directory: std::env::current_dir().unwrap_or_default(),
         }
+    }
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// When it is not there, or is no text.
+    pub fn read(&self, path: &str) -> io::Result<String> {
+        fs::read_to_string(self.directory.join(path))
     }
 }

@@ -1,8 +1,9 @@
 //! What a user should know about a worker file that is accepted: lines for the log.
 
-use super::Settings;
 use super::given::{Given, known_names};
 use super::key::Level;
+use super::role::Role;
+use super::{Settings, StoreSettings, fleet};
 use crate::properties::Properties;
 
 /// Unknown keys that get a line of their own with the nearest known one; the search is not free.
@@ -25,6 +26,7 @@ pub fn notices(
     properties: &Properties,
     given: &Given,
     settings: Option<&Settings>,
+    role: Role,
 ) -> Vec<Notice> {
     let mut notices = Vec::new();
     let warning = |text| Notice { level: Level::Warning, text };
@@ -36,6 +38,8 @@ pub fn notices(
         let text = format!("{place}: without effect ({reason}): {}", names.join(", "));
         notices.push(Notice { level: *level, text });
     }
+    notices.extend(fleet::notices(place, given, role));
+    notices.sort_by_key(|notice| notice.level);
     notices.extend(settings.and_then(|settings| defaults(given, settings)));
     notices
 }
@@ -70,15 +74,24 @@ fn nearest(name: &str) -> Option<String> {
 
 /// What holds for keys that a user may want to set or to remember.
 fn defaults(given: &Given, settings: &Settings) -> Option<Notice> {
-    let worker = &settings.worker;
-    let shown = [
-        ("group.id", settings.group_id.clone()),
-        ("offset.storage.topic", worker.offset_storage.name.to_string()),
-        ("config.storage.topic", worker.config_storage.name.to_string()),
-        ("status.storage.topic", worker.status_storage.name.to_string()),
-        ("store.path", settings.store_path.display().to_string()),
-        ("agent.id", worker.agent_id.to_string()),
-    ];
+    let mut shown = vec![("group.id", settings.group_id.clone())];
+    if let Some(agent) = &settings.agent {
+        let worker = &agent.worker;
+        shown.extend([
+            ("offset.storage.topic", worker.offset_storage.name.to_string()),
+            ("config.storage.topic", worker.config_storage.name.to_string()),
+            ("status.storage.topic", worker.status_storage.name.to_string()),
+        ]);
+    }
+    match settings.coordinator.as_ref().map(|coordinator| &coordinator.store) {
+        Some(StoreSettings::File(path)) => shown.push(("store.path", path.display().to_string())),
+        Some(StoreSettings::Etcd { etcd, advertised, .. }) => {
+            shown.push(("etcd.prefix", etcd.prefix.clone()));
+            shown.push(("coordinator.advertised.address", advertised.to_string()));
+        }
+        None => (),
+    }
+    shown.extend(settings.agent.as_ref().map(|agent| ("agent.id", agent.worker.agent_id.to_string())));
     let absent = shown.into_iter().filter(|(key, _)| given.is_defaulted(key));
     let absent: Vec<_> = absent.map(|(key, value)| format!("{key}={value}")).collect();
     let text = format!("not set, so these hold: {}", absent.join(", "));

@@ -1,21 +1,33 @@
 use std::collections::BTreeSet;
 
 use super::key::{Effect, Level};
+use super::role;
 use super::*;
+
+mod fleet;
+use fleet::PEM;
 
 const DISTRIBUTED: &str = include_str!("../../tests/data/connect-distributed.properties");
 const STANDALONE: &str = include_str!("../../tests/data/connect-standalone.properties");
 
 fn read(text: &str) -> (Result<Settings, Vec<String>>, Vec<Notice>) {
+    read_as(Role::Standalone, text)
+}
+
+fn read_as(role: Role, text: &str) -> (Result<Settings, Vec<String>>, Vec<Notice>) {
     let properties = Properties::parse(text.as_bytes()).unwrap();
     let machine = Machine { address: "10.1.2.3".into(), directory: "/dir".into() };
-    let (settings, notices) = Settings::read("w", &properties, &machine);
+    let (settings, notices) = Settings::read("w", &properties, &machine, role);
     (settings.map_err(|problems| problems.iter().map(ToString::to_string).collect()), notices)
 }
 
 /// A right file, with these lines after `bootstrap.servers`.
 fn settings(lines: &str) -> Settings {
     read(&format!("bootstrap.servers=b:9092\n{lines}")).0.unwrap()
+}
+
+fn worker(lines: &str) -> Worker {
+    settings(lines).agent.unwrap().worker
 }
 
 fn problems(lines: &str) -> Vec<String> {
@@ -36,7 +48,7 @@ fn notices(lines: &str, level: Level) -> Vec<String> {
 fn connects_distributed_sample_is_taken_as_it_is() {
     let (settings, notices) = read(DISTRIBUTED);
     let settings = settings.unwrap();
-    let worker = &settings.worker;
+    let worker = &settings.agent.unwrap().worker;
     let storage =
         |storage: &StorageTopic| (storage.name.to_string(), storage.partitions, storage.replication_factor);
     assert_eq!(settings.group_id, "connect-cluster");
@@ -58,7 +70,7 @@ fn connects_distributed_sample_is_taken_as_it_is() {
 #[test]
 fn connects_standalone_sample_is_taken_as_it_is() {
     let (settings, notices) = read(STANDALONE);
-    let worker = settings.unwrap().worker;
+    let worker = settings.unwrap().agent.unwrap().worker;
     assert_eq!((worker.offset_storage.partitions, worker.offset_storage.replication_factor), (25, 3));
     assert_eq!((worker.config_storage.partitions, worker.config_storage.replication_factor), (1, 3));
     assert_eq!((worker.status_storage.partitions, worker.status_storage.replication_factor), (5, 3));
@@ -76,20 +88,24 @@ fn connects_standalone_sample_is_taken_as_it_is() {
 #[test]
 fn everything_that_is_left_out_has_its_default() {
     let settings = settings("");
-    let listeners: Vec<_> = settings.listeners.iter().map(Address::to_string).collect();
-    assert_eq!(listeners, [":8083"]);
-    assert_eq!(settings.coordinator_listen.to_string(), "127.0.0.1:9083");
     assert_eq!(settings.metrics_listen.to_string(), "127.0.0.1:9084");
-    assert_eq!(settings.worker.flush_interval, Duration::from_secs(10));
-    assert_eq!(settings.worker.stop_timeout, Duration::from_secs(5));
-    assert_eq!(settings.lease_margin, Duration::from_secs(7));
     assert_eq!(settings.log_format, LogFormat::Text);
-    let expected = AgentSettings {
-        lease_ttl: Duration::from_secs(10),
+    assert_eq!(settings.coordinators, []);
+    let gateway = GatewaySettings { listeners: vec![":8083".parse().unwrap()], listen: None };
+    assert_eq!(settings.gateway, Some(gateway));
+    let agent = settings.agent.unwrap();
+    assert_eq!((agent.listen, agent.lease_ttl), (None, Duration::from_secs(10)));
+    assert_eq!(agent.worker.flush_interval, Duration::from_secs(10));
+    assert_eq!(agent.worker.stop_timeout, Duration::from_secs(5));
+    let expected = CoordinatorSettings {
+        listen: "127.0.0.1:9083".parse().unwrap(),
+        store: StoreSettings::File("/dir/copyist-data/store.redb".into()),
+        agent_lease_ttl: Duration::from_secs(10),
         suspect: Duration::from_millis(1500),
         autonomy_max: Duration::from_secs(600),
+        lease_margin: Duration::from_secs(7),
     };
-    assert_eq!(settings.agent, expected);
+    assert_eq!(settings.coordinator, Some(expected));
 }
 
 #[test]
@@ -104,16 +120,22 @@ fn every_key_of_ours_is_honoured() {
     );
     let millis = Duration::from_millis;
     assert_eq!(settings.group_id, "g");
-    assert_eq!(settings.store_path, PathBuf::from("/s/x.redb"));
     assert_eq!(
-        (settings.coordinator_listen.to_string(), settings.metrics_listen.to_string()),
-        (":1".into(), "[::1]:2".into())
+        (settings.metrics_listen.to_string(), settings.log_format),
+        ("[::1]:2".into(), LogFormat::Json)
     );
-    let agent = settings.agent;
-    assert_eq!((agent.lease_ttl, agent.suspect, agent.autonomy_max), (millis(2000), millis(300), millis(4)));
-    assert_eq!(settings.lease_margin, millis(5));
-    assert_eq!(settings.log_format, LogFormat::Json);
-    let worker = settings.worker;
+    let expected = CoordinatorSettings {
+        listen: ":1".parse().unwrap(),
+        store: StoreSettings::File("/s/x.redb".into()),
+        agent_lease_ttl: millis(2000),
+        suspect: millis(300),
+        autonomy_max: millis(4),
+        lease_margin: millis(5),
+    };
+    assert_eq!(settings.coordinator, Some(expected));
+    let agent = settings.agent.unwrap();
+    assert_eq!(agent.lease_ttl, millis(2000));
+    let worker = agent.worker;
     assert_eq!((worker.rack.as_str(), worker.labels.len()), ("r", 2));
     assert_eq!((worker.agent_id.as_str(), worker.stop_timeout), ("me", millis(7)));
     assert_eq!(worker.flush_interval, millis(6));
@@ -139,19 +161,18 @@ fn the_agent_is_named_as_connect_names_a_worker() {
         ("agent.id=me\nrest.advertised.host.name=a", "me"),
     ];
     for (lines, id) in rows {
-        assert_eq!(settings(lines).worker.agent_id.as_str(), id, "{lines}");
+        assert_eq!(worker(lines).agent_id.as_str(), id, "{lines}");
     }
 }
 
 #[test]
 fn client_keys_reach_the_clients_they_are_for() {
-    let worker = settings(
+    let worker = worker(
         "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-512\nsasl.jaas.config=S1\nclient.id=w\n\
          producer.client.id=p\nproducer.linger.ms= 5 \nproducer.compression.type=zstd\nproducer.acks=all\n\
          consumer.fetch.min.bytes=7\nconsumer.isolation.level=read_committed\n\
          admin.security.protocol=SASL_PLAINTEXT\nproducer.bootstrap.servers=b:9092",
-    )
-    .worker;
+    );
     let shared =
         ["bootstrap.servers", "client.id", "sasl.jaas.config", "sasl.mechanism", "security.protocol"];
     let names = |properties: &copyist_model::ClientProperties| {
@@ -375,27 +396,46 @@ fn secrets_are_never_shown() {
     assert!(shown.contains("[hidden]"), "{shown}");
 }
 
-/// Every honoured key with a value of its own, so that a row that nothing reads is found.
+/// A file that every role takes.
+const SHARED: &str = "bootstrap.servers=b:9092\ngroup.id=g\netcd.endpoints=e:2379\ncoordinator.endpoints=c:9083\n\
+                      coordinator.listen=h:9083\n";
+
+/// Every honoured key with a value of its own, so that a row that nothing reads is found, or one that others read.
 #[test]
 fn no_honoured_key_is_forgotten() {
-    let base = format!("{:?}", settings(""));
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&ca, PEM).unwrap();
+    let pem = ca.path().display().to_string();
+    let all = |role, more: &str| {
+        let text = format!("{SHARED}agent.suspect.ms=1400\n{more}");
+        format!("{:?}", read_as(role, &text).0.unwrap())
+    };
     for key in table::KEYS.iter().filter(|key| key.effect == Effect::Honoured) {
-        let value = match key.name {
+        let name = key.name;
+        let value = match name {
             "bootstrap.servers" => "other:1",
             "rest.advertised.listener" => continue,
             "listeners" => "http://h:1",
             "log.format" => "json",
-            "coordinator.listen" | "metrics.listen" => "h:1",
+            "coordinator.endpoints" | "etcd.endpoints" | "coordinator.advertised.address" => "h:1",
             "agent.labels" => "a=1",
             "agent.memory.bytes" => "1048576",
+            "etcd.prefix" => "/other",
+            "etcd.user" => "u\netcd.password=1",
+            "etcd.password" => "1\netcd.user=u",
+            "etcd.tls.ca.file" => &pem,
+            "etcd.tls.cert.file" => &format!("{pem}\netcd.tls.key.file={pem}\netcd.tls.ca.file={pem}"),
+            "etcd.tls.key.file" => &format!("{pem}\netcd.tls.cert.file={pem}\netcd.tls.ca.file={pem}"),
+            name if name.ends_with(".listen") => "h:1",
+            name if name.ends_with("ttl.ms") => "4000",
             name if name.ends_with(".ms") => "1499",
             name if name.ends_with("port") => "1",
             name if name.ends_with("partitions") || name.ends_with("factor") => "2",
             _ => "other",
         };
-        let more = if key.name == "agent.lease.ttl.ms" { "\nagent.suspect.ms=1400" } else { "" };
-        let base = if more.is_empty() { base.clone() } else { format!("{:?}", settings(more)) };
-        let changed = format!("{:?}", settings(&format!("{}={value}{more}", key.name)));
-        assert_ne!(changed, base, "{}={value} changes nothing", key.name);
+        for role in role::ALL {
+            let changed = all(*role, &format!("{name}={value}")) != all(*role, "");
+            assert_eq!(changed, role.is_one_of(key.roles), "{}: {name}={value}", role.name());
+        }
     }
 }

@@ -236,8 +236,9 @@ impl Failures {
     }
 }
 
-/// A connection to an address, made when first used.
-fn connection(address: &str) -> Option<Channel> {
+/// A connection to an address, made when first used; nothing: it is no `host:port`. Needs a tokio runtime.
+#[must_use]
+pub fn connection(address: &str) -> Option<Channel> {
     let authority: Authority = address.parse().ok()?;
     authority.port_u16().filter(|_| !address.contains('@'))?;
     let endpoint = Endpoint::from_shared(format!("http://{authority}")).ok()?;

@@ -199,8 +199,7 @@ impl Etcd {
 
     /// A store that is empty gets its identity.
     async fn make(&mut self, view: &mut View) -> Result<(), Error> {
-        let store_id = uuid::Uuid::new_v4().to_string();
-        let meta = Meta { store_id, incarnation: 1, destination: None };
+        let meta = Meta { store_id: uuid::Uuid::new_v4().to_string(), incarnation: 1, destination: None };
         let first = Commit { writes: vec![Write::Meta(meta.clone())], ..Commit::default() };
         match self.commit(&first, 1).await? {
             Outcome::Committed(revision) => {

@@ -256,8 +256,12 @@ mod tests {
     }
 
     fn assigned(name: &str, revision: i64) -> Pair {
-        let assignment =
-            Assignment { holder: holder(), epoch: AssignmentEpoch::default(), former: Vec::new() };
+        let assignment = Assignment {
+            holder: holder(),
+            epoch: AssignmentEpoch::default(),
+            former: Vec::new(),
+            pinned: false,
+        };
         pair(&Write::Assignment(survey(name), Some(assignment)), revision)
     }
 

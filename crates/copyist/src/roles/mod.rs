@@ -1,0 +1,104 @@
+//! The roles of a process, wired together: those that its settings have.
+//!
+//! Within a process that has a coordinator, the others reach it over pipes that speak the same contracts as a
+//! fleet's sockets. A process drains in phases: the agent first, which still needs a coordinator; then the gateway,
+//! which answers what it has; then the coordinator, which resigns, and all else that answers.
+
+mod coordinator;
+mod given_connectors;
+mod in_process;
+mod phase;
+
+use copyist_agent::Agent;
+use copyist_proto::connect::connector_service_client::ConnectorServiceClient;
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::connector_file::ConnectorFile;
+use crate::error::Error;
+use crate::listen;
+use crate::metrics;
+use crate::settings::{AgentSettings, Settings};
+use crate::shutdown::Shutdown;
+use phase::Phase;
+
+/// How often an agent asks for its rights within one ttl: two answers may be lost.
+const RENEWALS_PER_TTL: u32 = 3;
+
+/// Runs until the shutdown begins, then drains.
+///
+/// # Errors
+/// What keeps a role from starting, or ends it.
+pub async fn run(
+    settings: Settings,
+    connector_files: Vec<ConnectorFile>,
+    stop: Shutdown,
+) -> Result<(), Error> {
+    let listeners = listen::bind(&settings).await?;
+    let registry = metrics::registry();
+    let (mut copying, mut answering, mut serving) = (Phase::default(), Phase::default(), Phase::default());
+    let mut inside = None;
+    if let (Some(own), Some(listener)) = (&settings.coordinator, listeners.coordinator) {
+        inside = Some(coordinator::start(own, &settings.group_id, listener, &registry, &mut serving)?);
+    }
+    serve_metrics(listeners.metrics, registry.clone(), &mut serving);
+    let coordinators = reach(&settings, inside);
+    for listener in listeners.rest {
+        let client = ConnectorServiceClient::new(coordinators.clone());
+        let rest = copyist_gateway::serve(listener, client, answering.token());
+        answering.spawn(async move { rest.await.map_err(|error| Error::role("gateway", error)) });
+    }
+    if let Some(own) = settings.agent {
+        start_agent(own, coordinators.clone(), &registry, &mut copying)?;
+    }
+    let mut result = given_connectors::create(coordinators, connector_files).await;
+    if result.is_ok() {
+        // A role that ends before it was told to takes the process with it.
+        result = tokio::select! {
+            () = stop.begun() => Ok(()),
+            Some(ended) = copying.ended() => ended,
+            Some(ended) = answering.ended() => ended,
+            Some(ended) = serving.ended() => ended,
+        };
+    }
+    stop.begin();
+    for phase in [copying, answering, serving] {
+        result = result.and(phase.end().await);
+    }
+    result
+}
+
+/// How the agent and the gateway of this process reach coordinators.
+fn reach(settings: &Settings, inside: Option<Channel>) -> Channel {
+    // Until there is a way to several: the first.
+    let first = settings.coordinators.first().map(|address| format!("http://{address}"));
+    let outside =
+        first.and_then(|uri| Endpoint::from_shared(uri).ok()).map(|endpoint| endpoint.connect_lazy());
+    let nowhere = || Endpoint::from_static("http://127.0.0.1:9083").connect_lazy();
+    outside.or(inside).unwrap_or_else(nowhere)
+}
+
+fn start_agent(
+    settings: AgentSettings,
+    coordinators: Channel,
+    registry: &Registry,
+    copying: &mut Phase,
+) -> Result<(), Error> {
+    let metrics = copyist_agent::metrics::Metrics::register(registry).map_err(registered_twice)?;
+    let renew_interval = settings.lease_ttl / RENEWALS_PER_TTL;
+    let agent = Agent::new(settings.worker, coordinators, metrics, renew_interval);
+    let agent = agent.run(copying.token());
+    copying.spawn(async move { agent.await.map_err(|error| Error::role("agent", error)) });
+    Ok(())
+}
+
+fn serve_metrics(listener: TcpListener, registry: Registry, serving: &mut Phase) {
+    let served = metrics::serve(listener, registry, serving.token());
+    serving
+        .spawn(async move { served.await.map_err(|source| Error::System { what: "serve metrics", source }) });
+}
+
+fn registered_twice(error: prometheus::Error) -> Error {
+    Error::role("metrics", error)
+}

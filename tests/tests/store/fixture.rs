@@ -188,6 +188,6 @@ pub fn agent(holder: &Holder) -> Write {
 
 pub fn assigned(connector: &str, holder: &Holder) -> Write {
     let epoch = AssignmentEpoch::default();
-    let assignment = Assignment { holder: holder.clone(), epoch, former: Vec::new() };
+    let assignment = Assignment { holder: holder.clone(), epoch, former: Vec::new(), pinned: false };
     Write::Assignment(survey(connector), Some(assignment))
 }

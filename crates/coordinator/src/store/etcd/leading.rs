@@ -15,7 +15,7 @@ use super::commit::{self, Alive, Fence, Meaning};
 use super::feed::{Change, Feed, News, Told};
 use super::keyspace::{Keyspace, Scope, lease_seconds};
 use super::lease::{self, Kept};
-use super::link::{ASK_LIMIT, Link};
+use super::link::{ASK_LIMIT, Clients, Link};
 use super::read::{self, Loaded};
 use super::trouble::{Kind, Trouble};
 use super::{Leader, Settings, revision_of};
@@ -156,7 +156,7 @@ impl Etcd {
     }
 
     async fn transact(&self, txn: Txn) -> Result<TxnResponse, Trouble> {
-        self.link.ask(ASK_LIMIT, |client| async move { client.kv_client().txn(txn).await }).await
+        self.link.ask(ASK_LIMIT, |mut clients| async move { clients.kv.txn(txn).await }).await
     }
 
     /// Waits until nobody leads.
@@ -164,7 +164,7 @@ impl Etcd {
         loop {
             self.leader.mark_unchanged();
             let key = self.keyspace.leader();
-            let question = |mut client: etcd_client::Client| async move { client.get(key, None).await };
+            let question = |mut clients: Clients| async move { clients.kv.get(key, None).await };
             match self.link.ask(ASK_LIMIT, question).await {
                 Ok(found) if found.kvs().is_empty() => return Ok(()),
                 Ok(_) => {}

@@ -162,3 +162,38 @@ fn compact(etcd: &Etcd, key: &str) {
 fn field_of_header(etcd: &Etcd, key: &str) -> i64 {
     field(etcd, key, "Revision")
 }
+
+/// A leader that is cut off knows that it leads no more before another one can.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_cut_off_stops_before_the_next_one_leads() {
+    let (prefix, gate) = (prefix(), gate(shared()).await);
+    for round in 0..3 {
+        let (mut one, _) = Process::leading(settings(gate.endpoints(), &prefix, "one")).await;
+        let mut two = Process::open(settings(shared().endpoints(), &prefix, "two"));
+        two.leader_is(Leader::Other("one:7447".into())).await;
+        assert!(one.store.leads());
+        gate.close();
+        let cut = tokio::time::Instant::now();
+        let watched = &one.store;
+        let stopping = async {
+            while watched.leads() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            cut.elapsed()
+        };
+        let leading = async {
+            let view = two.store.lead().await;
+            (view, watched.leads(), cut.elapsed())
+        };
+        let both = soon("the next one to lead", async { tokio::join!(stopping, leading) });
+        let (stopped, (view, two_lead, led)) = both.await;
+        assert!(!two_lead, "two lead");
+        view.expect("a view");
+        println!("round {round}: cut off, stopped after {stopped:?}, the next one led after {led:?}");
+        gate.open();
+        let error = one.commit(vec![status("c", "late")]).await.expect_err("it leads no more");
+        println!("told: {}", chain(&error));
+        two.end().await;
+        one.end().await;
+    }
+}

@@ -125,7 +125,7 @@ async fn an_expired_certificate_is_named_and_a_new_one_needs_no_restart() {
     process.end().await;
 
     let anonymous = Process::open(with(tls(&etcd, false)));
-    assert_says(&refusal(&anonymous).await, &["TLS", "certificate"]);
+    assert_says(&refusal(&anonymous).await, &["TLS", "certificate", &etcd.endpoints()[0]]);
     anonymous.end().await;
     let foreign = start(EtcdOptions { tls: true, ..EtcdOptions::named("foreign") });
     let stranger = Process::open(with(tls(&foreign, true)));

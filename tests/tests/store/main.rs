@@ -5,6 +5,7 @@ mod election;
 mod faults;
 mod fixture;
 mod gate;
+mod lines;
 mod logins;
 mod outages;
 mod renewals;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use copyist_coordinator::Error;
 use copyist_coordinator::core::Status;
 use copyist_coordinator::store::Store;
-use copyist_coordinator::store::etcd::{Leader, Renewed};
+use copyist_coordinator::store::etcd::{Leader, Renewed, Settings};
 use copyist_tests::EtcdOptions;
 use tokio::time::Instant;
 
@@ -33,8 +33,10 @@ async fn commit_at_last(process: &mut Process, connector: &str, text: &str) -> u
 async fn a_killed_etcd_that_comes_back_goes_on_as_before() {
     let mut etcd = start(EtcdOptions::named("killed"));
     let prefix = prefix();
-    let (mut one, first) = Process::leading(settings(etcd.endpoints(), &prefix, "one")).await;
-    let two = Process::open(settings(etcd.endpoints(), &prefix, "two"));
+    let long = Duration::from_secs(120);
+    let settings = |name: &str| Settings { agent_ttl: long, ..settings(etcd.endpoints(), &prefix, name) };
+    let (mut one, first) = Process::leading(settings("one")).await;
+    let two = Process::open(settings("two"));
     let a = holder("a:1", "i");
     one.join(&a).await;
     let revision = one.commit_well(vec![assigned("c", &a)]).await;
@@ -53,7 +55,9 @@ async fn a_killed_etcd_that_comes_back_goes_on_as_before() {
         .await;
         two.leader_is(Leader::Unknown).await;
         blocking(|| etcd.restart());
+        let began = Instant::now();
         let view = one.lead().await;
+        println!("leads again {} ms after etcd's return", began.elapsed().as_millis());
         assert_eq!(view.meta, first.meta);
         failures += commit_at_last(&mut one, "c", &format!("round {round}")).await;
         two.sees("the commit", |view| trace(view, "c") == Some(format!("round {round}"))).await;

@@ -56,14 +56,17 @@ pub(super) async fn grant_new(link: &Link, lease: i64, seconds: i64) -> Result<(
     Ok((granted.id(), granted.ttl()))
 }
 
-/// Ends a lease and removes its keys. Where that fails it ends by itself, later.
-pub(super) async fn revoke(link: &Link, lease: i64) {
+/// Ends a lease and removes its keys; says whether it is over. Where that fails it ends by itself, later.
+pub(super) async fn revoke(link: &Link, lease: i64) -> bool {
     let question = |mut clients: Clients| async move { clients.lease.revoke(lease).await };
-    let revoked = tokio::time::timeout(COURTESY_LIMIT, link.ask(COURTESY_LIMIT, question)).await;
-    if let Ok(Err(trouble)) = revoked
-        && trouble.kind != Kind::NoLease
-    {
-        tracing::debug!("a lease could not be ended: {trouble}");
+    match tokio::time::timeout(COURTESY_LIMIT, link.ask(COURTESY_LIMIT, question)).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(trouble)) if trouble.kind == Kind::NoLease => true,
+        Ok(Err(trouble)) => {
+            tracing::debug!("a lease could not be ended: {trouble}");
+            false
+        }
+        Err(_) => false,
     }
 }
 

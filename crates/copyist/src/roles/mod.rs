@@ -9,11 +9,13 @@ mod given_connectors;
 mod in_process;
 mod phase;
 
+use std::time::Duration;
+
 use copyist_agent::Agent;
+use copyist_proto::Coordinators;
 use copyist_proto::connect::connector_service_client::ConnectorServiceClient;
 use prometheus::Registry;
 use tokio::net::TcpListener;
-use tonic::transport::{Channel, Endpoint};
 
 use crate::connector_file::ConnectorFile;
 use crate::error::Error;
@@ -22,9 +24,13 @@ use crate::metrics;
 use crate::settings::{AgentSettings, Settings};
 use crate::shutdown::Shutdown;
 use phase::Phase;
+use tonic::transport::Channel;
 
 /// How often an agent asks for its rights within one ttl: two answers may be lost.
 const RENEWALS_PER_TTL: u32 = 3;
+
+/// A call without a deadline of its own is answered within this.
+const CALL_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Runs until the shutdown begins, then drains.
 ///
@@ -43,16 +49,18 @@ pub async fn run(
         inside = Some(coordinator::start(own, &settings.group_id, listener, &registry, &mut serving)?);
     }
     serve_metrics(listeners.metrics, registry.clone(), &mut serving);
-    let coordinators = reach(&settings, inside);
-    for listener in listeners.rest {
-        let client = ConnectorServiceClient::new(coordinators.clone());
-        let rest = copyist_gateway::serve(listener, client, answering.token());
-        answering.spawn(async move { rest.await.map_err(|error| Error::role("gateway", error)) });
+    let mut result = Ok(());
+    if let Some(coordinators) = reach(&settings, inside)? {
+        for listener in listeners.rest {
+            let client = ConnectorServiceClient::new(coordinators.clone());
+            let rest = copyist_gateway::serve(listener, client, answering.token());
+            answering.spawn(async move { rest.await.map_err(|error| Error::role("gateway", error)) });
+        }
+        if let Some(own) = settings.agent {
+            start_agent(own, coordinators.clone(), &registry, &mut copying)?;
+        }
+        result = given_connectors::create(coordinators, connector_files).await;
     }
-    if let Some(own) = settings.agent {
-        start_agent(own, coordinators.clone(), &registry, &mut copying)?;
-    }
-    let mut result = given_connectors::create(coordinators, connector_files).await;
     if result.is_ok() {
         // A role that ends before it was told to takes the process with it.
         result = tokio::select! {
@@ -69,19 +77,22 @@ pub async fn run(
     result
 }
 
-/// How the agent and the gateway of this process reach coordinators.
-fn reach(settings: &Settings, inside: Option<Channel>) -> Channel {
-    // Until there is a way to several: the first.
-    let first = settings.coordinators.first().map(|address| format!("http://{address}"));
-    let outside =
-        first.and_then(|uri| Endpoint::from_shared(uri).ok()).map(|endpoint| endpoint.connect_lazy());
-    let nowhere = || Endpoint::from_static("http://127.0.0.1:9083").connect_lazy();
-    outside.or(inside).unwrap_or_else(nowhere)
+/// How the agent and the gateway of this process reach coordinators; nothing: it has neither.
+fn reach(settings: &Settings, inside: Option<Channel>) -> Result<Option<Coordinators>, Error> {
+    match (settings.coordinators.as_slice(), inside) {
+        ([], None) => Ok(None),
+        ([], Some(channel)) => Ok(Some(Coordinators::in_process(channel, CALL_DEADLINE))),
+        (addresses, Some(_) | None) => {
+            let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            let reached = Coordinators::new(&addresses, CALL_DEADLINE);
+            reached.map(Some).map_err(|error| Error::role("process", error))
+        }
+    }
 }
 
 fn start_agent(
     settings: AgentSettings,
-    coordinators: Channel,
+    coordinators: Coordinators,
     registry: &Registry,
     copying: &mut Phase,
 ) -> Result<(), Error> {

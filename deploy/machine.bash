@@ -46,6 +46,9 @@ find_missing_packages() {
   has make || packages+=(make)
   has pkg-config || packages+=(pkg-config)
   if ! has pkg-config || ! pkg-config --exists openssl; then packages+=(libssl-dev); fi
+  # etcd's client compiles etcd's contracts, which include protobuf's own.
+  has protoc || packages+=(protobuf-compiler)
+  [[ -e /usr/include/google/protobuf/descriptor.proto ]] || packages+=(libprotobuf-dev)
   java_is_new_enough || packages+=(openjdk-17-jdk-headless)
   has mvn || packages+=(maven)
   has curl || packages+=(curl)
@@ -53,9 +56,10 @@ find_missing_packages() {
   [[ -e /etc/ssl/certs/ca-certificates.crt ]] || packages+=(ca-certificates)
 }
 
-# What only the tests need besides. promtool and grpcurl are made into the cache, see below.
+# What only the tests need besides. promtool, etcd and grpcurl are made into the cache, see below.
 find_missing_test_packages() {
   has shellcheck || packages+=(shellcheck)
+  has openssl || packages+=(openssl)
   if ! has grpcurl && ! [[ -x $cache/bin/grpcurl ]] && ! has go; then packages+=(golang-go); fi
 }
 
@@ -90,6 +94,20 @@ ensure_promtool() {
   rm -rf "$work" && mkdir -p "$work" "$cache/bin"
   (cd "$work" && apt-get --quiet download prometheus && dpkg-deb --extract prometheus_*.deb .)
   mv "$work/usr/bin/promtool" "$cache/bin/promtool"
+  rm -rf "$work"
+}
+
+# etcd and etcdctl alone: Debian's package would start a server on etcd's own port.
+ensure_etcd() {
+  has etcd && has etcdctl || [[ -x $cache/bin/etcd && -x $cache/bin/etcdctl ]] && return
+  has apt-get || die "etcd and etcdctl (3.4 or newer) are needed: put them on the PATH"
+  local work="$cache/etcd.partial"
+  rm -rf "$work" && mkdir -p "$work" "$cache/bin"
+  (
+    cd "$work" && apt-get --quiet download etcd-server etcd-client
+    for package in etcd-*.deb; do dpkg-deb --extract "$package" .; done
+  )
+  mv "$work/usr/bin/etcd" "$work/usr/bin/etcdctl" "$cache/bin/"
   rm -rf "$work"
 }
 

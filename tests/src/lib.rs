@@ -9,11 +9,13 @@
 //! even after `kill -9`, unless its [`Lifetime`] says so.
 
 mod cache;
+mod certificates;
 mod cluster;
 mod cluster_files;
 mod copyist;
 pub mod equality;
 mod error;
+mod etcd;
 pub mod exact;
 mod jars;
 mod java;
@@ -36,9 +38,11 @@ mod wire;
 mod zookeeper;
 
 pub use cache::cache_dir;
+pub use certificates::Certificates;
 pub use cluster::{Cluster, ClusterOptions, ScramUser};
 pub use copyist::{Copyist, CopyistOptions, copyist_binary};
 pub use error::{Error, LogTail, Result};
+pub use etcd::{Etcd, EtcdOptions};
 pub use jars::Jars;
 pub use ports::free_port;
 pub use process::{Lifetime, Process, Spec};

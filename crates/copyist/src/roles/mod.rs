@@ -53,6 +53,8 @@ pub async fn run(
     }
     serve_metrics(listeners.metrics, registry.clone(), &mut serving);
     let mut result = Ok(());
+    // What serves it within the process goes on as long as somebody could ask there.
+    let _asks_inside = inside.clone();
     if let Some(coordinators) = reach(&settings, inside)? {
         for listener in listeners.rest {
             let client = ConnectorServiceClient::new(coordinators.clone());

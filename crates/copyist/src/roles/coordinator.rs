@@ -9,13 +9,13 @@ use copyist_coordinator::store::{Store, etcd, keys};
 use copyist_coordinator::{Coordinator, Handle, Settings};
 use prometheus::Registry;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Channel;
 
 use super::in_process;
 use super::phase::Phase;
 use super::registered_twice;
 use crate::error::Error;
+use crate::grpc_server::{self, Services};
 use crate::settings::{Address, CoordinatorSettings, EtcdSettings, StoreSettings};
 
 /// How often an agent says that it is there before its silence makes it suspect.
@@ -109,11 +109,12 @@ fn settings_of_etcd(
 
 fn serve(handle: Handle, settings: Settings, listener: TcpListener, serving: &mut Phase) -> Channel {
     let build = Build { version: env!("CARGO_PKG_VERSION"), commit: env!("COPYIST_COMMIT") };
+    let (routes, names, forward) = grpc::services(handle, settings, build, serving.token());
+    let services = Services { routes, names: names.into(), forward };
     let (channel, connections) = in_process::channel();
-    let inside = grpc::serve(connections, handle.clone(), settings.clone(), build.clone(), serving.token());
+    let inside = grpc_server::serve(connections, services.clone(), serving.token());
     serving.spawn(async move { inside.await.map_err(|error| Error::role("coordinator", error)) });
-    let connections = TcpListenerStream::new(listener);
-    let outside = grpc::serve(connections, handle, settings, build, serving.token());
+    let outside = grpc_server::serve(grpc_server::accepted(listener), services, serving.token());
     serving.spawn(async move { outside.await.map_err(|error| Error::role("coordinator", error)) });
     channel
 }

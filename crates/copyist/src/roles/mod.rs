@@ -14,17 +14,20 @@ use std::time::Duration;
 use copyist_agent::Agent;
 use copyist_proto::Coordinators;
 use copyist_proto::connect::connector_service_client::ConnectorServiceClient;
+use copyist_proto::connect::{connector_service_server, fleet_service_server};
+use copyist_proto::forward::{ForwardLayer, Target};
 use prometheus::Registry;
 use tokio::net::TcpListener;
+use tonic::transport::Channel;
 
 use crate::connector_file::ConnectorFile;
 use crate::error::Error;
+use crate::grpc_server::{self, Services};
 use crate::listen;
 use crate::metrics;
 use crate::settings::{AgentSettings, Settings};
 use crate::shutdown::Shutdown;
 use phase::Phase;
-use tonic::transport::Channel;
 
 /// How often an agent asks for its rights within one ttl: two answers may be lost.
 const RENEWALS_PER_TTL: u32 = 3;
@@ -57,6 +60,12 @@ pub async fn run(
             let client = ConnectorServiceClient::new(coordinators.clone());
             let rest = copyist_gateway::serve(listener, client, answering.token());
             answering.spawn(async move { rest.await.map_err(|error| Error::role("gateway", error)) });
+        }
+        if let Some(listener) = listeners.gateway {
+            serve_grpc("gateway", listener, passed_on(coordinators.clone()), &mut answering);
+        }
+        if let Some(listener) = listeners.agent {
+            serve_grpc("agent", listener, Services::none(), &mut serving);
         }
         if let Some(own) = settings.agent {
             start_agent(own, coordinators.clone(), &registry, &mut copying)?;
@@ -104,6 +113,19 @@ fn start_agent(
     let agent = agent.run(copying.token());
     copying.spawn(async move { agent.await.map_err(|error| Error::role("agent", error)) });
     Ok(())
+}
+
+/// The management API at the gateway: any coordinator answers.
+fn passed_on(coordinators: Coordinators) -> Services {
+    const PREFIX: &str = "/copyist.connect.v1.";
+    let to = move |_: &str| Target::Coordinators(coordinators.clone());
+    let names = vec![connector_service_server::SERVICE_NAME, fleet_service_server::SERVICE_NAME];
+    Services { names, forward: ForwardLayer::new("gateway", &[PREFIX], to), ..Services::none() }
+}
+
+fn serve_grpc(role: &'static str, listener: TcpListener, services: Services, phase: &mut Phase) {
+    let served = grpc_server::serve(grpc_server::accepted(listener), services, phase.token());
+    phase.spawn(async move { served.await.map_err(|error| Error::role(role, error)) });
 }
 
 fn serve_metrics(listener: TcpListener, registry: Registry, serving: &mut Phase) {

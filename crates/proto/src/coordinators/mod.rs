@@ -22,8 +22,10 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint};
 use tower::Service;
+use tracing::Instrument;
 
 use crate::passing::{self, Failure, Held};
+use crate::trace;
 
 pub use course::Course;
 
@@ -197,8 +199,19 @@ impl Service<Request<Body>> for Coordinators {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(self.clone().ask(request))
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let span = trace::client_span(request.uri().path());
+        trace::inject(&span, request.headers_mut());
+        let (asked, ended) = (self.clone().ask(request), span.clone());
+        let recorded = async move {
+            let answer = asked.await;
+            match &answer {
+                Ok(answer) => trace::record_status(&ended, answer.headers()),
+                Err(status) => trace::record_code(&ended, status.code()),
+            }
+            answer
+        };
+        Box::pin(recorded.instrument(span))
     }
 }
 

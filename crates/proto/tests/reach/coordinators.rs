@@ -1,12 +1,13 @@
 //! The side that asks.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use copyist_proto::connect::DrainAgentRequest;
 use copyist_proto::connect::fleet_service_client::FleetServiceClient;
 use copyist_proto::coordinators::{Once, Patience};
 use copyist_proto::{Coordinators, NOT_BEGUN};
+use tokio::time::Instant;
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;

@@ -6,6 +6,7 @@
 //! was done already gets its first answer. [`Course`] decides where and when; the rest is its shell.
 
 mod course;
+mod dial;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,14 +14,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::uri::Authority;
 use http::{Request, Response};
 use rand::RngExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tower::Service;
 use tracing::Instrument;
 
@@ -28,15 +28,7 @@ use crate::passing::{self, Failure, Held};
 use crate::trace;
 
 pub use course::Course;
-
-/// An address that takes no connection within this is not there.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// After so long without a word from the other end it is asked for one, and has as long again to give it.
-const KEEPALIVE: Duration = Duration::from_secs(2);
-
-/// Calls at once over one connection; more wait, within their deadlines.
-const CALLS_MAX: usize = 256;
+pub use dial::{CONNECT_TIMEOUT, connection};
 
 /// The longest wait between two rounds of a call: an election takes some seconds.
 const WAIT_MAX: Duration = Duration::from_millis(500);
@@ -247,22 +239,6 @@ impl Failures {
             (false, false) => passing::not_begun(text),
         }
     }
-}
-
-/// A connection to an address, made when first used; nothing: it is no `host:port`. Needs a tokio runtime.
-#[must_use]
-pub fn connection(address: &str) -> Option<Channel> {
-    let authority: Authority = address.parse().ok()?;
-    authority.port_u16().filter(|_| !address.contains('@'))?;
-    let endpoint = Endpoint::from_shared(format!("http://{authority}")).ok()?;
-    let endpoint = endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE)
-        .keep_alive_while_idle(true)
-        .tcp_nodelay(true)
-        .concurrency_limit(CALLS_MAX);
-    Some(endpoint.connect_lazy())
 }
 
 #[expect(clippy::disallowed_methods, reason = "a shell draws the randomness of its waits")]

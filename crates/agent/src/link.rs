@@ -115,3 +115,6 @@ fn jitter() -> f64 {
 fn any_of(places: usize) -> usize {
     rand::rng().random_range(0..places.max(1))
 }
+
+#[cfg(test)]
+mod tests;

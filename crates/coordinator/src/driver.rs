@@ -81,6 +81,11 @@ impl Following {
     async fn run(mut self) {
         loop {
             let leader = self.leader.borrow_and_update().clone();
+            match &leader {
+                Leader::Other(address) => tracing::info!(%address, "another coordinator leads"),
+                Leader::Nobody => tracing::info!("no coordinator leads"),
+                Leader::Unknown | Leader::Ours => {}
+            }
             self.target.send_replace(target(&leader));
             if self.leader.changed().await.is_err() {
                 return;
@@ -146,6 +151,7 @@ impl<S: Store> Coordinator<S> {
             let error = match self.follow(&stop).await {
                 None => break,
                 Some(Ok(view)) => {
+                    tracing::info!(store = %view.meta.store_id, revision = view.revision.0, "this coordinator leads");
                     let began = tokio::time::Instant::now();
                     let mut term = Term::begin(self.store, view, self.settings.clone(), self.metrics.clone());
                     let ended = term.lead(&mut self.messages, &stop).await;

@@ -9,6 +9,7 @@
 pub mod cli;
 pub mod connector_file;
 pub mod error;
+mod grpc_server;
 pub mod listen;
 pub mod metrics;
 mod port_holder;

@@ -17,10 +17,13 @@ use crate::error::{Error, Problem};
 use crate::properties::Properties;
 use crate::settings::{Level, Machine, Notice, Role, Settings};
 use crate::shutdown::{Shutdown, Signal, Signals};
+use crate::telemetry::traces::{self, Plan, Traces};
 use crate::{roles, telemetry};
 
 /// What closing the roles may take beyond the tasks' own `task.shutdown.graceful.timeout.ms`.
 const CLOSING_MAX: Duration = Duration::from_secs(5);
+/// What a process without tasks may take: a gateway answers what it has within 10 s.
+const ANSWERING_MAX: Duration = Duration::from_secs(15);
 /// What the runtime may take to end what still runs when everything of ours has returned.
 const RUNTIME_STOP_MAX: Duration = Duration::from_secs(2);
 
@@ -53,6 +56,7 @@ struct Inputs {
     settings: Settings,
     connector_files: Vec<ConnectorFile>,
     filter: EnvFilter,
+    traces: Option<Plan>,
 }
 
 /// All files and the environment, and what is wrong with any of them.
@@ -66,9 +70,10 @@ fn read(command: &Command) -> (Result<Inputs, Error>, Vec<Notice>) {
     let connector_files: Vec<_> = files.into_iter().filter_map(|file| keep(file, &mut problems)).collect();
     problems.extend(connector_file::repeated_names(&connector_files));
     let filter = keep(filter, &mut problems);
+    let traces = keep(traces::plan_of_environment(), &mut problems).flatten();
     let inputs = match (settings, filter) {
         (Some(settings), Some(filter)) if problems.is_empty() => {
-            Ok(Inputs { settings, connector_files, filter })
+            Ok(Inputs { settings, connector_files, filter, traces })
         }
         (Some(_) | None, Some(_) | None) => Err(Error::Settings(problems)),
     };
@@ -103,26 +108,49 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Vec<Problem>> {
 }
 
 fn run_roles(inputs: Inputs, notices: &[Notice]) -> ExitCode {
-    let Inputs { settings, connector_files, filter } = inputs;
-    telemetry::install(settings.log_format, filter);
+    let Inputs { settings, connector_files, filter, traces } = inputs;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| Error::System { what: "start threads", source });
+    let traces = runtime.as_ref().ok().and_then(|runtime| {
+        let _entered = runtime.enter();
+        traces.map(Traces::start)
+    });
+    let (traces, refused) = match traces.transpose() {
+        Ok(traces) => (traces, None),
+        Err(problem) => (None, Some(Error::Settings(vec![problem]))),
+    };
+    telemetry::install(settings.log_format, filter, traces.as_ref());
+    let runtime = match refused.map_or(runtime, Err) {
+        Ok(runtime) => runtime,
+        Err(error) => return ExitCode::from(failed(&error)),
+    };
     for notice in notices {
         match notice.level {
             Level::Warning => tracing::warn!("{}", notice.text),
             Level::Info => tracing::info!("{}", notice.text),
         }
     }
+    if let Some(traces) = &traces {
+        tracing::info!("{}", traces.announcement());
+    }
     tracing::debug!(?settings);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(source) => return ExitCode::from(failed(&Error::System { what: "start threads", source })),
-    };
     let stop = Shutdown::default();
-    let stop_timeout = settings.agent.as_ref().map(|agent| agent.worker.stop_timeout);
-    let drain_max = stop_timeout.unwrap_or_default() + CLOSING_MAX;
+    let drain_max = drain_max(&settings);
     let work = roles::run(settings, connector_files, stop.clone());
     let status = runtime.block_on(supervise(work, &stop, drain_max));
+    if let Some(traces) = traces.filter(|_| status < Signal::Interrupt.exit_status()) {
+        traces.end();
+    }
     runtime.shutdown_timeout(RUNTIME_STOP_MAX);
     ExitCode::from(status)
+}
+
+/// How long the roles may take to end.
+fn drain_max(settings: &Settings) -> Duration {
+    match &settings.agent {
+        Some(agent) => agent.worker.stop_timeout + CLOSING_MAX,
+        None => ANSWERING_MAX,
+    }
 }
 
 enum Turn {

@@ -1,12 +1,19 @@
-//! Logs: everything goes to stderr by way of `tracing`, records of the `log` crate and panics included.
+//! Logs: everything goes to stderr by way of `tracing`, records of the `log` crate and panics included. And [`traces`].
+
+pub mod traces;
 
 use std::io::{self, IsTerminal};
 use std::panic::{self, PanicHookInfo};
 
-use tracing_subscriber::EnvFilter;
+use tracing::Metadata;
+use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::error::Problem;
 use crate::settings::LogFormat;
+use traces::Traces;
 
 const VARIABLE: &str = "RUST_LOG";
 const DEFAULT_FILTER: &str = "info";
@@ -36,16 +43,23 @@ fn problem(what: &str) -> Problem {
     Problem { place: VARIABLE.to_owned(), line: None, text }
 }
 
-/// Sends log records to stderr from now on. Does nothing when something else does it already.
-pub fn install(format: LogFormat, filter: EnvFilter) {
+/// Sends log records to stderr from now on, and spans to `traces`. Does nothing when something else does it already.
+pub fn install(format: LogFormat, filter: EnvFilter, traces: Option<&Traces>) {
     let colours = io::stderr().is_terminal();
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
-    let installed = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_ansi(false).try_init(),
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colours);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_ansi(false).boxed(),
     };
-    if installed.is_ok() {
+    // Lines are the same with and without traces.
+    let lines = lines.with_filter(filter.and(filter_fn(|metadata: &Metadata<'_>| metadata.is_event())));
+    // Others' spans, such as HTTP/2's, would be made by the very sending of spans.
+    let ours = Targets::new().with_target("copyist", LevelFilter::INFO);
+    let spans = traces.map(|traces| {
+        let spans = tracing_opentelemetry::layer().with_tracer(traces.tracer());
+        spans.with_location(false).with_threads(false).with_target(false).with_filter(ours)
+    });
+    if tracing_subscriber::registry().with(lines).with(spans).try_init().is_ok() {
         panic::set_hook(Box::new(log_panic));
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
+use copyist_proto::coordinators::Patience;
 use http::header::HOST;
 use http::request::Parts;
 use http::{Method, StatusCode};
@@ -17,9 +18,6 @@ use crate::refusal::Refusal;
 use crate::reply::{self, Reply};
 use crate::resource::{self, Endpoint, Target};
 use crate::{Client, handlers, path};
-
-/// Connect's limit on a request.
-const CALL_DEADLINE: Duration = Duration::from_secs(90);
 
 /// The coordinator gives up a little later than the gateway, so that the timeout's text is ours.
 const CALL_DEADLINE_MARGIN: Duration = Duration::from_secs(1);
@@ -150,33 +148,64 @@ async fn collect(mut body: Body) -> Result<Bytes, Refusal> {
     Ok(bytes.into())
 }
 
-/// Makes one gRPC call within Connect's 90 s.
+/// How long a call may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// From its beginning to its answer.
+    pub deadline: Duration,
+    /// As long as no coordinator can answer.
+    pub patience: Duration,
+}
+
+/// Connect's 90 s, and an election with some room.
+const LIMITS: Limits = Limits { deadline: Duration::from_secs(90), patience: Duration::from_secs(10) };
+
+/// Makes one gRPC call that changes nothing, within Connect's 90 s.
 ///
 /// # Errors
-/// What the service refuses; that it cannot be reached, or takes too long.
+/// What the service refuses; that no coordinator answers, or it takes too long.
 pub async fn call<M, A, F>(message: M, method: impl FnOnce(tonic::Request<M>) -> F) -> Result<A, Refusal>
 where
     F: Future<Output = Result<tonic::Response<A>, tonic::Status>>,
 {
-    call_within(CALL_DEADLINE, message, method).await
+    call_within(LIMITS, message, method).await
 }
 
-/// The same with another limit.
+/// The same with other limits.
 ///
 /// # Errors
 /// As `call`.
 pub async fn call_within<M, A, F>(
-    deadline: Duration,
+    limits: Limits,
     message: M,
     method: impl FnOnce(tonic::Request<M>) -> F,
 ) -> Result<A, Refusal>
 where
     F: Future<Output = Result<tonic::Response<A>, tonic::Status>>,
 {
-    let mut request = tonic::Request::new(message);
-    request.set_timeout(deadline + CALL_DEADLINE_MARGIN);
-    match timeout(deadline, method(request)).await {
+    match timeout(limits.deadline, method(request(limits, message))).await {
         Ok(answered) => Ok(answered?.into_inner()),
         Err(_) => Err(Refusal::timed_out()),
     }
+}
+
+/// Makes one gRPC call that changes something, within Connect's 90 s.
+///
+/// # Errors
+/// As `call`; Connect's 409 while nobody leads, if it has certainly not begun.
+pub async fn write<M, A, F>(message: M, method: impl FnOnce(tonic::Request<M>) -> F) -> Result<A, Refusal>
+where
+    F: Future<Output = Result<tonic::Response<A>, tonic::Status>>,
+{
+    match timeout(LIMITS.deadline, method(request(LIMITS, message))).await {
+        Ok(answered) => Ok(answered.map_err(Refusal::of_write)?.into_inner()),
+        Err(_) => Err(Refusal::timed_out()),
+    }
+}
+
+fn request<M>(limits: Limits, message: M) -> tonic::Request<M> {
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(limits.deadline + CALL_DEADLINE_MARGIN);
+    request.extensions_mut().insert(Patience(limits.patience));
+    request
 }

@@ -22,6 +22,7 @@ mod refusal;
 mod reply;
 mod resource;
 mod serve;
+mod trace;
 
 use copyist_proto::Coordinators;
 use copyist_proto::connect::connector_service_client::ConnectorServiceClient;
@@ -39,5 +40,6 @@ pub fn router(client: ConnectorServiceClient<Coordinators>) -> axum::Router {
     let client = client.max_decoding_message_size(ANSWER_MAX_BYTES);
     // Not axum's own routing: Connect's rules on encoded slashes, matrix parameters and empty segments need the
     // raw path.
-    axum::Router::new().fallback(exchange::answer).with_state(client)
+    let router = axum::Router::new().fallback(exchange::answer).with_state(client);
+    router.layer(axum::middleware::from_fn(trace::traced))
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use copyist_proto::Malformed;
+use copyist_proto::{Malformed, NOT_BEGUN};
 use http::StatusCode;
 use serde::Serialize;
 use tonic::{Code, Status};
@@ -75,11 +75,24 @@ impl From<Malformed> for Refusal {
     }
 }
 
+/// What Connect says while no worker leads.
+const NO_LEADER: &str = "Cannot complete request momentarily due to no known leader URL, likely because a rebalance was underway.";
+
+impl Refusal {
+    /// The refusal of a write. One that nobody could answer and that has certainly not begun is Connect's 409, which its
+    /// clients repeat; where it may have begun, 409 would let it look as if nothing had happened: that is a 503.
+    pub fn of_write(status: Status) -> Self {
+        if status.code() == Code::Unavailable && status.metadata().contains_key(NOT_BEGUN) {
+            return Self::new(StatusCode::CONFLICT, format!("{NO_LEADER} ({})", status.message()));
+        }
+        status.into()
+    }
+}
+
 /// The one mapping of gRPC codes (the proto's header has it).
 ///
-/// A coordinator that cannot be reached is a 503: 409, which Connect's clients retry as well, would let a create
-/// look as if the name were taken; and of 500 and 503 the latter is what load balancers and `curl --retry` take
-/// for a passing state.
+/// That nobody could answer is a 503: of 500 and 503 the latter is what load balancers and `curl --retry` take for a
+/// passing state. [`Refusal::of_write`] has the exception.
 impl From<Status> for Refusal {
     fn from(status: Status) -> Self {
         // Only a failure on this side of the connection has a source.

@@ -13,6 +13,7 @@ mod methods;
 mod passing;
 pub mod protocol;
 pub mod record;
+pub mod trace;
 
 pub use convert::Malformed;
 pub use coordinators::Coordinators;

@@ -13,7 +13,6 @@ use tonic::transport::Channel;
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 use tower::ServiceExt;
 
-use crate::coordinators::CONNECT_TIMEOUT;
 use crate::methods;
 
 /// Metadata of an UNAVAILABLE: what was asked for has certainly not begun anywhere.
@@ -162,17 +161,16 @@ fn failure(error: &(dyn Error + 'static), left: Duration) -> Failure {
     if causes.iter().any(|cause| cause.is::<TimeoutExpired>()) {
         return Failure::late(left);
     }
-    // The timeout of connecting comes bare; an error of a connection that was there is within hyper's or h2's.
-    let is_bare = causes.get(1).is_some_and(|cause| cause.is::<io::Error>());
-    let is_of_connecting = is_bare || causes.iter().any(|cause| cause.is::<ConnectError>());
-    if is_bare {
-        let because = format!("no connection within {} s", CONNECT_TIMEOUT.as_secs());
-        return Failure { is_slow_connecting: true, ..Failure::new(because, false) };
-    }
     // The innermost cause says it; what is around it says that there was an error.
-    let innermost = causes.last().map(ToString::to_string).unwrap_or_default();
-    let because = if is_of_connecting { format!("cannot connect: {innermost}") } else { innermost };
-    Failure::new(because, !is_of_connecting)
+    let because = causes.last().map(ToString::to_string).unwrap_or_default();
+    if !causes.iter().any(|cause| cause.is::<ConnectError>()) {
+        return Failure::new(because, true);
+    }
+    let is_slow = |cause: &&(dyn Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+    };
+    let is_slow_connecting = causes.iter().any(is_slow);
+    Failure { is_slow_connecting, ..Failure::new(format!("cannot connect: {because}"), false) }
 }
 
 /// A caller's deadline, from when its request came.

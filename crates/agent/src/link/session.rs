@@ -23,10 +23,10 @@ use crate::error::chain;
 const UNSENT: usize = 64;
 
 /// A coordinator that takes none of the agent's words for so long does not hear it.
-const DEAF: Duration = Duration::from_secs(10);
+pub(super) const DEAF: Duration = Duration::from_secs(10);
 
 /// How long the last words of an agent that ends may take.
-const PARTING: Duration = Duration::from_secs(2);
+pub(super) const PARTING: Duration = Duration::from_secs(2);
 
 /// Holds a session open until `stop`: with whichever coordinator leads.
 pub async fn hold(coordinators: Coordinators, identity: Identity, mut ends: Ends, stop: CancellationToken) {

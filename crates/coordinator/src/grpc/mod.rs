@@ -8,15 +8,12 @@ pub(crate) mod watch;
 use copyist_proto::connect::connector_service_server::ConnectorServiceServer;
 use copyist_proto::connect::fleet_service_server::FleetServiceServer;
 use copyist_proto::control::agent_service_server::AgentServiceServer;
-use futures::Stream;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
-use tonic::transport::server::Connected;
+use tonic::server::NamedService;
+use tonic::service::Routes;
 
 use crate::core::{Answer, Command};
 use crate::driver::Settings;
-use crate::error::Error;
 use crate::handle::Handle;
 use crate::store::etcd::Leader;
 use copyist_proto::forward::ForwardLayer;
@@ -42,48 +39,23 @@ pub struct Build {
 /// The largest request: what the gateway takes as a body, and its frame.
 const REQUEST_BYTES_MAX: usize = 20 * 1024 * 1024;
 
-/// Serves both APIs, reflection (v1 and v1alpha) and health on a stream of connections, until told to stop.
-///
-/// # Errors
-/// When the server itself fails.
-pub async fn serve<C, E>(
-    connections: impl Stream<Item = Result<C, E>>,
+/// What a coordinator answers: agents, and management calls, which are passed on where another replica leads.
+pub fn services(
     handle: Handle,
     settings: Settings,
     build: Build,
     stop: CancellationToken,
-) -> Result<(), Error>
-where
-    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_serving::<ConnectorServiceServer<connectors::Connectors>>().await;
-    reporter.set_serving::<FleetServiceServer<fleet::Fleet>>().await;
-    reporter.set_serving::<AgentServiceServer<agents::Agents>>().await;
-    let reflect = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(copyist_proto::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    #[expect(clippy::expect_used, reason = "the descriptors were compiled into this program")]
-    let (v1, v1alpha) = (
-        reflect().build_v1().expect("compiled descriptors are valid"),
-        reflect().build_v1alpha().expect("compiled descriptors are valid"),
-    );
+) -> (Routes, [&'static str; 3], ForwardLayer) {
     let target = handle.clone();
-    Server::builder()
-        .layer(ForwardLayer::new("coordinator", &["/copyist.connect.v1."], move |_| target.target()))
-        .add_service(
-            ConnectorServiceServer::new(connectors::Connectors::new(handle.clone(), build))
-                .max_decoding_message_size(REQUEST_BYTES_MAX),
-        )
-        .add_service(FleetServiceServer::new(fleet::Fleet::new(handle.clone(), stop.clone())))
-        .add_service(AgentServiceServer::new(agents::Agents::new(handle, settings, stop.clone())))
-        .add_service(health)
-        .add_service(v1)
-        .add_service(v1alpha)
-        .serve_with_incoming_shutdown(connections, stop.cancelled_owned())
-        .await
-        .map_err(Error::Serve)
+    let forward = ForwardLayer::new("coordinator", &["/copyist.connect.v1."], move |_| target.target());
+    let connectors = ConnectorServiceServer::new(connectors::Connectors::new(handle.clone(), build))
+        .max_decoding_message_size(REQUEST_BYTES_MAX);
+    let fleet = FleetServiceServer::new(fleet::Fleet::new(handle.clone(), stop.clone()));
+    let agents = AgentServiceServer::new(agents::Agents::new(handle, settings, stop));
+    let names = [name(&connectors), name(&fleet), name(&agents)];
+    (Routes::new(connectors).add_service(fleet).add_service(agents), names, forward)
+}
+
+fn name<S: NamedService>(_: &S) -> &'static str {
+    S::NAME
 }

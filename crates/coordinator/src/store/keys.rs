@@ -27,7 +27,9 @@ const ABORTED: &str = "ABORTED";
 const INVALID_ARGUMENT: &str = "INVALID_ARGUMENT";
 const UNAVAILABLE: &str = "UNAVAILABLE";
 
-fn escape(part: &str) -> String {
+/// A part of a key: whatever is not in `[A-Za-z0-9._-]` is percent-encoded.
+#[must_use]
+pub fn escape(part: &str) -> String {
     utf8_percent_encode(part, ESCAPED).to_string()
 }
 

@@ -1,19 +1,22 @@
 //! The coordinator of a process: its store, its decisions, and its gRPC services inside and outside.
 
+use std::time::Duration;
+
 use copyist_coordinator::grpc::{self, Build};
-use copyist_coordinator::store::Store;
+use copyist_coordinator::metrics::Metrics;
 use copyist_coordinator::store::embedded::Embedded;
+use copyist_coordinator::store::{Store, etcd, keys};
 use copyist_coordinator::{Coordinator, Handle, Settings};
 use prometheus::Registry;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Channel;
 
 use super::in_process;
 use super::phase::Phase;
 use super::registered_twice;
 use crate::error::Error;
-use crate::settings::{CoordinatorSettings, StoreSettings};
+use crate::grpc_server::{self, Services};
+use crate::settings::{Address, CoordinatorSettings, EtcdSettings, StoreSettings};
 
 /// How often an agent says that it is there before its silence makes it suspect.
 const HEARTBEATS_PER_SUSPICION: u32 = 3;
@@ -34,42 +37,84 @@ pub fn start(
         StoreSettings::File(path) => {
             let store = Embedded::open(path, settings.lease_ttl);
             let store = store.map_err(|error| Error::role("coordinator", error))?;
-            run(store, settings.clone(), registry, serving)?
+            let metrics = metrics(registry)?;
+            run(Coordinator::new(store, settings.clone(), metrics), serving)
         }
-        // Here etcd's store is opened: `copyist_coordinator::store::etcd::open`.
-        StoreSettings::Etcd { etcd, .. } => {
-            let text = format!("fleet {group_id}: {} is not spoken to yet", etcd.endpoints.join(", "));
-            return Err(Error::role("coordinator", text));
+        StoreSettings::Etcd { etcd, advertised, lease_ttl } => {
+            let (etcd, address) =
+                settings_of_etcd(etcd, advertised, *lease_ttl, group_id, &settings, &listener)?;
+            // The leader resigns by what these tasks keep open.
+            let (store, replica, tasks) = etcd::open(etcd, serving.after());
+            serving.spawn_after(tasks);
+            let metrics = metrics(registry)?;
+            run(Coordinator::of_fleet(store, replica, address, settings.clone(), metrics), serving)
         }
     };
     Ok(serve(handle, settings, listener, serving))
 }
 
 /// Decides by a store, until told to stop.
-fn run(
-    store: impl Store,
-    settings: Settings,
-    registry: &Registry,
-    serving: &mut Phase,
-) -> Result<Handle, Error> {
-    let metrics = copyist_coordinator::metrics::Metrics::new(registry).map_err(registered_twice)?;
-    let coordinator = Coordinator::new(store, settings, metrics);
+fn run(coordinator: Coordinator<impl Store>, serving: &mut Phase) -> Handle {
     let handle = coordinator.handle();
     let until = serving.token();
     serving.spawn(async move {
         coordinator.run(until).await;
         Ok(())
     });
-    Ok(handle)
+    handle
+}
+
+fn metrics(registry: &Registry) -> Result<Metrics, Error> {
+    Metrics::new(registry).map_err(registered_twice)
+}
+
+/// And where others reach this coordinator.
+fn settings_of_etcd(
+    own: &EtcdSettings,
+    advertised: &Address,
+    leader_ttl: Duration,
+    group_id: &str,
+    settings: &Settings,
+    listener: &TcpListener,
+) -> Result<(etcd::Settings, String), Error> {
+    let port = match advertised.port {
+        0 => listener
+            .local_addr()
+            .map_err(|source| Error::System { what: "find its own port", source })?
+            .port(),
+        port => port,
+    };
+    let address = Address::join(&advertised.host, port);
+    let settings = etcd::Settings {
+        endpoints: own.endpoints.clone(),
+        prefix: format!("{}/{}", own.prefix, keys::escape(group_id)),
+        user: own
+            .credentials
+            .as_ref()
+            .map(|it| etcd::Credentials { name: it.user.clone(), password: it.password.reveal().to_owned() }),
+        tls: own.tls.as_ref().map(|tls| etcd::Tls {
+            ca: tls.ca.reveal().to_owned(),
+            identity: tls.identity.as_ref().map(|it| etcd::Identity {
+                certificate: it.certificate.reveal().to_owned(),
+                key: it.key.reveal().to_owned(),
+            }),
+        }),
+        leader_ttl,
+        agent_ttl: settings.lease_ttl,
+        address: address.clone(),
+        incarnation: uuid::Uuid::new_v4().to_string(),
+    };
+    Ok((settings, address))
 }
 
 fn serve(handle: Handle, settings: Settings, listener: TcpListener, serving: &mut Phase) -> Channel {
     let build = Build { version: env!("CARGO_PKG_VERSION"), commit: env!("COPYIST_COMMIT") };
+    let (routes, names, forward) = grpc::services(handle, settings, build, serving.token());
+    let services = Services { routes, names: names.into(), forward };
     let (channel, connections) = in_process::channel();
-    let inside = grpc::serve(connections, handle.clone(), settings.clone(), build.clone(), serving.token());
+    let inside = grpc_server::serve(connections, services.clone(), serving.token());
     serving.spawn(async move { inside.await.map_err(|error| Error::role("coordinator", error)) });
-    let connections = TcpListenerStream::new(listener);
-    let outside = grpc::serve(connections, handle, settings, build, serving.token());
+    let outside = grpc_server::serve(grpc_server::accepted(listener), services, serving.token());
     serving.spawn(async move { outside.await.map_err(|error| Error::role("coordinator", error)) });
     channel
 }
@@ -81,5 +126,7 @@ fn settings(own: &CoordinatorSettings) -> Settings {
         autonomy_max: own.autonomy_max,
         suspect: own.suspect,
         heartbeat_interval: own.suspect / HEARTBEATS_PER_SUSPICION,
+        // A standalone process may be given another cluster; of a fleet, an agent of another is a stranger.
+        destination_may_change: matches!(own.store, StoreSettings::File(_)),
     }
 }

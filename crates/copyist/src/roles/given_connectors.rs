@@ -1,8 +1,8 @@
 //! The connectors of the command line.
 
+use copyist_proto::Coordinators;
 use copyist_proto::connect::connector_service_client::ConnectorServiceClient;
 use copyist_proto::connect::{ConfigEntry, CreateConnectorRequest, PutConnectorConfigRequest};
-use tonic::transport::Channel;
 
 use crate::connector_file::ConnectorFile;
 use crate::error::Error;
@@ -11,8 +11,8 @@ use crate::error::Error;
 ///
 /// # Errors
 /// The first that is refused.
-pub async fn create(channel: Channel, files: Vec<ConnectorFile>) -> Result<(), Error> {
-    let mut client = ConnectorServiceClient::new(channel);
+pub async fn create(coordinators: Coordinators, files: Vec<ConnectorFile>) -> Result<(), Error> {
+    let mut client = ConnectorServiceClient::new(coordinators);
     for file in files {
         let name = file.name.to_string();
         let config: Vec<ConfigEntry> =

@@ -9,14 +9,20 @@ mod given_connectors;
 mod in_process;
 mod phase;
 
+use std::time::Duration;
+
 use copyist_agent::Agent;
+use copyist_proto::Coordinators;
 use copyist_proto::connect::connector_service_client::ConnectorServiceClient;
+use copyist_proto::connect::{connector_service_server, fleet_service_server};
+use copyist_proto::forward::{ForwardLayer, Target};
 use prometheus::Registry;
 use tokio::net::TcpListener;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use crate::connector_file::ConnectorFile;
 use crate::error::Error;
+use crate::grpc_server::{self, Services};
 use crate::listen;
 use crate::metrics;
 use crate::settings::{AgentSettings, Settings};
@@ -25,6 +31,9 @@ use phase::Phase;
 
 /// How often an agent asks for its rights within one ttl: two answers may be lost.
 const RENEWALS_PER_TTL: u32 = 3;
+
+/// A call without a deadline of its own is answered within this.
+const CALL_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Runs until the shutdown begins, then drains.
 ///
@@ -43,16 +52,26 @@ pub async fn run(
         inside = Some(coordinator::start(own, &settings.group_id, listener, &registry, &mut serving)?);
     }
     serve_metrics(listeners.metrics, registry.clone(), &mut serving);
-    let coordinators = reach(&settings, inside);
-    for listener in listeners.rest {
-        let client = ConnectorServiceClient::new(coordinators.clone());
-        let rest = copyist_gateway::serve(listener, client, answering.token());
-        answering.spawn(async move { rest.await.map_err(|error| Error::role("gateway", error)) });
+    let mut result = Ok(());
+    // What serves it within the process goes on as long as somebody could ask there.
+    let _asks_inside = inside.clone();
+    if let Some(coordinators) = reach(&settings, inside)? {
+        for listener in listeners.rest {
+            let client = ConnectorServiceClient::new(coordinators.clone());
+            let rest = copyist_gateway::serve(listener, client, answering.token());
+            answering.spawn(async move { rest.await.map_err(|error| Error::role("gateway", error)) });
+        }
+        if let Some(listener) = listeners.gateway {
+            serve_grpc("gateway", listener, passed_on(coordinators.clone()), &mut answering);
+        }
+        if let Some(listener) = listeners.agent {
+            serve_grpc("agent", listener, Services::none(), &mut serving);
+        }
+        if let Some(own) = settings.agent {
+            start_agent(own, coordinators.clone(), &registry, &mut copying)?;
+        }
+        result = given_connectors::create(coordinators, connector_files).await;
     }
-    if let Some(own) = settings.agent {
-        start_agent(own, coordinators.clone(), &registry, &mut copying)?;
-    }
-    let mut result = given_connectors::create(coordinators, connector_files).await;
     if result.is_ok() {
         // A role that ends before it was told to takes the process with it.
         result = tokio::select! {
@@ -69,19 +88,22 @@ pub async fn run(
     result
 }
 
-/// How the agent and the gateway of this process reach coordinators.
-fn reach(settings: &Settings, inside: Option<Channel>) -> Channel {
-    // Until there is a way to several: the first.
-    let first = settings.coordinators.first().map(|address| format!("http://{address}"));
-    let outside =
-        first.and_then(|uri| Endpoint::from_shared(uri).ok()).map(|endpoint| endpoint.connect_lazy());
-    let nowhere = || Endpoint::from_static("http://127.0.0.1:9083").connect_lazy();
-    outside.or(inside).unwrap_or_else(nowhere)
+/// How the agent and the gateway of this process reach coordinators; nothing: it has neither.
+fn reach(settings: &Settings, inside: Option<Channel>) -> Result<Option<Coordinators>, Error> {
+    match (settings.coordinators.as_slice(), inside) {
+        ([], None) => Ok(None),
+        ([], Some(channel)) => Ok(Some(Coordinators::in_process(channel, CALL_DEADLINE))),
+        (addresses, Some(_) | None) => {
+            let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            let reached = Coordinators::new(&addresses, CALL_DEADLINE);
+            reached.map(Some).map_err(|error| Error::role("process", error))
+        }
+    }
 }
 
 fn start_agent(
     settings: AgentSettings,
-    coordinators: Channel,
+    coordinators: Coordinators,
     registry: &Registry,
     copying: &mut Phase,
 ) -> Result<(), Error> {
@@ -91,6 +113,19 @@ fn start_agent(
     let agent = agent.run(copying.token());
     copying.spawn(async move { agent.await.map_err(|error| Error::role("agent", error)) });
     Ok(())
+}
+
+/// The management API at the gateway: any coordinator answers.
+fn passed_on(coordinators: Coordinators) -> Services {
+    const PREFIX: &str = "/copyist.connect.v1.";
+    let to = move |_: &str| Target::Coordinators(coordinators.clone());
+    let names = vec![connector_service_server::SERVICE_NAME, fleet_service_server::SERVICE_NAME];
+    Services { names, forward: ForwardLayer::new("gateway", &[PREFIX], to), ..Services::none() }
+}
+
+fn serve_grpc(role: &'static str, listener: TcpListener, services: Services, phase: &mut Phase) {
+    let served = grpc_server::serve(grpc_server::accepted(listener), services, phase.token());
+    phase.spawn(async move { served.await.map_err(|error| Error::role(role, error)) });
 }
 
 fn serve_metrics(listener: TcpListener, registry: Registry, serving: &mut Phase) {

@@ -12,6 +12,9 @@ use crate::error::Error;
 pub struct Phase {
     stop: CancellationToken,
     tasks: JoinSet<Result<(), Error>>,
+    /// For what the tasks need until they have ended.
+    after: CancellationToken,
+    tasks_after: JoinSet<()>,
 }
 
 impl Phase {
@@ -22,6 +25,16 @@ impl Phase {
 
     pub fn spawn(&mut self, task: impl Future<Output = Result<(), Error>> + Send + 'static) {
         self.tasks.spawn(task);
+    }
+
+    /// Cancelled when all other tasks have ended.
+    pub fn after(&self) -> CancellationToken {
+        self.after.clone()
+    }
+
+    /// A task that the others need: it is told to stop when they have ended.
+    pub fn spawn_after(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks_after.spawn(task);
     }
 
     /// The end of one of the tasks; nothing, when there is none.
@@ -35,6 +48,10 @@ impl Phase {
         let mut result = Ok(());
         while let Some(ended) = self.tasks.join_next().await {
             result = result.and(flat(ended));
+        }
+        self.after.cancel();
+        while let Some(ended) = self.tasks_after.join_next().await {
+            result = result.and(flat(ended.map(Ok)));
         }
         result
     }

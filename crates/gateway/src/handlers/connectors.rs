@@ -11,7 +11,7 @@ use http::StatusCode;
 
 use super::request_id;
 use crate::document::{Info, expanded};
-use crate::exchange::{Call, call, read};
+use crate::exchange::{Call, call, read, write};
 use crate::input;
 use crate::refusal::Refusal;
 use crate::reply::{Reply, location};
@@ -39,7 +39,7 @@ pub async fn create(mut to: Call) -> Result<Reply, Refusal> {
         initial_state,
         request_id: request_id(),
     };
-    let info = call(request, |request| to.client.create_connector(request)).await?;
+    let info = write(request, |request| to.client.create_connector(request)).await?;
     Reply::created(&Info::from(&info), location(to.host.as_deref(), &info.name))
 }
 
@@ -60,7 +60,7 @@ async fn info(mut to: Call) -> Result<ConnectorInfo, Refusal> {
 pub async fn put_config(mut to: Call) -> Result<Reply, Refusal> {
     let config = input::config_body(&read(to.body, to.declared).await?)?;
     let request = PutConnectorConfigRequest { name: to.target.connector, config, request_id: request_id() };
-    let put = call(request, |request| to.client.put_connector_config(request)).await?;
+    let put = write(request, |request| to.client.put_connector_config(request)).await?;
     let missing = Malformed::Missing { message: "PutConnectorConfigResponse", field: "info" };
     let info = put.info.ok_or(missing)?;
     if put.created {
@@ -73,12 +73,12 @@ pub async fn patch_config(mut to: Call) -> Result<Reply, Refusal> {
     let changes = input::config_body(&read(to.body, to.declared).await?)?;
     let request =
         PatchConnectorConfigRequest { name: to.target.connector, changes, request_id: request_id() };
-    let info = call(request, |request| to.client.patch_connector_config(request)).await?;
+    let info = write(request, |request| to.client.patch_connector_config(request)).await?;
     Reply::ok(&Info::from(&info))
 }
 
 pub async fn delete(mut to: Call) -> Result<Reply, Refusal> {
     let request = DeleteConnectorRequest { name: to.target.connector, request_id: request_id() };
-    call(request, |request| to.client.delete_connector(request)).await?;
+    write(request, |request| to.client.delete_connector(request)).await?;
     Ok(Reply::Empty(StatusCode::NO_CONTENT))
 }

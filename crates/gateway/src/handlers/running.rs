@@ -10,7 +10,7 @@ use http::StatusCode;
 
 use super::request_id;
 use crate::document::{self, State, TaskState};
-use crate::exchange::{Call, call};
+use crate::exchange::{Call, call, write};
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 
@@ -39,7 +39,7 @@ pub async fn set_target(mut to: Call, state: TargetState, answer: StatusCode) ->
         state: state.as_str().to_owned(),
         request_id: request_id(),
     };
-    call(request, |request| to.client.set_target_state(request)).await?;
+    write(request, |request| to.client.set_target_state(request)).await?;
     Ok(Reply::Empty(answer))
 }
 
@@ -47,7 +47,7 @@ pub async fn set_target(mut to: Call, state: TargetState, answer: StatusCode) ->
 pub async fn restart(mut to: Call) -> Result<Reply, Refusal> {
     let (include_tasks, only_failed) = (to.query.flag("includeTasks"), to.query.flag("onlyFailed"));
     let request = RestartConnectorRequest { name: to.target.connector, include_tasks, only_failed };
-    let planned = call(request, |request| to.client.restart_connector(request)).await?;
+    let planned = write(request, |request| to.client.restart_connector(request)).await?;
     if !include_tasks && !only_failed {
         return Ok(Reply::Empty(StatusCode::NO_CONTENT));
     }
@@ -57,7 +57,7 @@ pub async fn restart(mut to: Call) -> Result<Reply, Refusal> {
 
 pub async fn restart_task(mut to: Call) -> Result<Reply, Refusal> {
     let request = RestartTaskRequest { id: task_number(&to.target.task)?, name: to.target.connector };
-    call(request, |request| to.client.restart_task(request)).await?;
+    write(request, |request| to.client.restart_task(request)).await?;
     Ok(Reply::Empty(StatusCode::NO_CONTENT))
 }
 

@@ -7,12 +7,12 @@ use copyist_proto::connect::{GetHealthRequest, GetServerRequest, HealthState};
 use http::StatusCode;
 
 use crate::document::{Health, Server};
-use crate::exchange::{Call, call, call_within};
+use crate::exchange::{Call, Limits, call, call_within};
 use crate::refusal::Refusal;
 use crate::reply::Reply;
 
-/// Connect's limit on a probe.
-const HEALTH_DEADLINE: Duration = Duration::from_secs(10);
+/// Connect's limit on a probe; that no coordinator answers is said sooner.
+const PROBE: Limits = Limits { deadline: Duration::from_secs(10), patience: Duration::from_secs(2) };
 
 pub async fn get(mut to: Call) -> Result<Reply, Refusal> {
     let server = call(GetServerRequest {}, |request| to.client.get_server(request)).await?;
@@ -21,8 +21,7 @@ pub async fn get(mut to: Call) -> Result<Reply, Refusal> {
 
 /// A probe gets Connect's document also when nobody answers behind the gateway.
 pub async fn health(mut to: Call) -> Result<Reply, Refusal> {
-    let probed =
-        call_within(HEALTH_DEADLINE, GetHealthRequest {}, |request| to.client.get_health(request)).await;
+    let probed = call_within(PROBE, GetHealthRequest {}, |request| to.client.get_health(request)).await;
     let (status, state, message) = match probed {
         Ok(health) => {
             let (status, state) = match health.state() {

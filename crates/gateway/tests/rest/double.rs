@@ -24,6 +24,8 @@ pub struct Kept {
     pub request_ids: Vec<String>,
     /// The configs received, key and value, as sent.
     pub configs: Vec<Vec<(String, Option<String>)>>,
+    /// How many more creations nobody can answer.
+    pub unavailable: u32,
     /// The restarts asked for: includeTasks, onlyFailed.
     pub restarts: Vec<(bool, bool)>,
     pub health: HealthState,
@@ -184,6 +186,10 @@ impl ConnectorService for Double {
         let request = request.into_inner();
         let mut kept = self.kept();
         kept.received(&request.config, &request.request_id);
+        if kept.unavailable > 0 {
+            kept.unavailable -= 1;
+            return Err(Status::unavailable("the leader is gone"));
+        }
         let name = request.name.trim();
         if name.is_empty() {
             return Err(Status::invalid_argument("String may not be empty"));

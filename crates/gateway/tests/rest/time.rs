@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use copyist_gateway::Error;
+use copyist_proto::Coordinators;
 use copyist_proto::connect::connector_service_client::ConnectorServiceClient;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tonic::transport::Endpoint;
 use tower::ServiceExt;
@@ -52,20 +54,66 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     assert_eq!(body, r#"{"error_code":408,"message":"The request body did not arrive within 60 s"}"#);
 }
 
-#[tokio::test]
-async fn an_unreachable_coordinator_is_a_503() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has ports");
-    let free = listener.local_addr().expect("bound");
-    drop(listener);
-    let endpoint = Endpoint::from_shared(format!("http://{free}")).expect("an address is a URI");
-    let router = copyist_gateway::router(ConnectorServiceClient::new(endpoint.connect_lazy()));
-    let (status, body) = ask(router.clone(), get("/connectors")).await;
-    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-    let start = r#"{"error_code":503,"message":"The coordinator cannot be reached, try again: "#;
-    assert!(body.starts_with(start) && body.contains("Connection refused"), "{body}");
-    let (status, body) = ask(router, get("/health")).await;
-    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert!(body.starts_with(r#"{"status":"unhealthy","message":"Worker was unable"#), "{body}");
+fn post() -> Request<Body> {
+    let request = Request::post("/connectors").header("content-type", "application/json");
+    let body = r#"{"name":"a","config":{"connector.class":"C"}}"#;
+    request.body(Body::from(body)).expect("the request is valid")
+}
+
+/// A coordinator that takes no connection.
+fn nobody() -> ConnectorServiceClient<Coordinators> {
+    let refuse = tower::service_fn(|_: http::Uri| {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        std::future::ready(Err::<TokioIo<tokio::io::DuplexStream>, _>(refused))
+    });
+    let channel = Endpoint::from_static("http://nobody").connect_with_connector_lazy(refuse);
+    ConnectorServiceClient::new(Coordinators::in_process(channel, Duration::from_secs(60)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_answers_reads_are_a_503_writes_connects_409_and_probes_say_so_soon() {
+    let router = copyist_gateway::router(nobody());
+    let expected = |start: &str, asked: Instant, (status, body): (StatusCode, String)| {
+        let elapsed = asked.elapsed().as_secs_f64();
+        assert!(body.starts_with(start) && body.contains("connection refused"), "{body}");
+        (status.as_u16(), elapsed)
+    };
+    let asked = Instant::now();
+    let answer = ask(router.clone(), get("/connectors")).await;
+    let start = r#"{"error_code":503,"message":"no coordinator could answer within "#;
+    let (status, elapsed) = expected(start, asked, answer);
+    assert!(status == 503 && (9.0..10.0).contains(&elapsed), "{status} after {elapsed}");
+    let asked = Instant::now();
+    let answer = ask(router.clone(), post()).await;
+    let start = r#"{"error_code":409,"message":"Cannot complete request momentarily due to no known leader URL, likely because a rebalance was underway. (no coordinator"#;
+    let (status, elapsed) = expected(start, asked, answer);
+    assert!(status == 409 && (9.0..10.0).contains(&elapsed), "{status} after {elapsed}");
+    let asked = Instant::now();
+    let answer = ask(router, get("/health")).await;
+    let (status, elapsed) = expected(r#"{"status":"unhealthy","message":"Worker was unable"#, asked, answer);
+    assert!(status == 500 && (1.0..2.0).contains(&elapsed), "{status} after {elapsed}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_nobody_could_answer_is_asked_again_under_its_first_name() {
+    let double = Double::default();
+    double.kept().unavailable = 3;
+    let router = copyist_gateway::router(client_of(&double).await);
+    let (status, body) = ask(router, post()).await;
+    assert_eq!(status, StatusCode::CREATED, "{body}");
+    let ids = double.kept().request_ids.clone();
+    assert!(ids.len() == 4 && ids.iter().all(|id| !id.is_empty() && *id == ids[0]), "{ids:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_may_have_begun_is_no_409() {
+    let double = Double::default();
+    double.kept().unavailable = u32::MAX;
+    let router = copyist_gateway::router(client_of(&double).await);
+    let (status, body) = ask(router, post()).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+    assert!(body.contains("in-process: the leader is gone"), "{body}");
+    assert!(double.kept().request_ids.len() > 10);
 }
 
 /// A served request that hangs; returns when it has reached the service.

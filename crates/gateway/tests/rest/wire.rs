@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use copyist_gateway::Error;
+use copyist_proto::Coordinators;
 use copyist_proto::connect::connector_service_client::ConnectorServiceClient;
 use copyist_proto::connect::connector_service_server::ConnectorServiceServer;
 use hyper_util::rt::TokioIo;
@@ -12,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 use crate::double::Double;
 
@@ -27,7 +28,7 @@ pub struct Rest {
 }
 
 /// A client of a double's gRPC server, over memory.
-pub async fn client_of(double: &Double) -> ConnectorServiceClient<Channel> {
+pub async fn client_of(double: &Double) -> ConnectorServiceClient<Coordinators> {
     let (near, far) = tokio::io::duplex(64 << 10);
     let incoming = tokio_stream::once(Ok::<DuplexStream, std::io::Error>(far)).chain(tokio_stream::pending());
     let service = ConnectorServiceServer::new(double.clone()).max_decoding_message_size(32 << 20);
@@ -38,7 +39,8 @@ pub async fn client_of(double: &Double) -> ConnectorServiceClient<Channel> {
         std::future::ready(near.take().ok_or_else(|| std::io::Error::other("connected twice")))
     });
     let endpoint = Endpoint::from_static("http://in-process");
-    ConnectorServiceClient::new(endpoint.connect_with_connector(connect).await.expect("memory connects"))
+    let channel = endpoint.connect_with_connector(connect).await.expect("memory connects");
+    ConnectorServiceClient::new(Coordinators::in_process(channel, PATIENCE))
 }
 
 impl Rest {

@@ -6,6 +6,7 @@
 //! was done already gets its first answer. [`Course`] decides where and when; the rest is its shell.
 
 mod course;
+mod dial;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,28 +14,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::uri::Authority;
 use http::{Request, Response};
 use rand::RngExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tower::Service;
+use tracing::Instrument;
 
 use crate::passing::{self, Failure, Held};
+use crate::trace;
 
 pub use course::Course;
-
-/// An address that takes no connection within this is not there.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// After so long without a word from the other end it is asked for one, and has as long again to give it.
-const KEEPALIVE: Duration = Duration::from_secs(2);
-
-/// Calls at once over one connection; more wait, within their deadlines.
-const CALLS_MAX: usize = 256;
+pub use dial::{CONNECT_TIMEOUT, connection};
 
 /// The longest wait between two rounds of a call: an election takes some seconds.
 const WAIT_MAX: Duration = Duration::from_millis(500);
@@ -197,8 +191,19 @@ impl Service<Request<Body>> for Coordinators {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(self.clone().ask(request))
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let span = trace::client_span(request.uri().path());
+        trace::inject(&span, request.headers_mut());
+        let (asked, ended) = (self.clone().ask(request), span.clone());
+        let recorded = async move {
+            let answer = asked.await;
+            match &answer {
+                Ok(answer) => trace::record_status(&ended, answer.headers()),
+                Err(status) => trace::record_code(&ended, status.code()),
+            }
+            answer
+        };
+        Box::pin(recorded.instrument(span))
     }
 }
 
@@ -234,22 +239,6 @@ impl Failures {
             (false, false) => passing::not_begun(text),
         }
     }
-}
-
-/// A connection to an address, made when first used; nothing: it is no `host:port`. Needs a tokio runtime.
-#[must_use]
-pub fn connection(address: &str) -> Option<Channel> {
-    let authority: Authority = address.parse().ok()?;
-    authority.port_u16().filter(|_| !address.contains('@'))?;
-    let endpoint = Endpoint::from_shared(format!("http://{authority}")).ok()?;
-    let endpoint = endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE)
-        .keep_alive_while_idle(true)
-        .tcp_nodelay(true)
-        .concurrency_limit(CALLS_MAX);
-    Some(endpoint.connect_lazy())
 }
 
 #[expect(clippy::disallowed_methods, reason = "a shell draws the randomness of its waits")]

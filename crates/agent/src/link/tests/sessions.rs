@@ -1,0 +1,267 @@
+//! Sessions: where they are opened, how they end, what follows.
+
+use std::time::Duration;
+
+use copyist_model::{AssignmentEpoch, AssignmentId, InstanceState, StoreRevision, TaskRevision};
+use copyist_proto::control as wire;
+use copyist_proto::control::agent_message::Message as Said;
+use copyist_proto::control::coordinator_message::Message as Stated;
+use copyist_proto::protocol::{CONTROL_PROTOCOL_OLDEST, CONTROL_PROTOCOL_VERSION};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::super::{say, session};
+use super::scripted::{Act, Scripted, addresses, refusing, silent};
+use super::{Agent, PATIENCE, coordinators};
+use crate::core::{Event, Report, Saying};
+
+fn id() -> AssignmentId {
+    AssignmentId::task(&"c".parse().unwrap(), 1)
+}
+
+fn epoch() -> AssignmentEpoch {
+    AssignmentEpoch { incarnation: 1, revision: StoreRevision(5) }
+}
+
+fn welcomed() -> Event {
+    Event::Welcome { store_id: "s".to_owned(), autonomy_max_ms: 7 }
+}
+
+/// Waits for a word that is no heartbeat.
+async fn heard(said: &mut mpsc::Receiver<Said>) -> Said {
+    loop {
+        let word = tokio::time::timeout(PATIENCE, said.recv()).await.expect("the agent speaks in time");
+        let word = word.expect("the coordinator goes on");
+        if !matches!(word, Said::Heartbeat(_)) {
+            return word;
+        }
+    }
+}
+
+async fn hello(said: &mut mpsc::Receiver<Said>) -> wire::Hello {
+    match heard(said).await {
+        Said::Hello(hello) => hello,
+        other => panic!("no Hello: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_leader_that_is_named_is_followed_whether_it_is_listed_or_not() {
+    let (leader, mut said) = Scripted::acting([Act::Hold(Vec::new())]);
+    let leader_address = leader.serve().await;
+    let (follower, mut asked) = Scripted::acting([Act::Redirect(leader_address)]);
+    let mut agent = Agent::holding(addresses(&[&follower]).await);
+    assert_eq!(agent.event().await, welcomed());
+    let hello = hello(&mut said).await;
+    let versions = (hello.protocol_version_oldest, hello.protocol_version);
+    assert_eq!(
+        (hello.agent_id.as_str(), versions),
+        ("a:1", (CONTROL_PROTOCOL_OLDEST, CONTROL_PROTOCOL_VERSION))
+    );
+    assert!(asked.try_recv().is_ok(), "the follower was asked first");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn replicas_that_name_one_another_are_asked_with_waits_until_one_leads() {
+    let (one, mut asked) = Scripted::acting([Act::Hang]);
+    let (two, _) = Scripted::acting([Act::Hang]);
+    let (first, second) = (one.serve().await, two.serve().await);
+    one.act(Act::Redirect(second.clone()));
+    two.act(Act::Redirect(first.clone()));
+    let began = Instant::now();
+    let mut agent = Agent::holding(coordinators([&first, &second]));
+    for _ in 0..6 {
+        hello(&mut asked).await;
+    }
+    // A row of three redirects without a wait reaches the first one twice, and the shortest wait is 50 ms.
+    println!("six questions took {:?}", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_millis(50));
+    one.act(Act::Hold(Vec::new()));
+    assert_eq!(agent.event().await, welcomed());
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn who_does_not_answer_is_left() {
+    let (hanging, mut asked) = Scripted::acting([Act::Hang]);
+    let (leader, _said) = Scripted::acting([Act::Hold(Vec::new())]);
+    let hanging = hanging.serve().await;
+    for first in [refusing().await, silent().await, hanging] {
+        let leader = leader.serve().await;
+        let (follower, _) = Scripted::acting([Act::Redirect(first.clone()), Act::Redirect(leader.clone())]);
+        let began = Instant::now();
+        let mut agent = Agent::holding(addresses(&[&follower]).await);
+        assert_eq!(agent.event().await, welcomed(), "{first}");
+        println!("left after {:?}", began.elapsed());
+        agent.stop().await;
+    }
+    assert!(asked.try_recv().is_ok(), "the one that hangs was asked");
+}
+
+#[tokio::test]
+async fn while_nobody_leads_it_asks_on() {
+    let nobody = || Act::Redirect(String::new());
+    let (replica, mut said) = Scripted::acting([nobody(), nobody(), nobody(), Act::Hold(Vec::new())]);
+    let mut agent = Agent::holding(addresses(&[&replica]).await);
+    assert_eq!(agent.event().await, welcomed());
+    for _ in 0..4 {
+        hello(&mut said).await;
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_mended_without_a_restart() {
+    let refuse = || Act::Refuse(Status::failed_precondition("another cluster than the fleet's"));
+    let (replica, mut said) = Scripted::acting([refuse(), refuse(), Act::Hold(Vec::new())]);
+    let began = Instant::now();
+    let mut agent = Agent::holding(addresses(&[&replica]).await);
+    assert_eq!(agent.event().await, welcomed());
+    // The shortest waits are 0.5 s and 1 s.
+    assert!(began.elapsed() >= Duration::from_millis(1500), "it did not hammer");
+    for _ in 0..3 {
+        hello(&mut said).await;
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_version_that_this_agent_does_not_speak_is_a_refusal() {
+    let (replica, mut said) = Scripted::acting([Act::Hang]);
+    let welcome = wire::Welcome { protocol_version: CONTROL_PROTOCOL_VERSION + 1, ..Default::default() };
+    let (other, _) = Scripted::acting([Act::Hang]);
+    other.act(Act::State(wire::CoordinatorMessage { message: Some(Stated::Welcome(welcome)) }));
+    replica.act(Act::Redirect(other.serve().await));
+    let mut agent = Agent::holding(addresses(&[&replica]).await);
+    hello(&mut said).await;
+    hello(&mut said).await;
+    assert!(agent.events.try_recv().is_err(), "no session was opened");
+    replica.act(Act::Hold(Vec::new()));
+    assert_eq!(agent.event().await, welcomed());
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn what_this_version_does_not_know_is_skipped() {
+    let unknown = wire::CoordinatorMessage { message: None };
+    let complete = wire::CoordinatorMessage { message: Some(Stated::SetComplete(wire::SetComplete {})) };
+    let (leader, mut said) = Scripted::acting([Act::Hold(vec![unknown.clone(), unknown, complete])]);
+    let mut agent = Agent::holding(addresses(&[&leader]).await);
+    assert_eq!((agent.event().await, agent.event().await), (welcomed(), Event::SetComplete));
+    agent.outbox.send(Saying::Draining).await.unwrap();
+    hello(&mut said).await;
+    assert_eq!(heard(&mut said).await, Said::Draining(wire::Draining {}), "the session goes on");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_leader_that_is_deposed_names_the_next_one_within_the_session() {
+    let (next, mut said) = Scripted::acting([Act::Hold(Vec::new())]);
+    let leader_address = next.serve().await;
+    let redirect = Stated::Redirect(wire::Redirect { leader_address });
+    let (deposed, _) =
+        Scripted::acting([Act::Hold(vec![wire::CoordinatorMessage { message: Some(redirect) }])]);
+    let mut agent = Agent::holding(addresses(&[&deposed]).await);
+    assert_eq!((agent.event().await, agent.event().await), (welcomed(), welcomed()));
+    hello(&mut said).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_that_ends_is_opened_again() {
+    let (leader, mut said) = Scripted::acting([Act::End, Act::Hold(Vec::new())]);
+    let mut agent = Agent::holding(addresses(&[&leader]).await);
+    assert_eq!((agent.event().await, agent.event().await), (welcomed(), welcomed()));
+    for _ in 0..2 {
+        hello(&mut said).await;
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn words_that_find_no_room_end_in_a_new_session() {
+    let (leader, mut said) = Scripted::acting([Act::Deaf, Act::Hold(Vec::new())]);
+    let mut agent = Agent::holding(addresses(&[&leader]).await);
+    assert_eq!(agent.event().await, welcomed());
+    hello(&mut said).await;
+    let report = Report {
+        id: id(),
+        epoch: epoch(),
+        revision: TaskRevision(1),
+        state: InstanceState::Running,
+        trace: "t".repeat(8 << 10),
+    };
+    let mut words = 0;
+    let again = loop {
+        say(&agent.outbox, &agent.rejoin, Saying::Report(report.clone()));
+        words += 1;
+        tokio::task::yield_now().await;
+        match said.try_recv() {
+            Ok(Said::Heartbeat(_)) | Err(mpsc::error::TryRecvError::Empty) => {}
+            other => break other,
+        }
+        assert!(words < 10_000_000, "the outbox is bounded");
+    };
+    println!("a new session after {words} words");
+    assert!(matches!(again, Ok(Said::Hello(_))) && words > super::OUTBOX, "{again:?} after {words}");
+    assert_eq!(agent.event().await, welcomed());
+    agent.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_that_takes_no_words_is_left() {
+    let (leader, mut said) = Scripted::acting([Act::Deaf, Act::Hold(Vec::new())]);
+    let mut agent = Agent::holding(leader.in_process());
+    assert_eq!(agent.event().await, welcomed());
+    hello(&mut said).await;
+    let began = Instant::now();
+    let word = Saying::Released { id: id(), epoch: epoch() };
+    let speak = async { while agent.outbox.send(word.clone()).await.is_ok() {} };
+    let again = tokio::select! {
+        () = speak => None,
+        hello = hello(&mut said) => Some(hello),
+    };
+    println!("a new session after {:?}", began.elapsed());
+    assert!(again.is_some() && began.elapsed() >= session::DEAF && began.elapsed() < session::DEAF * 2);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_heartbeat_says_no_more_than_the_cluster() {
+    let (leader, mut said) = Scripted::acting([Act::Hold(Vec::new())]);
+    let agent = Agent::holding(addresses(&[&leader]).await);
+    hello(&mut said).await;
+    for _ in 0..3 {
+        let word = tokio::time::timeout(PATIENCE, said.recv()).await.expect("heartbeats come").unwrap();
+        assert_eq!(word, Said::Heartbeat(wire::Heartbeat { worker_cluster_id: String::new() }));
+    }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn the_last_words_of_an_agent_that_ends_are_heard() {
+    let (leader, mut said) = Scripted::acting([Act::Hold(Vec::new())]);
+    let mut agent = Agent::holding(addresses(&[&leader]).await);
+    assert_eq!(agent.event().await, welcomed());
+    hello(&mut said).await;
+    for _ in 0..1000 {
+        agent.outbox.try_send(Saying::Released { id: id(), epoch: epoch() }).unwrap();
+    }
+    agent.stop().await;
+    let released = wire::Released { id: Some((&id()).into()), epoch: Some(epoch().into()) };
+    for _ in 0..1000 {
+        assert_eq!(heard(&mut said).await, Said::Released(released.clone()));
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_ends_does_not_wait_for_a_coordinator_that_hears_nothing() {
+    let (leader, _said) = Scripted::acting([Act::Deaf]);
+    let mut agent = Agent::holding(addresses(&[&leader]).await);
+    assert_eq!(agent.event().await, welcomed());
+    let began = Instant::now();
+    agent.stop().await;
+    assert!(began.elapsed() >= session::PARTING && began.elapsed() < PATIENCE / 2);
+}

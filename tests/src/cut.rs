@@ -1,0 +1,139 @@
+//! A way to a port on which the network can be cut: what was sent is held back, and nobody is told.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::{Error, Result};
+use crate::ports::free_port;
+use crate::wait::pause;
+
+/// A listener that passes on to a port; its threads end with the process, or when it is dropped.
+#[derive(Debug)]
+pub struct Cut {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    port: u16,
+    to: u16,
+    is_cut: AtomicBool,
+    stops: AtomicBool,
+}
+
+impl Cut {
+    /// Passes on, until [`Cut::cut`].
+    ///
+    /// # Errors
+    /// When there is no port to listen on.
+    pub fn before(to: u16) -> Result<Cut> {
+        let port = free_port()?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        let listener = listener.map_err(Error::io(format_args!("listen on port {port}")))?;
+        let (is_cut, stops) = (AtomicBool::new(false), AtomicBool::new(false));
+        let shared = Arc::new(Shared { port, to, is_cut, stops });
+        let own = Arc::clone(&shared);
+        start(move || accept(&listener, &own))?;
+        Ok(Cut { shared })
+    }
+
+    /// `host:port` of this side.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.shared.port)
+    }
+
+    /// From now on nothing passes, or all that was held back and all that comes.
+    pub fn cut(&self, is_cut: bool) {
+        self.shared.is_cut.store(is_cut, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        self.shared.stops.store(true, Ordering::SeqCst);
+        // Wakes the thread that accepts.
+        let _woken = TcpStream::connect((Ipv4Addr::LOCALHOST, self.shared.port));
+    }
+}
+
+impl Shared {
+    /// Waits while the network is cut; false: it ends.
+    fn passes(&self) -> bool {
+        while self.is_cut.load(Ordering::SeqCst) && !self.stops.load(Ordering::SeqCst) {
+            pause();
+        }
+        !self.stops.load(Ordering::SeqCst)
+    }
+}
+
+fn start(body: impl FnOnce() + Send + 'static) -> Result<()> {
+    let started = std::thread::Builder::new().name("cut".to_owned()).spawn(body);
+    started.map(|_detached| ()).map_err(Error::io("start a thread"))
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    for client in listener.incoming() {
+        if shared.stops.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok(client) = client else { continue };
+        let own = Arc::clone(shared);
+        // Without a thread the connection is dropped.
+        let _started = start(move || serve(&own, &client));
+    }
+}
+
+/// One connection: this thread carries what the client says, another one the answers.
+fn serve(shared: &Shared, client: &TcpStream) {
+    if !shared.passes() {
+        return;
+    }
+    let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, shared.to)) else { return };
+    let _slower = (client.set_nodelay(true), server.set_nodelay(true));
+    std::thread::scope(|scope| {
+        scope.spawn(|| carry(shared, &server, client));
+        carry(shared, client, &server);
+    });
+}
+
+/// Until either end is closed; then both are.
+fn carry(shared: &Shared, mut from: &TcpStream, mut to: &TcpStream) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        if !shared.passes() || to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    // What is closed on one side of a cut is not closed on the other.
+    shared.passes();
+    // Closed already is as good.
+    let _closed = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_said_while_it_is_cut_arrives_later() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let cut = Cut::before(listener.local_addr().expect("an address").port()).expect("a relay");
+        let mut client = TcpStream::connect(cut.address()).expect("connected");
+        let (mut server, _) = listener.accept().expect("accepted");
+        server.set_read_timeout(Some(Duration::from_millis(200))).expect("set");
+        let mut buffer = [0; 8];
+        client.write_all(b"one").expect("written");
+        assert_eq!(server.read(&mut buffer).expect("read"), 3);
+        cut.cut(true);
+        client.write_all(b"two!").expect("written");
+        assert!(server.read(&mut buffer).is_err(), "nothing passes");
+        cut.cut(false);
+        server.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+        assert_eq!(server.read(&mut buffer).expect("read"), 4);
+    }
+}

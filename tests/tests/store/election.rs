@@ -120,3 +120,44 @@ async fn a_store_that_a_newer_version_wrote_is_refused_and_left_to_others() {
     assert_eq!(trace(&view, "c"), None);
     two.end().await;
 }
+
+/// Whoever waits to lead may give up at any moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn standing_for_leader_may_be_given_up_at_any_moment() {
+    let prefix = prefix();
+    let mut one = Process::open(settings(shared().endpoints(), &prefix, "one"));
+    let mut given_up = 0;
+    for half_ms in 0..80_u64 {
+        let limit = Duration::from_micros(500 * half_ms);
+        given_up += u32::from(tokio::time::timeout(limit, one.store.lead()).await.is_err());
+    }
+    println!("given up {given_up} times of 80");
+    assert!((1..80).contains(&given_up));
+    let view = one.lead().await;
+    let revision = one.commit_well(vec![status("c", "x")]).await;
+    assert!(revision > view.revision);
+    one.end().await;
+    let left = blocking(|| shared().etcdctl(&["get", &format!("{prefix}/leader")]));
+    assert_eq!(left, "", "the leader's key went with the leader");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_keys_are_loaded_in_pages() {
+    let prefix = prefix();
+    let (mut one, _) = Process::leading(settings(shared().endpoints(), &prefix, "one")).await;
+    let two = Process::open(settings(shared().endpoints(), &prefix, "two"));
+    for batch in 0..25 {
+        let writes = (0..100).map(|number| status(&format!("c{batch}-{number}"), "x")).collect();
+        one.commit_well(writes).await;
+    }
+    let began = Instant::now();
+    let view = one.lead().await;
+    println!("{} keys loaded after {} ms", view.statuses.len(), began.elapsed().as_millis());
+    assert_eq!(view.statuses.len(), 2_500);
+    assert_eq!(two.replica.view().await.expect("a view").statuses, view.statuses);
+    let late = Process::open(settings(shared().endpoints(), &prefix, "late"));
+    assert_eq!(late.replica.view().await.expect("a view").statuses, view.statuses);
+    for process in [one, two, late] {
+        process.end().await;
+    }
+}

@@ -16,4 +16,5 @@ mod lines;
 mod logins;
 mod outages;
 mod renewals;
+mod storm;
 mod suite;

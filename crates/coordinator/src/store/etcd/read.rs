@@ -38,12 +38,14 @@ pub(super) struct Loaded {
     pub(super) at: Position,
     /// The revision of the last commit; 0: there was none.
     pub(super) head: i64,
+    /// By key.
     pub(super) pairs: Vec<Pair>,
 }
 
 impl Loaded {
     pub(super) fn pair(&self, key: &str) -> Option<&Pair> {
-        self.pairs.iter().find(|pair| pair.key == key)
+        let at = self.pairs.binary_search_by(|pair| pair.key.as_str().cmp(key)).ok()?;
+        self.pairs.get(at)
     }
 }
 

@@ -187,7 +187,14 @@ impl Session {
                 Ok((Self { said, stated, unsaid: VecDeque::new(), deaf_since: None }, welcome))
             }
             Some(Stated::Redirect(redirect)) => Err(Over::Redirected(redirect.leader_address)),
-            _ => Err(Over::Unreachable("it began with something else than Welcome".to_owned())),
+            Some(
+                Stated::Assignment(_)
+                | Stated::Release(_)
+                | Stated::SetComplete(_)
+                | Stated::Query(_)
+                | Stated::LaneRecord(_),
+            )
+            | None => Err(Over::Unreachable("it began with something else than Welcome".to_owned())),
         }
     }
 

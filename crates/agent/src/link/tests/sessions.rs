@@ -40,10 +40,9 @@ async fn heard(said: &mut mpsc::Receiver<Said>) -> Said {
 }
 
 async fn hello(said: &mut mpsc::Receiver<Said>) -> wire::Hello {
-    match heard(said).await {
-        Said::Hello(hello) => hello,
-        other => panic!("no Hello: {other:?}"),
-    }
+    let word = heard(said).await;
+    let Said::Hello(hello) = word else { panic!("no Hello: {word:?}") };
+    hello
 }
 
 #[tokio::test]
@@ -132,7 +131,7 @@ async fn a_version_that_this_agent_does_not_speak_is_a_refusal() {
     let (replica, mut said) = Scripted::acting([Act::Hang]);
     let welcome = wire::Welcome { protocol_version: CONTROL_PROTOCOL_VERSION + 1, ..Default::default() };
     let (other, _) = Scripted::acting([Act::Hang]);
-    other.act(Act::State(wire::CoordinatorMessage { message: Some(Stated::Welcome(welcome)) }));
+    other.act(Act::Welcome(welcome));
     replica.act(Act::Redirect(other.serve().await));
     let mut agent = Agent::holding(addresses(&[&replica]).await);
     hello(&mut said).await;

@@ -60,7 +60,11 @@ pub async fn run(
     let renew_interval = settings.agent.lease_ttl / RENEWALS_PER_TTL;
     let agent = Agent::new(settings.worker, coordinators.clone(), agent_metrics, renew_interval);
     let mut agent = tokio::spawn(agent.run(stop.token()));
-    let created = create_connectors(coordinators, connector_files).await;
+    let stopped = stop.token();
+    let created = tokio::select! {
+        created = create_connectors(coordinators.clone(), connector_files) => created,
+        () = stopped.cancelled() => Ok(()),
+    };
     if created.is_err() {
         stop.begin();
     }
@@ -73,6 +77,7 @@ pub async fn run(
             result.and(agent_ended(agent.await))
         }
     };
+    coordinators.end_patience();
     serving.cancel();
     while let Some(ended) = roles.join_next().await {
         result = result.and(role_ended(Some(ended)));

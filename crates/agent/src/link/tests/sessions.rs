@@ -256,6 +256,25 @@ async fn the_last_words_of_an_agent_that_ends_are_heard() {
 }
 
 #[tokio::test]
+async fn an_agent_whose_ends_are_gone_parts_as_well_and_opens_no_other_session() {
+    let (leader, mut said) = Scripted::acting([Act::Hold(Vec::new())]);
+    let mut agent = Agent::holding(addresses(&[&leader]).await);
+    assert_eq!(agent.event().await, welcomed());
+    hello(&mut said).await;
+    for _ in 0..100 {
+        agent.outbox.try_send(Saying::Draining).unwrap();
+    }
+    let Agent { outbox, rejoin, events, link, .. } = agent;
+    drop((outbox, rejoin, events));
+    tokio::time::timeout(PATIENCE, link).await.expect("it ends without being told").unwrap();
+    for _ in 0..100 {
+        assert_eq!(heard(&mut said).await, Said::Draining(wire::Draining {}));
+    }
+    drop(leader);
+    assert!(said.try_recv().is_err(), "and that is all");
+}
+
+#[tokio::test]
 async fn an_agent_that_ends_does_not_wait_for_a_coordinator_that_hears_nothing() {
     let (leader, _said) = Scripted::acting([Act::Deaf]);
     let mut agent = Agent::holding(addresses(&[&leader]).await);

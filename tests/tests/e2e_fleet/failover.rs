@@ -31,7 +31,9 @@ impl Times {
             .map(|(part, times)| {
                 times.sort_by(f64::total_cmp);
                 let worst = times.last().copied().unwrap_or_default();
-                format!("{part} {:.2} (worst {worst:.2})", times[times.len() / 2])
+                // A leader that is new has never heard the lost agent: it does not know when it fell silent.
+                let median = times.get(times.len() / 2).copied().unwrap_or_default();
+                format!("{part} {median:.2} (worst {worst:.2})")
             })
             .collect();
         format!(

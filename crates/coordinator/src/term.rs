@@ -255,7 +255,7 @@ impl<S: Store> Term<S> {
             return Ok(());
         }
         if let Some(former) = former {
-            tracing::warn!(agent = %holder.agent, "a newer process takes over the agent's id");
+            tracing::info!(agent = %holder.agent, "a newer process takes over the agent's id");
             self.replaced.push_back(former.clone());
             while self.replaced.len() > REPLACED_MAX {
                 self.replaced.pop_front();

@@ -55,6 +55,9 @@ const FAULTS: [Fault; 9] = [
 
 impl Stage {
     fn suffer(&mut self, fault: Fault, dice: &mut Dice) {
+        // What is being placed anew copies only once it has a right.
+        self.wait_running(&self.topic.clone(), PARTITIONS as usize);
+        self.wait_all_lanes_moving();
         self.tell(format!("{fault:?}"));
         match fault {
             Fault::LeaderKilled => self.kill(Some(()), None),

@@ -165,19 +165,6 @@ impl Stage {
         let (status, body) = self.must("deleted", self.fleet.rest(1).delete(&format!("/connectors/{other}")));
         assert_eq!(status, 204, "{body}");
     }
-
-    /// Waits until each partition has more than now.
-    fn wait_all_lanes_moving(&self) {
-        let before = suite::must("offsets", self.destination.end_offsets(&self.topic));
-        let mut standing = Vec::new();
-        let moved = self.fleet.wait("each partition to move", || {
-            let now = self.destination.end_offsets(&self.topic)?;
-            standing =
-                before.iter().filter(|(at, end)| now.get(at) == Some(end)).map(|(at, _)| *at).collect();
-            Ok(standing.is_empty().then_some(()))
-        });
-        self.must(&format!("partitions {standing:?} stand still"), moved);
-    }
 }
 
 #[test]

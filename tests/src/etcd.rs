@@ -170,6 +170,10 @@ impl Etcd {
     }
 
     fn wait(&mut self, at: usize) -> Result<()> {
+        self.wait_for(at, "\"true\"")
+    }
+
+    fn wait_for(&mut self, at: usize, answer_has: &str) -> Result<()> {
         let progress = self.options.progress;
         let member = self.member(at)?;
         let (what, url) =
@@ -177,7 +181,7 @@ impl Etcd {
         let Some(process) = &mut member.process else { return Ok(()) };
         process.wait_for(&what, START_LIMIT, progress, || {
             let answer = reqwest::blocking::get(&url).and_then(reqwest::blocking::Response::text);
-            Ok(answer.ok().filter(|text| text.contains("\"true\"")).map(|_| ()))
+            Ok(answer.ok().filter(|text| text.contains(answer_has)).map(|_| ()))
         })
     }
 
@@ -282,6 +286,15 @@ impl Etcd {
         self.launch()
     }
 
+    /// As [`Etcd::restart`], where an alarm makes the members call themselves unhealthy: waits only until they answer.
+    ///
+    /// # Errors
+    /// When one does not answer.
+    pub fn restart_with_alarm(&mut self) -> Result<()> {
+        (0..self.members.len()).try_for_each(|at| self.spawn(at))?;
+        (0..self.members.len()).try_for_each(|at| self.wait_for(at, "health"))
+    }
+
     /// More flags, or others, from the next start on.
     pub fn set_flags(&mut self, flags: &[&str]) {
         self.options.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
@@ -345,6 +358,17 @@ impl Etcd {
         Ok(())
     }
 
+    /// Gives a user another password.
+    ///
+    /// # Errors
+    /// When etcdctl fails.
+    pub fn set_password(&self, name: &str, password: &str) -> Result<()> {
+        // It reads the password from standard input, which processes of ours do not have.
+        self.etcdctl(&["user", "delete", name])?;
+        self.etcdctl(&["user", "add", &format!("{name}:{password}")])?;
+        self.etcdctl(&["user", "grant-role", name, name]).map(drop)
+    }
+
     /// Runs etcdctl on all members; what it prints.
     ///
     /// # Errors
@@ -373,6 +397,20 @@ impl Etcd {
         let status = process.wait_exit(TOOL_LIMIT, self.options.progress);
         process.ended_well(status)?;
         process.log_text()
+    }
+
+    /// The sum of a member's metrics whose line begins like this: `grpc_server_handled_total{grpc_code="OK"`.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn metric(&self, member: usize, begins: &str) -> Result<f64> {
+        let member = self.members.get(member);
+        let port = member.ok_or_else(|| Error::Invalid("no such member".to_owned()))?.health;
+        let url = format!("http://127.0.0.1:{port}/metrics");
+        let text = reqwest::blocking::get(&url).and_then(reqwest::blocking::Response::text);
+        let text = text.map_err(|source| Error::Rest { what: format!("read {url}"), source })?;
+        let lines = text.lines().filter(|line| line.starts_with(begins));
+        Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
     /// Gives the members up, for [`Lifetime::MayOutliveUs`] and with a directory of their own; returns their pids.

@@ -19,6 +19,7 @@ mod error;
 mod etcd;
 pub mod exact;
 mod fleet;
+pub mod grpc;
 mod jars;
 mod java;
 mod ports;

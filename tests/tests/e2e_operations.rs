@@ -5,67 +5,17 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use copyist_tests::grpc::{Grpc, tool};
 use copyist_tests::scenario::{self, LIMIT, connector_state, numbered, source, task_states};
 use copyist_tests::{
-    Copyist, CopyistOptions, Deadline, Progress, Rest, Scenario, Scratch, cache_dir, copyist_binary, suite,
-    wait_until,
+    Copyist, CopyistOptions, Deadline, Progress, Rest, Scenario, Scratch, copyist_binary, suite, wait_until,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-
-/// A tool that the tests call: from `variable`, else from `PATH`, else from the cache that `tests/run` fills.
-fn tool(name: &str, variable: &str) -> PathBuf {
-    let own = std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = || std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
-    let cached = || cache_dir().ok().map(|dir| dir.join("bin").join(name)).filter(|file| file.is_file());
-    let found = own.or_else(on_path).or_else(cached);
-    found.unwrap_or_else(|| panic!("{name} is neither on PATH nor in {variable}: tests/run gets it"))
-}
-
-/// gRPC by grpcurl, which knows the services by reflection alone.
-struct Grpc {
-    program: PathBuf,
-    address: String,
-}
-
-/// What grpcurl calls the code, and the message.
-#[derive(Debug, PartialEq)]
-struct Refused {
-    code: String,
-    message: String,
-}
-
-impl Grpc {
-    fn of(copyist: &Copyist) -> Grpc {
-        Grpc { program: tool("grpcurl", "COPYIST_GRPCURL"), address: copyist.grpc_address() }
-    }
-
-    fn run(&self, flags: &[&str], rest: &[&str]) -> Result<String, Refused> {
-        let mut command = Command::new(&self.program);
-        command.args(["-plaintext", "-max-time", "60"]).args(flags).arg(&self.address).args(rest);
-        let output = command.output().expect("grpcurl runs");
-        let (printed, errors) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        if output.status.success() {
-            return Ok(printed.into_owned());
-        }
-        let field =
-            |name: &str| errors.lines().find_map(|line| line.trim().strip_prefix(name)).map(str::trim);
-        let code = field("Code:").unwrap_or_else(|| panic!("grpcurl {rest:?}: {errors}"));
-        Err(Refused { code: code.to_owned(), message: field("Message:").unwrap_or_default().to_owned() })
-    }
-
-    fn call(&self, method: &str, request: &Value) -> Result<Value, Refused> {
-        let method = format!("copyist.connect.v1.ConnectorService/{method}");
-        let printed = self.run(&["-emit-defaults", "-d", &request.to_string()], &[&method])?;
-        Ok(serde_json::from_str(&printed).expect("grpcurl prints JSON"))
-    }
-}
 
 /// The v1alpha service as far as a listing takes, under the field numbers of its own proto file.
 const V1ALPHA: &str = r#"syntax = "proto3";
@@ -80,7 +30,7 @@ message Service { string name = 1; }
 #[test]
 fn grpcurl_lists_the_services_by_both_reflections_and_asks_for_health() {
     let scenario = Scenario::start("grpc-services");
-    let grpc = Grpc::of(&scenario.copyist);
+    let grpc = Grpc::at(&scenario.copyist.grpc_address());
     let services = grpc.run(&[], &["list"]).expect("listed");
     let ours = [
         "copyist.connect.v1.ConnectorService",
@@ -115,7 +65,7 @@ fn grpcurl_creates_reads_restarts_and_deletes_as_rest_does() {
     source().create_topic("by-grpc", 3).expect("created");
     source().produce(&numbered("by-grpc", 3, "g", 30)).expect("produced");
     let scenario = Scenario::start("by-grpc");
-    let (grpc, rest) = (Grpc::of(&scenario.copyist), scenario.copyist.rest());
+    let (grpc, rest) = (Grpc::at(&scenario.copyist.grpc_address()), scenario.copyist.rest());
     let config = scenario::config(&[("topic.whitelist", "by-grpc"), ("tasks.max", "2")]);
     let entries = config.as_object().expect("a map").iter();
     let entries: Vec<Value> = entries.map(|(key, value)| json!({"key": key, "value": value})).collect();

@@ -34,6 +34,8 @@ pub struct Order {
     pub shared: BTreeSet<TopicName>,
     /// Hold what there is and copy nothing.
     pub paused: bool,
+    /// The place in a trace of what led to this; empty: it is not traced.
+    pub traceparent: String,
 }
 
 #[cfg(test)]
@@ -58,6 +60,7 @@ impl Order {
             records: Arc::default(),
             shared: BTreeSet::new(),
             paused: false,
+            traceparent: String::new(),
         }
     }
 }

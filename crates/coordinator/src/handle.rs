@@ -9,6 +9,7 @@ use copyist_proto::connect::WatchEvent;
 use copyist_proto::control::CoordinatorMessage;
 use copyist_proto::forward::Target;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tracing::Span;
 
 use crate::core::{self, Answer, Command, Core, Destination, Event, Failure, Holder, Patience, Proposal};
 use crate::error::chain;
@@ -46,7 +47,8 @@ impl Default for Known {
 
 /// What reaches the driver.
 pub(crate) enum Message {
-    Command(Command, oneshot::Sender<Result<Answer, Failure>>),
+    /// With the span that it is part of.
+    Command(Command, Span, oneshot::Sender<Result<Answer, Failure>>),
     Read(Question),
     Hello(Hello),
     Said(Event),
@@ -156,7 +158,7 @@ impl Handle {
     /// Why it was not carried out; [`Failure::Unavailable`] leaves open whether it will be.
     pub async fn command(&self, command: Command) -> Result<Answer, Failure> {
         let (reply, answer) = oneshot::channel();
-        self.tell(Message::Command(command, reply)).await?;
+        self.tell(Message::Command(command, Span::current(), reply)).await?;
         tokio::time::timeout(COMMAND_TIMEOUT, answer)
             .await
             .map_err(|_| Failure::Unavailable("Request timed out".to_owned()))?

@@ -17,6 +17,7 @@ pub mod journal;
 pub mod metrics;
 pub mod store;
 mod term;
+mod traces;
 
 pub use driver::{Coordinator, Settings};
 pub use error::Error;

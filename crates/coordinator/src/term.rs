@@ -9,6 +9,7 @@ use copyist_model::{AgentId, StoreRevision};
 use copyist_proto::control::CoordinatorMessage;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use crate::clock::{boot_ms, now};
 use crate::core::{
@@ -22,6 +23,7 @@ use crate::handle::{Hello, Known, Message, Opened, Renewal, SessionNumber};
 use crate::journal::{self, Line};
 use crate::metrics::Metrics;
 use crate::store::{Outcome, Store};
+use crate::traces::{self, Traces};
 
 /// Proposals that the core is told at once: their verdicts must fit an agent's outbox.
 const PROPOSALS_MAX: usize = 1024;
@@ -44,6 +46,7 @@ pub(crate) struct Term<S> {
     known: Known,
     /// Processes whose id a newer one has, the latest last.
     replaced: VecDeque<Holder>,
+    traces: Traces,
     /// What this step has stored.
     stored: Vec<(StoreRevision, Vec<Write>)>,
     sessions: BTreeMap<AgentId, Session>,
@@ -77,6 +80,7 @@ impl<S: Store> Term<S> {
             metrics,
             known: Known::default(),
             replaced: VecDeque::new(),
+            traces: Traces::default(),
             stored: Vec::new(),
             sessions: BTreeMap::new(),
             last_session: 0,
@@ -161,13 +165,16 @@ impl<S: Store> Term<S> {
 
     async fn hear(&mut self, message: Message) -> Result<(), Error> {
         match message {
-            Message::Command(command, reply) => self.command(command, reply).await,
+            Message::Command(command, caller, reply) => self.command(command, &caller, reply).await,
             Message::Read(question) => {
                 question(&self.core, &self.known);
                 Ok(())
             }
             Message::Hello(hello) => self.hello(hello).await,
-            Message::Said(event) => self.step(event).await,
+            Message::Said(event) => {
+                let span = self.traces.heard(&event, boot_ms());
+                self.step(event).instrument(span).await
+            }
             Message::Proposed(proposal) => self.step(Event::Proposed(vec![proposal])).await,
             Message::Unreadable { holder, lane, generation, because } => {
                 let holds = self.core.view().lanes.get(&lane).cloned().map(Box::new);
@@ -197,13 +204,15 @@ impl<S: Store> Term<S> {
     async fn command(
         &mut self,
         command: Command,
+        caller: &Span,
         reply: oneshot::Sender<Result<Answer, Failure>>,
     ) -> Result<(), Error> {
         let ticket = Ticket(self.last_ticket.0 + 1);
         self.last_ticket = ticket;
         self.tickets.retain(|_, reply| !reply.is_closed());
         self.tickets.insert(ticket, reply);
-        self.step(Event::Command(ticket, command)).await
+        let span = self.traces.command(&command, caller, boot_ms());
+        self.step(Event::Command(ticket, command)).instrument(span).await
     }
 
     async fn heartbeat(&mut self, holder: Holder, destination: Option<Destination>) -> Result<(), Error> {
@@ -341,7 +350,8 @@ impl<S: Store> Term<S> {
         }
         let lines = journal::lines(self.core.view(), &commit.writes);
         let incarnation = self.core.view().meta.incarnation;
-        let outcome = self.store.commit(commit, incarnation).await?;
+        let span = traces::commit(commit.writes.len());
+        let outcome = self.store.commit(commit, incarnation).instrument(span).await?;
         self.check()?;
         match outcome {
             Outcome::Committed(revision) => {
@@ -376,7 +386,8 @@ impl<S: Store> Term<S> {
                 }
             }
             Send::Statement(holder, statement) => {
-                let message = agents::statement(statement, &self.settings);
+                let trace = self.traces.of(&statement, boot_ms());
+                let message = agents::statement(statement, trace, &self.settings);
                 let Some(session) = self.sessions.get(&holder.agent) else { return };
                 if session.holder != holder {
                     return;
@@ -502,7 +513,12 @@ mod tests {
             let config = config.iter().map(|(key, value)| ((*key).into(), Some((*value).into()))).collect();
             let (request, name, initial) = (String::new(), "c".to_owned(), TargetState::Running);
             let (reply, _kept) = oneshot::channel();
-            self.take(Message::Command(Command::Create { request, name, config, initial }, reply)).await;
+            self.take(Message::Command(
+                Command::Create { request, name, config, initial },
+                Span::none(),
+                reply,
+            ))
+            .await;
             let survey = AssignmentId::survey(&connector());
             let topic = FoundTopic {
                 source: "t".parse().unwrap(),

@@ -1,5 +1,6 @@
 //! A fleet over real etcd and real Kafka: coordinators, agents and gateways that are killed, stopped and cut off while
 //! they copy. Nothing is missing, nothing is there twice, order is kept. Each run tells what happened.
 
+mod failover;
 mod stage;
 mod storm;

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use copyist_tests::exact::{Age, Feed, Tally, at, forgetful};
+use copyist_tests::grpc::Grpc;
 use copyist_tests::{
     Cluster, ClusterOptions, Deadline, Etcd, EtcdOptions, Fleet, FleetOptions, Kafka, Progress, suite,
     wait_until,
@@ -137,6 +138,17 @@ impl Stage {
     pub fn said(&self, text: &str) -> usize {
         let logs = self.fleet.coordinators.iter().map(|member| member.log_text().unwrap_or_default());
         logs.map(|log| log.matches(text).count()).sum()
+    }
+
+    /// An operator says that what was killed of an agent is dead: what waits for its word waits no longer.
+    pub fn forget(&self, agent: usize) {
+        let grpc = Grpc::at(&self.fleet.gateways[0].grpc_address());
+        let request = json!({"agent_id": format!("agent-{}:8083", agent + 1)});
+        let forgotten = self.fleet.wait("the agent to be forgotten", || {
+            // Its lease has not ended yet.
+            Ok(grpc.ask("FleetService/ForgetAgent", &request).ok().map(|_| ()))
+        });
+        self.must("forgotten", forgotten);
     }
 
     pub fn must<T>(&self, what: &str, result: copyist_tests::Result<T>) -> T {

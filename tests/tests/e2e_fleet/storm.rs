@@ -75,8 +75,9 @@ impl Stage {
         leader.into_iter().for_each(|leader| self.fleet.coordinators[leader].kill_9());
         agent.into_iter().for_each(|agent| self.fleet.agents[agent].kill_9());
         self.wait_moving();
-        if agent.is_some() {
+        if let Some(agent) = agent {
             self.wait_all_lanes_moving();
+            self.forget(agent);
         }
         for member in self.fleet.members_mut() {
             suite::must("started again", member.launch());

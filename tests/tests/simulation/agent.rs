@@ -355,6 +355,7 @@ fn to_run(run: coordinator::Run, sim: &Sim) -> Run {
             records: Arc::new(records),
             shared: run.shared,
             paused: run.paused,
+            traceparent: String::new(),
         },
         previous_right_wait_ms: if run.follows_unreleased { wait } else { 0 },
     }

@@ -35,6 +35,7 @@ async fn suite<S: Store>(which: &str, mut store: S) {
     a_process_joins(&mut store, &one).await;
     the_next_one_takes_over(&mut store, &one, &two).await;
     a_lease_ends(&mut store, &two).await;
+    as_much_as_one_commit_may_hold(&mut store).await;
 
     let last = committed(store.commit(&commit(vec![status("last", "x")]), 1).await);
     let again = soon("to lead again", store.lead()).await.expect("a view");
@@ -97,6 +98,19 @@ async fn the_next_one_takes_over<S: Store>(store: &mut S, one: &Holder, two: &Ho
     let alive = |holder: &Holder| Commit { alive: vec![holder.clone()], ..commit(vec![status("c", "x")]) };
     assert_eq!(refused(store, &alive(one)).await, std::slice::from_ref(one));
     committed(store.commit(&alive(two), 1).await);
+}
+
+/// It counts on as many processes as it has writes.
+async fn as_much_as_one_commit_may_hold<S: Store>(store: &mut S) {
+    let all: Vec<Holder> =
+        (0..Commit::WRITES_MAX).map(|number| holder(&format!("many:{number}"), "i")).collect();
+    for holder in &all {
+        store.grant(holder, None).await.expect("a lease");
+    }
+    committed(store.commit(&commit(all.iter().map(agent).collect()), 1).await);
+    let long = "x".repeat(copyist_coordinator::core::Status::TRACE_BYTES_MAX);
+    let writes = (0..Commit::WRITES_MAX).map(|number| status(&format!("c{number}"), &long)).collect();
+    committed(store.commit(&Commit { alive: all, ..commit(writes) }, 1).await);
 }
 
 /// Nobody renews it any more.

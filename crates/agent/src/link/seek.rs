@@ -37,8 +37,8 @@ pub enum Place {
 pub enum Outcome {
     /// Nobody opened a session there.
     Unreachable,
-    /// It does not lead, and names who does; empty: nobody.
-    Redirected(String),
+    /// It does not lead, or does no more after a session that lasted so long, and names who does; empty: nobody.
+    Redirected { leader: String, lasted: Duration },
     /// It does not want this agent.
     Refused,
     /// There was a session, and it is over.
@@ -78,16 +78,20 @@ impl Seek {
     pub fn learn(&mut self, outcome: Outcome, jitter: f64) -> Duration {
         let redirects = std::mem::take(&mut self.redirects);
         match outcome {
+            Outcome::Redirected { leader, lasted } if lasted >= GOOD => {
+                self.succeeded();
+                self.learn(Outcome::Redirected { leader, lasted: Duration::ZERO }, jitter)
+            }
             Outcome::Unreachable => {
                 self.unreachable = self.unreachable.saturating_add(1);
                 self.onward(jitter)
             }
-            Outcome::Redirected(leader) if leader.is_empty() || redirects >= REDIRECTS_AT_ONCE => {
+            Outcome::Redirected { leader, .. } if leader.is_empty() || redirects >= REDIRECTS_AT_ONCE => {
                 // Its redirects, so far without a wait, count as one round.
                 let onward = self.onward(jitter);
                 if leader.is_empty() { onward } else { onward.max(self.course.pause(jitter)) }
             }
-            Outcome::Redirected(leader) => {
+            Outcome::Redirected { leader, .. } => {
                 self.redirects = redirects + 1;
                 self.named = Some(leader);
                 Duration::ZERO
@@ -100,12 +104,17 @@ impl Seek {
             }
             Outcome::Ended { lasted } => {
                 if lasted >= GOOD {
-                    self.course.answered();
-                    (self.refusals, self.unreachable) = (0, 0);
+                    self.succeeded();
                 }
                 self.course.pause(jitter)
             }
         }
+    }
+
+    /// Forgets what failed before.
+    fn succeeded(&mut self) {
+        self.course.answered();
+        (self.refusals, self.unreachable) = (0, 0);
     }
 
     /// To the next listed address.
@@ -119,7 +128,8 @@ impl Seek {
 mod tests {
     use super::*;
 
-    const REDIRECT: fn(&str) -> Outcome = |to| Outcome::Redirected(to.to_owned());
+    const REDIRECT: fn(&str) -> Outcome =
+        |to| Outcome::Redirected { leader: to.to_owned(), lasted: Duration::ZERO };
 
     /// Plays outcomes; each row says where the next attempt goes, and after how many ms.
     fn check(mut seek: Seek, rows: &[(Outcome, Place, u64)]) -> Seek {
@@ -224,6 +234,23 @@ mod tests {
         let short = Outcome::Ended { lasted: Duration::from_secs(1) };
         let rows = [(short.clone(), Place::Listed(0), 200), (short, Place::Listed(0), 400)];
         check(seek, &rows);
+    }
+
+    #[test]
+    fn a_leader_that_is_deposed_after_a_good_session_leaves_no_waits() {
+        let deposed = |leader: &str, lasted| Outcome::Redirected { leader: leader.to_owned(), lasted };
+        let seek = check(
+            Seek::new(1, 0),
+            &[
+                (REDIRECT(""), Place::Listed(0), 100),
+                (REDIRECT(""), Place::Listed(0), 200),
+                (REDIRECT("l:1"), named("l:1"), 0),
+                (deposed("m:1", GOOD), named("m:1"), 0),
+                (Outcome::Unreachable, Place::Listed(0), 100),
+                (deposed("", GOOD), Place::Listed(0), 100),
+            ],
+        );
+        check(seek, &[(deposed("", GOOD / 2), Place::Listed(0), 200)]);
     }
 
     #[test]

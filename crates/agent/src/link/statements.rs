@@ -78,6 +78,7 @@ fn run(assignment: wire::Assignment) -> Result<Run, Malformed> {
             records: Arc::new(records(&assignment.lane_records)),
             shared: shared(&assignment.shared_destinations)?,
             paused: assignment.paused,
+            traceparent: assignment.traceparent,
         },
         previous_right_wait_ms: u64::from(assignment.previous_right_wait_ms),
     })

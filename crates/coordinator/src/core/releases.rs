@@ -100,21 +100,22 @@ impl Core {
         self.view.unreleased(id).filter(|holding| !self.releases.is_heard(id, holding)).collect()
     }
 
-    /// An operator knows that an agent's processes run no more. Those with a lease do run.
+    /// An operator knows that an agent's processes run no more, but for the one that holds a lease: that does run.
     pub(super) fn forget_agent(&self, agent: &AgentId) -> Outcome {
-        if self.view.agents.contains_key(agent) {
-            return Err(Failure::Conflict(format!(
-                "agent {agent} holds a lease: it runs, or has run until a moment ago; stop its process and try again \
-                 once its lease has ended"
-            )));
-        }
+        let is_dead = |holder: &Holder| holder.agent == *agent && !self.view.is_alive(holder);
         let mut writes = Vec::new();
         for id in self.view.assignments.keys() {
             let of_it: Vec<Holding> =
-                self.view.unreleased(id).filter(|(holder, _)| holder.agent == *agent).collect();
+                self.view.unreleased(id).filter(|(holder, _)| is_dead(holder)).collect();
             if !of_it.is_empty() {
                 writes.push(self.with_words(id, of_it));
             }
+        }
+        if writes.is_empty() && self.view.agents.contains_key(agent) {
+            return Err(Failure::Conflict(format!(
+                "agent {agent} holds a lease, and no earlier process of it is waited for: it runs, or has run until a \
+                 moment ago; stop its process and try again once its lease has ended"
+            )));
         }
         Ok((writes, Answer::Done))
     }

@@ -304,9 +304,13 @@ fn lane_of(record: &[u8]) -> Option<(LaneId, LaneGeneration)> {
 
 /// A statement of the core's, for the wire.
 #[must_use]
-pub(crate) fn statement(statement: Statement, settings: &Settings) -> wire::CoordinatorMessage {
+pub(crate) fn statement(
+    statement: Statement,
+    traceparent: String,
+    settings: &Settings,
+) -> wire::CoordinatorMessage {
     let message = match statement {
-        Statement::Run(run) => Stated::Assignment(assignment(*run, settings)),
+        Statement::Run(run) => Stated::Assignment(assignment(*run, traceparent, settings)),
         Statement::Release { id, epoch } => {
             Stated::Release(wire::Release { id: Some(wire_id(&id)), epoch: Some(epoch.into()) })
         }
@@ -333,7 +337,7 @@ fn wire_id(id: &AssignmentId) -> wire::AssignmentId {
     id.into()
 }
 
-fn assignment(run: Run, settings: &Settings) -> wire::Assignment {
+fn assignment(run: Run, traceparent: String, settings: &Settings) -> wire::Assignment {
     let wait = if run.follows_unreleased { settings.previous_right_wait() } else { Default::default() };
     wire::Assignment {
         id: Some(wire_id(&run.id)),
@@ -346,6 +350,7 @@ fn assignment(run: Run, settings: &Settings) -> wire::Assignment {
         paused: run.paused,
         lane_records: run.records.iter().map(record::encode).collect(),
         shared_destinations: run.shared.iter().map(ToString::to_string).collect(),
+        traceparent,
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 use super::answers;
 use super::appetite::{Appetite, Served};
 use super::budget::Lease;
+use super::firsts::Firsts;
 use super::lane::{Alive, LaneCell, LaneNumber, int32};
 use super::route::{Happening, Route};
 use super::sides::End;
@@ -239,10 +240,16 @@ impl Route {
             return self.fetch_refused(number, partition.code);
         }
         alive.last_stable_offset = partition.last_stable_offset.max(alive.last_stable_offset);
+        let has_records = !partition.records.is_empty();
         let pushed = alive.reader.push(partition.records, partition.aborted, lease);
         self.busy.insert(number);
         match pushed {
-            Ok(()) => alive.fetch_failures = 0,
+            Ok(()) => {
+                alive.fetch_failures = 0;
+                if has_records {
+                    self.firsts(number, Firsts::fetched);
+                }
+            }
             // Once it may be the network's fault.
             Err(error) if alive.fetch_failures > 0 => {
                 let trouble = SourceTrouble::Unreadable(error.to_string());
@@ -253,6 +260,11 @@ impl Route {
                 self.pause_fetching(number);
             }
         }
+    }
+
+    pub(super) fn firsts(&mut self, number: LaneNumber, happened: impl FnOnce(&mut Firsts)) {
+        let task = self.lanes.get(&number).map(|lane| lane.task);
+        task.and_then(|task| self.tasks.get_mut(&task)).map(|task| &mut task.firsts).map(happened);
     }
 
     fn fetch_refused(&mut self, number: LaneNumber, code: Code) {

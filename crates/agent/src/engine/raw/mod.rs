@@ -24,6 +24,7 @@ mod births;
 mod check;
 mod contents;
 mod fetching;
+mod firsts;
 mod kill;
 mod meeting;
 mod producing;

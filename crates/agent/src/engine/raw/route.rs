@@ -23,6 +23,7 @@ use super::births::FactsCell;
 use super::budget::Budget;
 use super::facts::Facts;
 use super::fetching::{FetcherCell, FetcherId};
+use super::firsts::Firsts;
 use super::kill::KillSwitch;
 use super::lane::{LaneCell, LaneNumber};
 use super::producing::{FrameNumber, Frames, ProducerCell, ProducerId};
@@ -227,7 +228,9 @@ impl Route {
     fn command(&mut self, command: Command) {
         match command {
             Command::Attach { task, reporter, order, told } => {
+                let firsts = Firsts::begin(reporter.id(), &order.traceparent);
                 let cell = TaskCell {
+                    firsts,
                     reporter: *reporter,
                     order: Arc::clone(&order),
                     told,

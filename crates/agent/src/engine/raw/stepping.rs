@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::answers::{self, Ends};
 use super::check;
+use super::firsts::Firsts;
 use super::lane::{Alive, Flying, LaneCell, LaneNumber, Life};
 use super::reader::{Next, payload};
 use super::route::{Happening, Route};
@@ -277,6 +278,7 @@ impl Route {
             if let Some(sent) = flying.to_check {
                 self.check(key, base_offset, sent);
             }
+            self.firsts(number, Firsts::acknowledged);
         }
         self.events.push_back((number, Event::Answered { token, outcome }));
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use copyist_model::InstanceState;
 use tokio::sync::watch;
 
+use super::firsts::Firsts;
 use crate::engine::name::LaneName;
 use crate::job::{Order, Reporter};
 
@@ -35,6 +36,7 @@ pub struct TaskCell {
     pub stopping: bool,
     /// The state or its trace may have changed.
     pub changed: bool,
+    pub firsts: Firsts,
 }
 
 impl TaskCell {

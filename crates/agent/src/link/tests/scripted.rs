@@ -31,8 +31,8 @@ pub enum Act {
     Deaf,
     /// Welcomes, and ends the session.
     End,
-    /// States this, and ends the session.
-    State(wire::CoordinatorMessage),
+    /// Welcomes with these words, and ends the session.
+    Welcome(wire::Welcome),
 }
 
 /// What is done about one question for rights.
@@ -181,7 +181,7 @@ impl AgentService for Scripted {
                 vec![stated(Stated::Redirect(wire::Redirect { leader_address }))]
             }
             Act::End => vec![welcome()],
-            Act::State(statement) => vec![statement],
+            Act::Welcome(welcome) => vec![stated(Stated::Welcome(welcome))],
             Act::Deaf => {
                 let stream = futures::stream::iter([Ok(welcome())]).chain(futures::stream::pending());
                 // What keeps the agent's words unread.

@@ -492,3 +492,22 @@ fn the_highest_epoch_that_any_agent_holds_counts() {
     ]);
     assert_eq!((world.core.view.meta.incarnation, &world.commits), (5, &vec![1, 1, 5]), "at once");
 }
+
+#[test]
+fn of_an_agent_that_runs_again_the_processes_before_are_forgotten() {
+    let mut world = two_agents();
+    let (id, epoch) = held_by(&world, "b:1")[0].clone();
+    world.hello("b:1", "two");
+    world.feed(Event::LeaseEnded(holder("b:1", "one")));
+    (0..3).for_each(|_| world.feed(Event::Tick));
+    let unreleased = |world: &World| world.core.view.unreleased(&id).map(|(by, _)| by).collect::<Vec<_>>();
+    assert!(unreleased(&world).contains(&holder("b:1", "one")), "{:?}", unreleased(&world));
+    let now = held_by(&world, "b:1");
+    assert_eq!(world.ask(1, forget("b:1")), Some(Ok(Answer::Done)));
+    assert!(releases(&world, &id).contains(&(holder("b:1", "one"), epoch)));
+    assert_eq!(held_by(&world, "b:1"), now, "what runs runs on");
+    assert!(
+        matches!(world.ask(2, forget("b:1")), Some(Err(Failure::Conflict(_)))),
+        "nobody is left to forget"
+    );
+}

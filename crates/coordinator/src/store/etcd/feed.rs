@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::keyspace::{Keyspace, Scope};
 use super::link::{ASK_LIMIT, Connection, Link};
-use super::read::{self, ANSWER_BYTES_MAX, Loaded, Pair, Position, pair, position};
+use super::read::{self, Loaded, Pair, Position, pair, position};
 use super::reports::Reports;
 use super::trouble::{Kind, Trouble};
 use crate::clock::Backoff;
@@ -151,7 +151,7 @@ impl Feed {
 
     async fn may_go_on(&self, connection: &Connection, told: Told) -> Result<bool, Trouble> {
         let (key, options) = (self.keyspace.head(), GetOptions::new().with_revision(told.at.revision));
-        let mut client = connection.client.clone();
+        let mut client = connection.kv();
         let asked = async move { client.get(key, Some(options)).await };
         let found = match self.link.ask_by(connection, ASK_LIMIT, asked).await {
             Ok(answer) => Ok(Found {
@@ -167,8 +167,7 @@ impl Feed {
     async fn watch(&self, connection: &Connection, from: i64) -> Result<WatchStream, Trouble> {
         let range = self.keyspace.watched(self.scope);
         let options = WatchOptions::new().with_range(range.to).with_start_revision(from);
-        let client = connection.client.watch_client();
-        let mut client = client.max_decoding_message_size(ANSWER_BYTES_MAX);
+        let mut client = connection.watch();
         let asked = async move { client.watch(range.from, Some(options)).await };
         self.link.ask_by(connection, ASK_LIMIT, asked).await
     }

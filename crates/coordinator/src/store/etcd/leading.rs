@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use copyist_proto::{STORE_FORMAT_VERSION, store};
-use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp, TxnOpResponse, TxnResponse};
+use etcd_client::{Compare, CompareOp, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse, TxnResponse};
 use prost::Message as _;
 use rand::RngExt;
 use tokio::sync::{mpsc, watch};
@@ -15,7 +15,7 @@ use super::commit::{self, Alive, Fence, Meaning};
 use super::feed::{Change, Feed, News, Told};
 use super::keyspace::{Keyspace, Scope, lease_seconds};
 use super::lease::{self, Kept};
-use super::link::{ASK_LIMIT, Link};
+use super::link::{ASK_LIMIT, Clients, Link};
 use super::read::{self, Loaded};
 use super::trouble::{Kind, Trouble};
 use super::{Leader, Settings, revision_of};
@@ -79,9 +79,7 @@ impl Etcd {
     /// and may still be on its way, is taken any more.
     async fn win(&mut self) -> Result<(i64, i64), Error> {
         loop {
-            if let Some(former) = self.candidacy.take_if(|candidacy| !candidacy.kept.is_held()) {
-                lease::revoke(&self.link, former.kept.lease).await;
-            }
+            self.candidacy.take_if(|candidacy| !candidacy.kept.is_held());
             if self.candidacy.is_none() {
                 self.vacancy().await?;
             }
@@ -156,7 +154,7 @@ impl Etcd {
     }
 
     async fn transact(&self, txn: Txn) -> Result<TxnResponse, Trouble> {
-        self.link.ask(ASK_LIMIT, |client| async move { client.kv_client().txn(txn).await }).await
+        self.link.ask(ASK_LIMIT, |mut clients| async move { clients.kv.txn(txn).await }).await
     }
 
     /// Waits until nobody leads.
@@ -164,10 +162,18 @@ impl Etcd {
         loop {
             self.leader.mark_unchanged();
             let key = self.keyspace.leader();
-            let question = |mut client: etcd_client::Client| async move { client.get(key, None).await };
+            let question = |mut clients: Clients| async move { clients.kv.get(key, None).await };
             match self.link.ask(ASK_LIMIT, question).await {
-                Ok(found) if found.kvs().is_empty() => return Ok(()),
-                Ok(_) => {}
+                Ok(found) => match found.kvs().first() {
+                    None => return Ok(()),
+                    // Left from a term that is over by our own clock: etcd was away, or this process slept.
+                    Some(left) if self.is_ours(left) => {
+                        if lease::revoke(&self.link, left.lease()).await {
+                            continue;
+                        }
+                    }
+                    Some(_) => {}
+                },
                 Err(trouble) if trouble.kind.is_of_member() => {}
                 Err(trouble) => return Err(trouble.into_error("this coordinator cannot read who leads")),
             }
@@ -177,6 +183,12 @@ impl Etcd {
                 () = pause(LOOK_MS) => {}
             }
         }
+    }
+
+    /// Whether a leader's key is of this process.
+    fn is_ours(&self, key: &KeyValue) -> bool {
+        let leader = store::Leader::decode(key.value());
+        leader.is_ok_and(|leader| leader.incarnation == self.settings.incarnation)
     }
 
     async fn load(&mut self, lease: i64, leader: i64) -> Result<View, Error> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use etcd_client::LeaseGrantOptions;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::link::{ASK_LIMIT, Link};
+use super::link::{ASK_LIMIT, Clients, Link};
 use super::trouble::{Kind, Trouble};
 use crate::clock::{Backoff, boot_ms};
 
@@ -16,13 +16,13 @@ const COURTESY_LIMIT: Duration = Duration::from_secs(1);
 
 /// Extends a lease; false: there is none.
 pub(super) async fn keep_alive(link: &Link, lease: i64) -> Result<bool, Trouble> {
-    let question = |client: etcd_client::Client| async move { client.lease_client().keep_alive(lease).await };
+    let question = |mut clients: Clients| async move { clients.lease.keep_alive(lease).await };
     told(link.ask_again(ASK_LIMIT, question).await.map(drop))
 }
 
 /// As above, asked once within `limit`.
 async fn keep_alive_within(link: &Link, lease: i64, limit: Duration) -> Result<bool, Trouble> {
-    let question = |client: etcd_client::Client| async move { client.lease_client().keep_alive(lease).await };
+    let question = |mut clients: Clients| async move { clients.lease.keep_alive(lease).await };
     told(link.ask(limit, question).await.map(drop))
 }
 
@@ -49,28 +49,30 @@ pub(super) async fn grant(link: &Link, lease: i64, seconds: i64) -> Result<Optio
 
 /// Makes a lease; id 0: etcd chooses. Says its id, and how many seconds it lasts.
 pub(super) async fn grant_new(link: &Link, lease: i64, seconds: i64) -> Result<(i64, i64), Trouble> {
-    let question = |client: etcd_client::Client| async move {
-        client.lease_client().grant(seconds, Some(LeaseGrantOptions::new().with_id(lease))).await
+    let question = |mut clients: Clients| async move {
+        clients.lease.grant(seconds, Some(LeaseGrantOptions::new().with_id(lease))).await
     };
     let granted = link.ask_again(ASK_LIMIT, question).await?;
     Ok((granted.id(), granted.ttl()))
 }
 
-/// Ends a lease and removes its keys. Where that fails it ends by itself, later.
-pub(super) async fn revoke(link: &Link, lease: i64) {
-    let question = |client: etcd_client::Client| async move { client.lease_client().revoke(lease).await };
-    let revoked = tokio::time::timeout(COURTESY_LIMIT, link.ask(COURTESY_LIMIT, question)).await;
-    if let Ok(Err(trouble)) = revoked
-        && trouble.kind != Kind::NoLease
-    {
-        tracing::debug!("a lease could not be ended: {trouble}");
+/// Ends a lease and removes its keys; says whether it is over. Where that fails it ends by itself, later.
+pub(super) async fn revoke(link: &Link, lease: i64) -> bool {
+    let question = |mut clients: Clients| async move { clients.lease.revoke(lease).await };
+    match tokio::time::timeout(COURTESY_LIMIT, link.ask(COURTESY_LIMIT, question)).await {
+        Ok(Ok(_)) => true,
+        Ok(Err(trouble)) if trouble.kind == Kind::NoLease => true,
+        Ok(Err(trouble)) => {
+            tracing::debug!("a lease could not be ended: {trouble}");
+            false
+        }
+        Err(_) => false,
     }
 }
 
 /// Whether there is such a lease.
 pub(super) async fn is_there(link: &Link, lease: i64) -> Result<bool, Trouble> {
-    let question =
-        |client: etcd_client::Client| async move { client.lease_client().time_to_live(lease, None).await };
+    let question = |mut clients: Clients| async move { clients.lease.time_to_live(lease, None).await };
     Ok(link.ask_again(ASK_LIMIT, question).await?.ttl() > 0)
 }
 

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{Certificate, Channel, Client, ConnectOptions, Identity, TlsOptions};
+use etcd_client::{
+    Certificate, Channel, Client, ConnectOptions, Identity, KvClient, LeaseClient, TlsOptions, WatchClient,
+};
 use rand::RngExt;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
@@ -31,6 +33,10 @@ const LINK_LIMIT: Duration = Duration::from_secs(3);
 const TRY_IDLE_AFTER: Duration = Duration::from_secs(6);
 const TRY_IDLE_LIMIT: Duration = Duration::from_secs(3);
 
+/// The longest answer. A page may have as many values of the largest size; a watch that begins late may hear of a
+/// thousand commits at once.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
 /// A connection that lasted less was no better than none.
 const LASTS: Duration = Duration::from_secs(2);
 
@@ -43,13 +49,31 @@ pub(super) struct Connection {
     /// Rises with each connection.
     pub(super) number: u64,
     pub(super) endpoint: Arc<str>,
-    pub(super) client: Client,
+    clients: Clients,
+}
+
+/// What a member is asked by. Boxed, as they are large and are copied for each question.
+#[derive(Clone)]
+pub(super) struct Clients {
+    pub(super) kv: Box<KvClient>,
+    pub(super) lease: Box<LeaseClient>,
+    watch: Box<WatchClient>,
+}
+
+impl Connection {
+    pub(super) fn kv(&self) -> Box<KvClient> {
+        self.clients.kv.clone()
+    }
+
+    pub(super) fn watch(&self) -> Box<WatchClient> {
+        self.clients.watch.clone()
+    }
 }
 
 #[derive(Clone)]
 enum State {
     Lost(Trouble),
-    Connected(Box<Connection>),
+    Connected(Connection),
 }
 
 /// That a connection, by its number, does not do.
@@ -68,7 +92,7 @@ impl Link {
         let mut state = self.state.clone();
         let found = state.wait_for(|state| matches!(state, State::Connected(_))).await;
         match found.as_deref() {
-            Ok(State::Connected(connection)) => Ok(Connection::clone(connection)),
+            Ok(State::Connected(connection)) => Ok(connection.clone()),
             Ok(State::Lost(_)) | Err(_) => Err(Trouble::stopping()),
         }
     }
@@ -98,13 +122,13 @@ impl Link {
     pub(super) async fn ask<T, F>(
         &self,
         limit: Duration,
-        question: impl FnOnce(Client) -> F,
+        question: impl FnOnce(Clients) -> F,
     ) -> Result<T, Trouble>
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
         let connection = self.connection_soon().await?;
-        self.ask_by(&connection, limit, question(connection.client.clone())).await
+        self.ask_by(&connection, limit, question(connection.clients.clone())).await
     }
 
     /// The connection, or why there is none.
@@ -119,13 +143,13 @@ impl Link {
     pub(super) async fn ask_again<T, F>(
         &self,
         limit: Duration,
-        question: impl Fn(Client) -> F,
+        question: impl Fn(Clients) -> F,
     ) -> Result<T, Trouble>
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
     {
         let connection = self.connection_soon().await?;
-        match self.ask_by(&connection, limit, question(connection.client.clone())).await {
+        match self.ask_by(&connection, limit, question(connection.clients.clone())).await {
             Err(trouble) if trouble.kind.is_of_member() => {
                 match timeout(LINK_LIMIT, self.replaced(connection.number)).await {
                     Ok(()) => self.ask(limit, question).await,
@@ -143,7 +167,7 @@ impl Link {
         limit: Duration,
         asked: impl Future<Output = Result<T, etcd_client::Error>>,
     ) -> Result<T, Trouble> {
-        let trouble = match timeout(limit, asked).await {
+        let trouble = match timeout(limit, Box::pin(asked)).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => Trouble::of(&connection.endpoint, &error),
             Err(_) => Trouble::silent(&connection.endpoint, limit),
@@ -197,11 +221,11 @@ impl Connecting {
                 connected = self.connect(endpoint.clone()) => connected,
             };
             match connected {
-                Ok(client) => {
+                Ok(clients) => {
                     number += 1;
                     reports.recovered(&format!("etcd is reached at {endpoint}"));
-                    let connection = Connection { number, endpoint, client };
-                    self.state.send_replace(State::Connected(Box::new(connection)));
+                    let connection = Connection { number, endpoint, clients };
+                    self.state.send_replace(State::Connected(connection));
                     let began = tokio::time::Instant::now();
                     let trouble = tokio::select! {
                         () = stop.cancelled() => return,
@@ -247,18 +271,23 @@ impl Connecting {
     }
 
     /// A member is connected once it has answered: a process that is stopped takes connections as well.
-    async fn connect(&self, url: Arc<str>) -> Result<Client, Trouble> {
+    async fn connect(&self, url: Arc<str>) -> Result<Clients, Trouble> {
         let connecting = async {
             let channel = endpoint(&url, self.settings.tls.as_ref())?.connect().await?;
             let mut options = ConnectOptions::new().with_require_leader(true).with_auto_token_refresh(true);
             if let Some(user) = &self.settings.user {
                 options = options.with_user(&user.name, &user.password);
             }
-            let mut client = Client::from_channel(Channel::Tonic(channel), Some(options)).await?;
-            client.get(self.keyspace.head(), None).await?;
-            Ok(client)
+            let client = Client::from_channel(Channel::Tonic(channel), Some(options)).await?;
+            let mut clients = Clients {
+                kv: Box::new(client.kv_client().max_decoding_message_size(ANSWER_BYTES_MAX)),
+                lease: Box::new(client.lease_client()),
+                watch: Box::new(client.watch_client().max_decoding_message_size(ANSWER_BYTES_MAX)),
+            };
+            clients.kv.get(self.keyspace.head(), None).await?;
+            Ok(clients)
         };
-        match timeout(CONNECT_LIMIT, connecting).await {
+        match timeout(CONNECT_LIMIT, Box::pin(connecting)).await {
             Ok(connected) => connected.map_err(|error| Trouble::of(&url, &error)),
             Err(_) => Err(Trouble::silent(&url, CONNECT_LIMIT)),
         }

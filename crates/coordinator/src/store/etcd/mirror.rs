@@ -17,8 +17,11 @@ use crate::core::{Holder, View};
 use crate::error::Error;
 use crate::store::keys;
 
-/// Questions that wait for the mirror; beyond that, who asks waits.
+/// Questions that wait until the mirror is far enough, and as many again to be looked at; beyond that, who asks waits.
 const QUESTIONS: usize = 1024;
+
+/// How often it is looked for who asked and waits no more.
+const FORGET_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the last known leader counts while nothing is heard.
 const LEADER_COUNTS: Duration = Duration::from_secs(3);
@@ -108,7 +111,11 @@ impl Mirror {
                     silent_since = None;
                     self.tell_leader(Leader::Unknown);
                 }
-                Some(question) = self.questions.recv() => self.waiting.push(question),
+                Some(question) = self.questions.recv(), if self.waiting.len() < QUESTIONS => {
+                    self.waiting.push(question);
+                }
+                // Who waits no more makes room.
+                () = tokio::time::sleep(FORGET_INTERVAL), if !self.waiting.is_empty() => {}
             }
             self.answer();
         }

@@ -119,3 +119,46 @@ pub fn open(
 fn revision_of(revision: i64) -> StoreRevision {
     StoreRevision(revision.unsigned_abs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Holder;
+    use crate::store::Store as _;
+
+    fn settings() -> Settings {
+        Settings {
+            endpoints: vec!["http://127.0.0.1:1".into()],
+            prefix: "p".into(),
+            user: Some(Credentials { name: "u".into(), password: "secret".into() }),
+            tls: Some(Tls {
+                ca: "ca".into(),
+                identity: Some(Identity { certificate: "c".into(), key: "secret".into() }),
+            }),
+            leader_ttl: Duration::from_secs(3),
+            agent_ttl: Duration::from_secs(10),
+            address: "a:1".into(),
+            incarnation: "i".into(),
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let shown = format!("{:?}", settings());
+        assert!(!shown.contains("secret") && shown.contains("name: \"u\""), "{shown}");
+    }
+
+    /// They live on the stacks of who waits for them, within others.
+    #[test]
+    fn what_is_waited_for_is_small() {
+        let (mut store, replica, _tasks) = open(settings(), CancellationToken::new());
+        let holder = Holder { agent: "a:1".parse().unwrap(), incarnation: "i".into() };
+        let lead = size_of_val(&store.lead());
+        let commit = size_of_val(&store.commit(&crate::core::Commit::default(), 1));
+        let (renew, view) = (size_of_val(&replica.renew(&holder)), size_of_val(&replica.view()));
+        let sizes = [("lead", lead), ("commit", commit), ("renew", renew), ("view", view)];
+        for (what, bytes) in sizes {
+            assert!(bytes < 8 * 1024, "{what} takes {bytes} bytes");
+        }
+    }
+}

@@ -3,15 +3,11 @@
 use etcd_client::{GetOptions, GetResponse, KeyValue, ResponseHeader};
 
 use super::keyspace::{Keyspace, Range, Scope};
-use super::link::{ASK_LIMIT, Link};
+use super::link::{ASK_LIMIT, Clients, Link};
 use super::trouble::{Kind, Trouble};
 
 /// Keys in one answer.
 const PAGE: i64 = 1_000;
-
-/// The longest answer. A page may have as many values of the largest size; a watch that begins late may hear of a
-/// thousand commits at once.
-pub(super) const ANSWER_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// A store that is compacted while it is read is read again, so often.
 const LOADS_MAX: u32 = 3;
@@ -42,12 +38,14 @@ pub(super) struct Loaded {
     pub(super) at: Position,
     /// The revision of the last commit; 0: there was none.
     pub(super) head: i64,
+    /// By key.
     pub(super) pairs: Vec<Pair>,
 }
 
 impl Loaded {
     pub(super) fn pair(&self, key: &str) -> Option<&Pair> {
-        self.pairs.iter().find(|pair| pair.key == key)
+        let at = self.pairs.binary_search_by(|pair| pair.key.as_str().cmp(key)).ok()?;
+        self.pairs.get(at)
     }
 }
 
@@ -106,12 +104,9 @@ fn one(key: String) -> Range {
 }
 
 async fn get(link: &Link, range: &Range, options: GetOptions) -> Result<GetResponse, Trouble> {
-    let question = |client: etcd_client::Client| {
+    let question = |mut clients: Clients| {
         let (from, options) = (range.from.clone(), options.clone().with_range(range.to.clone()));
-        async move {
-            let mut client = client.kv_client().max_decoding_message_size(ANSWER_BYTES_MAX);
-            client.get(from, Some(options)).await
-        }
+        async move { clients.kv.get(from, Some(options)).await }
     };
     link.ask_again(ASK_LIMIT, question).await
 }

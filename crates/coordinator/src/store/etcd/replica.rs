@@ -131,7 +131,7 @@ impl Replica {
     async fn read(&self, connection: &Connection, holder: Option<&Holder>) -> Result<Fresh, Trouble> {
         let mut gets = vec![TxnOp::get(self.keyspace.head(), None)];
         gets.extend(holder.map(|holder| TxnOp::get(self.keyspace.agent(&holder.agent), None)));
-        let mut client = connection.client.clone();
+        let mut client = connection.kv();
         let asked = async move { client.txn(Txn::new().and_then(gets)).await };
         let answer = self.link.ask_by(connection, ASK_LIMIT, asked).await?;
         let head = found(&answer, 0).map_or(0, |head| head.mod_revision());

@@ -171,6 +171,11 @@ fn text(kind: Kind, endpoint: &str, why: &str) -> String {
         Kind::Member if why.contains("no leader") || why.contains("leader changed") => format!(
             "etcd at {endpoint} has no leader ({why}): a majority of etcd's members must run and reach each other"
         ),
+        // A member that does not accept a certificate may just end the connection.
+        Kind::Member if endpoint.starts_with("https://") => format!(
+            "etcd at {endpoint} cannot be reached ({why}): check etcd.endpoints, that etcd runs and a majority of its \
+             members reach each other, and that it accepts this side's TLS certificate"
+        ),
         Kind::Member => format!(
             "etcd at {endpoint} cannot be reached ({why}): check etcd.endpoints, and that etcd runs and a majority of \
              its members reach each other"

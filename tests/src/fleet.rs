@@ -314,6 +314,17 @@ impl Member {
     }
 
     #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
+    /// What starts it, as one would type it.
+    #[must_use]
+    pub fn command(&self) -> String {
+        format!("{} {} {}", self.binary.display(), self.role, self.worker_file().display())
+    }
+
+    #[must_use]
     pub fn worker_file(&self) -> PathBuf {
         self.dir.join("worker.properties")
     }

@@ -53,7 +53,10 @@ fn common(agent: (u32, u32), coordinator: (u32, u32)) -> Result<u32, NoCommonVer
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+
     use super::*;
+    use crate::control::{AgentMessage, CoordinatorMessage};
 
     #[test]
     fn the_newest_version_that_both_speak_is_taken() {
@@ -81,6 +84,14 @@ mod tests {
         assert_eq!(negotiate(1, CONTROL_PROTOCOL_VERSION + 1), Ok(CONTROL_PROTOCOL_VERSION));
         assert_eq!(agreed(0), agreed(1));
         assert_eq!(agreed(CONTROL_PROTOCOL_VERSION), Ok(CONTROL_PROTOCOL_VERSION));
+    }
+
+    #[test]
+    fn a_message_of_a_newer_version_is_one_without_content() {
+        // Field 50, empty.
+        let newer = [0x92, 0x03, 0x00];
+        assert_eq!(CoordinatorMessage::decode(&newer[..]), Ok(CoordinatorMessage { message: None }));
+        assert_eq!(AgentMessage::decode(&newer[..]), Ok(AgentMessage { message: None }));
     }
 
     #[test]

@@ -37,12 +37,14 @@ pub enum Place {
 pub enum Outcome {
     /// Nobody opened a session there.
     Unreachable,
-    /// It does not lead, and names who does; empty: nobody.
-    Redirected(String),
+    /// It does not lead, or does no more after a session that lasted so long, and names who does; empty: nobody.
+    Redirected { leader: String, lasted: Duration },
     /// It does not want this agent.
     Refused,
-    /// There was a session, and it is over.
+    /// There was a session, and one of the two ended it.
     Ended { lasted: Duration },
+    /// There was a session, and its connection was lost.
+    Lost { lasted: Duration },
 }
 
 /// The way through the coordinators.
@@ -78,16 +80,20 @@ impl Seek {
     pub fn learn(&mut self, outcome: Outcome, jitter: f64) -> Duration {
         let redirects = std::mem::take(&mut self.redirects);
         match outcome {
+            Outcome::Redirected { leader, lasted } if lasted >= GOOD => {
+                self.succeeded();
+                self.learn(Outcome::Redirected { leader, lasted: Duration::ZERO }, jitter)
+            }
             Outcome::Unreachable => {
                 self.unreachable = self.unreachable.saturating_add(1);
                 self.onward(jitter)
             }
-            Outcome::Redirected(leader) if leader.is_empty() || redirects >= REDIRECTS_AT_ONCE => {
+            Outcome::Redirected { leader, .. } if leader.is_empty() || redirects >= REDIRECTS_AT_ONCE => {
                 // Its redirects, so far without a wait, count as one round.
                 let onward = self.onward(jitter);
                 if leader.is_empty() { onward } else { onward.max(self.course.pause(jitter)) }
             }
-            Outcome::Redirected(leader) => {
+            Outcome::Redirected { leader, .. } => {
                 self.redirects = redirects + 1;
                 self.named = Some(leader);
                 Duration::ZERO
@@ -100,12 +106,24 @@ impl Seek {
             }
             Outcome::Ended { lasted } => {
                 if lasted >= GOOD {
-                    self.course.answered();
-                    (self.refusals, self.unreachable) = (0, 0);
+                    self.succeeded();
                 }
                 self.course.pause(jitter)
             }
+            // Who was lost may be silent for long: another one knows better who leads.
+            Outcome::Lost { lasted } => {
+                if lasted >= GOOD {
+                    self.succeeded();
+                }
+                self.onward(jitter)
+            }
         }
+    }
+
+    /// Forgets what failed before.
+    fn succeeded(&mut self) {
+        self.course.answered();
+        (self.refusals, self.unreachable) = (0, 0);
     }
 
     /// To the next listed address.
@@ -119,7 +137,8 @@ impl Seek {
 mod tests {
     use super::*;
 
-    const REDIRECT: fn(&str) -> Outcome = |to| Outcome::Redirected(to.to_owned());
+    const REDIRECT: fn(&str) -> Outcome =
+        |to| Outcome::Redirected { leader: to.to_owned(), lasted: Duration::ZERO };
 
     /// Plays outcomes; each row says where the next attempt goes, and after how many ms.
     fn check(mut seek: Seek, rows: &[(Outcome, Place, u64)]) -> Seek {
@@ -224,6 +243,40 @@ mod tests {
         let short = Outcome::Ended { lasted: Duration::from_secs(1) };
         let rows = [(short.clone(), Place::Listed(0), 200), (short, Place::Listed(0), 400)];
         check(seek, &rows);
+    }
+
+    #[test]
+    fn after_a_lost_connection_others_are_asked_first_and_not_without_end() {
+        let lost = |lasted| Outcome::Lost { lasted };
+        check(
+            Seek::new(2, 0),
+            &[
+                (REDIRECT("l:1"), named("l:1"), 0),
+                (lost(GOOD), Place::Listed(1), 0),
+                (lost(GOOD / 2), Place::Listed(0), 100),
+                (REDIRECT("l:1"), named("l:1"), 0),
+                (lost(GOOD / 2), Place::Listed(1), 0),
+                (REDIRECT("l:1"), named("l:1"), 0),
+                (lost(GOOD / 2), Place::Listed(0), 200),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_leader_that_is_deposed_after_a_good_session_leaves_no_waits() {
+        let deposed = |leader: &str, lasted| Outcome::Redirected { leader: leader.to_owned(), lasted };
+        let seek = check(
+            Seek::new(1, 0),
+            &[
+                (REDIRECT(""), Place::Listed(0), 100),
+                (REDIRECT(""), Place::Listed(0), 200),
+                (REDIRECT("l:1"), named("l:1"), 0),
+                (deposed("m:1", GOOD), named("m:1"), 0),
+                (Outcome::Unreachable, Place::Listed(0), 100),
+                (deposed("", GOOD), Place::Listed(0), 100),
+            ],
+        );
+        check(seek, &[(deposed("", GOOD / 2), Place::Listed(0), 200)]);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub async fn hold(coordinators: Coordinators, identity: Identity, mut ends: Ends
     let addresses: Vec<String> = coordinators.addresses().map(str::to_owned).collect();
     let mut seek = Seek::new(addresses.len(), super::any_of(addresses.len()));
     let mut lines = Lines::new();
-    while !stop.is_cancelled() {
+    while !is_over(&stop, &ends) {
         // What waited for a session that is over is said again in the next one's Hello.
         while ends.outbox.try_recv().is_ok() || ends.rejoin.try_recv().is_ok() {}
         let address = match seek.place() {
@@ -47,7 +47,7 @@ pub async fn hold(coordinators: Coordinators, identity: Identity, mut ends: Ends
             }
             Err(invalid) => Over::Unreachable(invalid.to_string()),
         };
-        if stop.is_cancelled() {
+        if is_over(&stop, &ends) {
             return;
         }
         tell(&over, &address, &mut lines);
@@ -59,22 +59,28 @@ pub async fn hold(coordinators: Coordinators, identity: Identity, mut ends: Ends
     }
 }
 
+fn is_over(stop: &CancellationToken, ends: &Ends) -> bool {
+    stop.is_cancelled() || ends.outbox.is_closed()
+}
+
 /// How an attempt at a session ended; texts say why.
 #[derive(Debug)]
 enum Over {
     Unreachable(String),
-    Redirected(String),
+    Redirected { leader: String, lasted: Duration },
     Refused(String),
     Ended { lasted: Duration, because: String },
+    Lost { lasted: Duration, because: String },
 }
 
 impl From<Over> for Outcome {
     fn from(over: Over) -> Self {
         match over {
             Over::Unreachable(_) => Self::Unreachable,
-            Over::Redirected(leader) => Self::Redirected(leader),
+            Over::Redirected { leader, lasted } => Self::Redirected { leader, lasted },
             Over::Refused(_) => Self::Refused,
             Over::Ended { lasted, .. } => Self::Ended { lasted },
+            Over::Lost { lasted, .. } => Self::Lost { lasted },
         }
     }
 }
@@ -95,18 +101,18 @@ fn tell(over: &Over, coordinator: &str, lines: &mut Lines) {
                 tracing::warn!(coordinator, error, left_out, "no session with this coordinator");
             }
         }
-        Over::Redirected(leader) if leader.is_empty() => {
+        Over::Redirected { leader, .. } if leader.is_empty() => {
             if let Some(left_out) = lines.admit("nobody leads") {
                 tracing::warn!(coordinator, left_out, "no coordinator leads at this moment");
             }
         }
-        Over::Redirected(leader) => tracing::debug!(coordinator, leader, "another coordinator leads"),
+        Over::Redirected { leader, .. } => tracing::debug!(coordinator, leader, "another coordinator leads"),
         Over::Refused(because) => {
             if let Some(left_out) = lines.admit(because) {
                 tracing::error!(coordinator, because, left_out, "the coordinator refuses this agent");
             }
         }
-        Over::Ended { because, .. } => {
+        Over::Ended { because, .. } | Over::Lost { because, .. } => {
             if let Some(left_out) = lines.admit("ended") {
                 tracing::warn!(coordinator, because, left_out, "the session with the coordinator is over");
             }
@@ -145,8 +151,9 @@ async fn session(
         tracing::info!(coordinator, left_out, "a session with the leader is open");
     }
     match session.run(welcome, identity, ends, lines, stop).await {
-        Ended::Redirected(leader) => Over::Redirected(leader),
+        Ended::Redirected(leader) => Over::Redirected { leader, lasted: opened.elapsed() },
         Ended::Because(because) => Over::Ended { lasted: opened.elapsed(), because },
+        Ended::Lost(because) => Over::Lost { lasted: opened.elapsed(), because },
     }
 }
 
@@ -154,6 +161,7 @@ async fn session(
 enum Ended {
     Redirected(String),
     Because(String),
+    Lost(String),
 }
 
 impl From<&str> for Ended {
@@ -186,8 +194,18 @@ impl Session {
                     .map_err(|error| Over::Refused(error.to_string()))?;
                 Ok((Self { said, stated, unsaid: VecDeque::new(), deaf_since: None }, welcome))
             }
-            Some(Stated::Redirect(redirect)) => Err(Over::Redirected(redirect.leader_address)),
-            _ => Err(Over::Unreachable("it began with something else than Welcome".to_owned())),
+            Some(Stated::Redirect(redirect)) => {
+                let (leader, lasted) = (redirect.leader_address, Duration::ZERO);
+                Err(Over::Redirected { leader, lasted })
+            }
+            Some(
+                Stated::Assignment(_)
+                | Stated::Release(_)
+                | Stated::SetComplete(_)
+                | Stated::Query(_)
+                | Stated::LaneRecord(_),
+            )
+            | None => Err(Over::Unreachable("it began with something else than Welcome".to_owned())),
         }
     }
 
@@ -209,18 +227,18 @@ impl Session {
             if let Some(event) = message.take().and_then(statements::understood)
                 && ends.events.send(event).await.is_err()
             {
-                return "the agent ends".into();
+                break;
             }
             tokio::select! {
                 () = stop.cancelled() => break,
-                asked = ends.rejoin.recv() => return match asked {
-                    Some(()) => "the agent begins a new one".into(),
-                    None => "the agent ends".into(),
+                asked = ends.rejoin.recv() => match asked {
+                    Some(()) => return "the agent begins a new one".into(),
+                    None => break,
                 },
                 stated = self.stated.message() => match stated {
                     Ok(Some(stated)) => message = known(stated, lines),
                     Ok(None) => return "the coordinator ended it".into(),
-                    Err(status) => return Ended::Because(chain(&status)),
+                    Err(status) => return Ended::Lost(chain(&status)),
                 },
                 room = said.reserve(), if !self.unsaid.is_empty() => match room {
                     Ok(room) => {
@@ -231,11 +249,12 @@ impl Session {
                 },
                 saying = ends.outbox.recv(), if self.unsaid.is_empty() => match saying {
                     Some(saying) => self.unsaid.extend(words::messages(saying)),
-                    None => return "the agent ends".into(),
+                    None => break,
                 },
                 _ = heartbeats.tick() => if let Some(ended) = self.heartbeat(identity) { return ended },
             }
         }
+        // The agent ends: its other ends may be gone before its stop is told.
         drop(said);
         self.part(ends).await;
         "the agent ends".into()
@@ -273,7 +292,7 @@ impl Session {
             Err(mpsc::error::TrySendError::Full(_)) => {
                 let since = *self.deaf_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= DEAF {
-                    return Some("the coordinator takes none of the agent's words".into());
+                    return Some(Ended::Lost("the coordinator takes none of the agent's words".to_owned()));
                 }
             }
         }

@@ -55,7 +55,8 @@ pub async fn run(
     let mut result = Ok(());
     // What serves it within the process goes on as long as somebody could ask there.
     let _asks_inside = inside.clone();
-    if let Some(coordinators) = reach(&settings, inside)? {
+    let coordinators = reach(&settings, inside)?;
+    if let Some(coordinators) = coordinators.clone() {
         for listener in listeners.rest {
             let client = ConnectorServiceClient::new(coordinators.clone());
             let rest = copyist_gateway::serve(listener, client, answering.token());
@@ -70,7 +71,10 @@ pub async fn run(
         if let Some(own) = settings.agent {
             start_agent(own, coordinators.clone(), &registry, &mut copying)?;
         }
-        result = given_connectors::create(coordinators, connector_files).await;
+        result = tokio::select! {
+            created = given_connectors::create(coordinators, connector_files) => created,
+            () = stop.begun() => Ok(()),
+        };
     }
     if result.is_ok() {
         // A role that ends before it was told to takes the process with it.
@@ -82,7 +86,10 @@ pub async fn run(
         };
     }
     stop.begin();
-    for phase in [copying, answering, serving] {
+    result = result.and(copying.end().await);
+    // Whom nobody has answered by now is asked no more.
+    coordinators.iter().for_each(Coordinators::end_patience);
+    for phase in [answering, serving] {
         result = result.and(phase.end().await);
     }
     result

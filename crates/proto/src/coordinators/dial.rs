@@ -14,8 +14,11 @@ use tower::service_fn;
 /// An address that takes no connection within this is not there; its name's look-up is part of it.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// After so long without a word from the other end it is asked for one, and has as long again to give it.
-const KEEPALIVE: Duration = Duration::from_secs(2);
+/// After so long without a word from the other end it is asked for one.
+const KEEPALIVE: Duration = Duration::from_secs(1);
+
+/// It has so long to give it. A leader that vanished is noticed about as soon as its lease ends.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Calls at once over one connection; more wait, within their deadlines.
 const CALLS_MAX: usize = 256;
@@ -28,7 +31,7 @@ pub fn connection(address: &str) -> Option<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{authority}")).ok()?;
     let endpoint = endpoint
         .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
         .concurrency_limit(CALLS_MAX);
     Some(endpoint.connect_with_connector_lazy(service_fn(dial)))

@@ -56,13 +56,16 @@ pub enum InvalidAddresses {
 ///
 /// A call's answer is whatever a coordinator said, but for UNAVAILABLE. When nobody answered, it is UNAVAILABLE with
 /// every address and what was wrong there (with the metadata `copyist-not-begun` if the call has certainly not begun
-/// anywhere); when the caller's time was over, DEADLINE_EXCEEDED.
+/// anywhere); when the caller's time was over, DEADLINE_EXCEEDED. A call whose requests are a stream needs a
+/// [`Coordinators::channel`].
 #[derive(Debug, Clone)]
 pub struct Coordinators {
     places: Arc<[Place]>,
     /// The number of the address that answered last.
     answered: Arc<AtomicUsize>,
     deadline: Duration,
+    /// Whether this process ends.
+    ends: Arc<watch::Sender<bool>>,
 }
 
 #[derive(Debug)]
@@ -115,7 +118,12 @@ impl Coordinators {
     }
 
     fn of(places: Vec<Place>, deadline: Duration) -> Self {
-        Self { places: places.into(), answered: Arc::default(), deadline }
+        Self {
+            places: places.into(),
+            answered: Arc::default(),
+            deadline,
+            ends: Arc::new(watch::channel(false).0),
+        }
     }
 
     /// The addresses, in their order; at least one.
@@ -136,6 +144,12 @@ impl Coordinators {
         connection(address).ok_or_else(|| InvalidAddresses::Malformed(vec![format!("{address:?}")]))
     }
 
+    /// From now on no call, of any clone, is asked again when nobody could answer: this process ends, and who waits for it
+    /// is told so at once.
+    pub fn end_patience(&self) {
+        self.ends.send_replace(true);
+    }
+
     async fn ask(self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let began = Instant::now();
         let deadline = passing::time_left(request.headers()).unwrap_or(self.deadline);
@@ -147,6 +161,7 @@ impl Coordinators {
             collected.map_err(|_| Status::deadline_exceeded("the request did not arrive in time"))??;
         let mut course = Course::new(self.places.len(), self.answered.load(Ordering::Relaxed), WAIT_MAX);
         let mut failures = Failures::new(self.places.len());
+        let mut ends = self.ends.subscribe();
         loop {
             let place = course.place();
             match self.attempt(place, &held, deadline.saturating_sub(began.elapsed())).await {
@@ -157,11 +172,12 @@ impl Coordinators {
                 Err(failure) => failures.keep(place, failure),
             }
             let wait = course.failed(jitter());
-            let is_over = began.elapsed() + wait >= patience;
+            let is_over = began.elapsed() + wait >= patience || *ends.borrow_and_update();
             if is_over || failures.is_late || (is_once && failures.may_have_begun) {
                 return Err(failures.status(began.elapsed(), self.addresses()));
             }
-            tokio::time::sleep(wait).await;
+            // A process that ends asks once more, at once.
+            let _ = tokio::time::timeout(wait, ends.changed()).await;
         }
     }
 

@@ -115,6 +115,20 @@ async fn the_last_error_names_every_address_and_what_was_wrong_there() {
 }
 
 #[tokio::test]
+async fn a_process_that_ends_asks_no_more() {
+    let coordinators = Coordinators::new([refusing().await], LONG).unwrap();
+    let mut client = FleetServiceClient::new(coordinators.clone());
+    let mut call = tokio::spawn(async move { drain(&mut client, "a").await });
+    assert!(tokio::time::timeout(Duration::from_millis(500), &mut call).await.is_err(), "it is patient");
+    let began = Instant::now();
+    coordinators.end_patience();
+    let status = call.await.unwrap().unwrap_err();
+    assert!(status.code() == Code::Unavailable && began.elapsed() < LONG / 4, "{status}");
+    let mut client = FleetServiceClient::new(coordinators);
+    assert_eq!(drain(&mut client, "a").await.unwrap_err().code(), Code::Unavailable);
+}
+
+#[tokio::test]
 async fn a_deadline_holds_for_all_attempts_together_and_is_told_to_who_answers() {
     let replica = Replica::new("good");
     let mut client = client(&[&refusing().await, &replica.alone().await]);

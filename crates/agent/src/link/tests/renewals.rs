@@ -15,10 +15,9 @@ const INTERVAL: Duration = Duration::from_secs(60);
 
 /// When the question was asked that this answers.
 fn sent_ms(event: Event) -> u64 {
-    match event {
-        Event::Renewed { sent_ms, ttl_ms: 10_000, held } if held == BTreeMap::new() => sent_ms,
-        other => panic!("no right: {other:?}"),
-    }
+    let Event::Renewed { sent_ms, ttl_ms: 10_000, held } = event else { panic!("no right: {event:?}") };
+    assert_eq!(held, BTreeMap::new());
+    sent_ms
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::super::{say, session};
-use super::scripted::{Act, Scripted, addresses, refusing, silent};
+use super::scripted::{Act, Scripted, addresses, freezable, refusing, silent};
 use super::{Agent, PATIENCE, coordinators};
 use crate::core::{Event, Report, Saying};
 
@@ -40,10 +40,9 @@ async fn heard(said: &mut mpsc::Receiver<Said>) -> Said {
 }
 
 async fn hello(said: &mut mpsc::Receiver<Said>) -> wire::Hello {
-    match heard(said).await {
-        Said::Hello(hello) => hello,
-        other => panic!("no Hello: {other:?}"),
-    }
+    let word = heard(said).await;
+    let Said::Hello(hello) = word else { panic!("no Hello: {word:?}") };
+    hello
 }
 
 #[tokio::test]
@@ -132,7 +131,7 @@ async fn a_version_that_this_agent_does_not_speak_is_a_refusal() {
     let (replica, mut said) = Scripted::acting([Act::Hang]);
     let welcome = wire::Welcome { protocol_version: CONTROL_PROTOCOL_VERSION + 1, ..Default::default() };
     let (other, _) = Scripted::acting([Act::Hang]);
-    other.act(Act::State(wire::CoordinatorMessage { message: Some(Stated::Welcome(welcome)) }));
+    other.act(Act::Welcome(welcome));
     replica.act(Act::Redirect(other.serve().await));
     let mut agent = Agent::holding(addresses(&[&replica]).await);
     hello(&mut said).await;
@@ -177,6 +176,24 @@ async fn a_session_that_ends_is_opened_again() {
     for _ in 0..2 {
         hello(&mut said).await;
     }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_over_which_nothing_comes_any_more_is_left() {
+    let (leader, mut said) = Scripted::acting([Act::Hold(Vec::new())]);
+    let (way, freeze) = freezable(leader.serve().await).await;
+    let (other, mut asked) = Scripted::acting([Act::Redirect(way)]);
+    let mut agent = Agent::holding(addresses(&[&other]).await);
+    assert_eq!(agent.event().await, welcomed());
+    hello(&mut said).await;
+    hello(&mut asked).await;
+    other.act(Act::Hold(Vec::new()));
+    freeze.cancel();
+    let began = Instant::now();
+    assert_eq!(agent.event().await, welcomed());
+    hello(&mut asked).await;
+    println!("left after {:?}", began.elapsed());
     agent.stop().await;
 }
 
@@ -254,6 +271,25 @@ async fn the_last_words_of_an_agent_that_ends_are_heard() {
     for _ in 0..1000 {
         assert_eq!(heard(&mut said).await, Said::Released(released.clone()));
     }
+}
+
+#[tokio::test]
+async fn an_agent_whose_ends_are_gone_parts_as_well_and_opens_no_other_session() {
+    let (leader, mut said) = Scripted::acting([Act::Hold(Vec::new())]);
+    let mut agent = Agent::holding(addresses(&[&leader]).await);
+    assert_eq!(agent.event().await, welcomed());
+    hello(&mut said).await;
+    for _ in 0..100 {
+        agent.outbox.try_send(Saying::Draining).unwrap();
+    }
+    let Agent { outbox, rejoin, events, link, .. } = agent;
+    drop((outbox, rejoin, events));
+    tokio::time::timeout(PATIENCE, link).await.expect("it ends without being told").unwrap();
+    for _ in 0..100 {
+        assert_eq!(heard(&mut said).await, Said::Draining(wire::Draining {}));
+    }
+    drop(leader);
+    assert!(said.try_recv().is_err(), "and that is all");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A term: from the moment this replica leads until it does so no more. The core decides; here it is stored first, and
 //! told second. One loop, one mailbox.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub(crate) struct Term<S> {
     /// Processes whose id a newer one has, the latest last.
     replaced: VecDeque<Holder>,
     traces: Traces,
+    /// Processes that have not reached their destination yet.
+    unsettled: BTreeSet<Holder>,
     /// What this step has stored.
     stored: Vec<(StoreRevision, Vec<Write>)>,
     sessions: BTreeMap<AgentId, Session>,
@@ -81,6 +83,7 @@ impl<S: Store> Term<S> {
             known: Known::default(),
             replaced: VecDeque::new(),
             traces: Traces::default(),
+            unsettled: BTreeSet::new(),
             stored: Vec::new(),
             sessions: BTreeMap::new(),
             last_session: 0,
@@ -138,6 +141,7 @@ impl<S: Store> Term<S> {
     }
 
     fn drop_session(&mut self, holder: &Holder) {
+        self.unsettled.remove(holder);
         if self.sessions.get(&holder.agent).is_some_and(|session| session.holder == *holder) {
             self.sessions.remove(&holder.agent);
         }
@@ -187,7 +191,7 @@ impl<S: Store> Term<S> {
                 let current = self.sessions.get(&holder.agent);
                 // A session that a newer one of the same process took over must not end that.
                 if current.is_some_and(|session| session.number == number) {
-                    self.sessions.remove(&holder.agent);
+                    self.drop_session(&holder);
                     return self.step(Event::SessionEnded(holder)).await;
                 }
                 Ok(())
@@ -221,7 +225,10 @@ impl<S: Store> Term<S> {
             self.drop_session(&holder);
             return self.step(Event::SessionEnded(holder)).await;
         }
-        self.learn(&holder, destination).await?;
+        if destination.is_some() && self.unsettled.remove(&holder) {
+            self.learn(&holder, destination).await?;
+            return self.step(Event::Settled(holder)).await;
+        }
         self.step(Event::Heartbeat(holder)).await
     }
 
@@ -240,7 +247,8 @@ impl<S: Store> Term<S> {
     }
 
     async fn hello(&mut self, hello: Hello) -> Result<(), Error> {
-        let Hello { hello, destination, outbox, opened } = hello;
+        let Hello { mut hello, destination, outbox, opened } = hello;
+        hello.is_settled = destination.is_some() || self.settings.destination_may_change;
         let holder = hello.holder.clone();
         if let Some(refusal) = self.refusal(&holder, destination.as_ref()) {
             // It may have given up waiting.
@@ -272,6 +280,9 @@ impl<S: Store> Term<S> {
         if opened.send(Ok(Opened { store_id, session: number })).is_ok() {
             let session = Session { number, holder: holder.clone(), outbox };
             self.sessions.insert(holder.agent.clone(), session);
+            if !hello.is_settled {
+                self.unsettled.insert(holder.clone());
+            }
             self.step(Event::Hello(Box::new(hello))).await?;
         }
         Ok(())
@@ -483,7 +494,7 @@ mod tests {
             let (outbox, inbox) = mpsc::channel(4096);
             let handle = Handle::new(sender);
             let mut fleet = Self { term, handle, messages, holder: holder.clone(), inbox };
-            let opened = fleet.hello(holder, None, outbox).await;
+            let opened = fleet.hello(holder, Some(destination("W")), outbox).await;
             assert!(matches!(opened, Ok(Ok(_))));
             fleet
         }
@@ -502,6 +513,7 @@ mod tests {
                 labels: BTreeMap::new(),
                 running: Vec::new(),
                 store_id: String::new(),
+                is_settled: false,
             };
             self.take(Message::Hello(Hello { hello, destination, outbox, opened })).await;
             answer.try_recv()
@@ -648,11 +660,7 @@ mod tests {
         let before = fleet.revision();
         let first = fleet.proposal(0);
         fleet.take(Message::Proposed(first)).await;
-        assert_eq!(
-            fleet.revision() - before,
-            3,
-            "150 records go into two commits, and the destination into one"
-        );
+        assert_eq!(fleet.revision() - before, 2, "150 records go into two commits");
         let heard = fleet.term.core.view().meta.destination.clone();
         assert_eq!(heard, Some(destination("W")), "what came behind them is heard as well");
         let verdicts = fleet.verdicts();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Collected, Full, LengthLimitError, Limited};
 use tonic::body::Body;
 use tonic::transport::Channel;
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
@@ -112,7 +112,7 @@ impl Held {
         if let Some(failure) = whole.trailers().and_then(unavailable) {
             return Err(failure);
         }
-        Ok(Response::from_parts(head, Body::new(whole)))
+        Ok(Response::from_parts(head, again(whole)))
     }
 }
 
@@ -200,6 +200,21 @@ fn deadline(left: Duration) -> HeaderValue {
     };
     #[expect(clippy::expect_used, reason = "digits and a letter")]
     HeaderValue::try_from(text).expect("digits and a letter are a header's value")
+}
+
+/// The body of an answer that was read. One that is all in the head ends with it: that is how an error is told, and some
+/// clients insist.
+fn again(whole: Collected<Bytes>) -> Body {
+    match whole.trailers().cloned() {
+        Some(trailers) => {
+            let trailers = std::future::ready(Some(Ok(trailers)));
+            Body::new(Full::new(whole.to_bytes()).with_trailers(trailers))
+        }
+        None => match whole.to_bytes() {
+            bytes if bytes.is_empty() => Body::empty(),
+            bytes => Body::new(Full::new(bytes)),
+        },
+    }
 }
 
 /// The UNAVAILABLE of a call that has certainly not begun.

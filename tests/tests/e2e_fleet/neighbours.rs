@@ -74,7 +74,7 @@ fn processes_that_should_not_be_there_are_told_so_and_harm_nobody() {
     let back = stage.fleet.wait("the older process to be back", || {
         let log = stage.fleet.agents[0].log_text()?;
         let told = log.rfind("another process that started later");
-        Ok((log.rfind("a session with the leader is open") > told).then_some(()))
+        Ok((log.rfind("nothing runs here without a right any more") > told).then_some(()))
     });
     stage.must("the older process is back", back);
     suite::must("produced", stage.source.produce(&numbered(TOPIC, 4, "s", 80)));

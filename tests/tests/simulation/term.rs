@@ -179,6 +179,7 @@ impl Term {
             labels: BTreeMap::new(),
             running: running.iter().map(|report| (report.id.clone(), report.epoch)).collect(),
             store_id,
+            is_settled: true,
         };
         self.step(sim, desk, process, Event::Hello(Box::new(hello)));
         for report in running {

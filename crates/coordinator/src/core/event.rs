@@ -38,6 +38,8 @@ pub enum Event {
     Hello(Box<Hello>),
     /// An agent is there.
     Heartbeat(Holder),
+    /// An agent turned out to copy to where the fleet does.
+    Settled(Holder),
     /// Where the agents copy to, which the store does not say, or says otherwise.
     Destination(Destination),
     /// An agent's process stops: it releases what it runs, and is to be given nothing more.
@@ -64,6 +66,7 @@ impl Event {
         match self {
             Self::Hello(hello) => vec![&hello.holder],
             Self::Heartbeat(holder)
+            | Self::Settled(holder)
             | Self::Draining(holder)
             | Self::Reported { holder, .. }
             | Self::Released { holder, .. }
@@ -90,6 +93,8 @@ pub struct Hello {
     pub running: Vec<(AssignmentId, AssignmentEpoch)>,
     /// The store that it worked by last; empty: none.
     pub store_id: String,
+    /// Whether it is known to copy to where the fleet does; until it is, it is given nothing.
+    pub is_settled: bool,
 }
 
 /// A lane record that an agent wants fixed before the lane's first batch.

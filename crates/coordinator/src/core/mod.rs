@@ -223,11 +223,8 @@ impl Core {
             Event::Hello(hello) => self.hello(*hello),
             Event::Heartbeat(_) | Event::Tick => return false,
             Event::Destination(destination) => self.destination = Some(destination),
-            Event::Draining(holder) => {
-                if let Some(session) = self.sessions.get_mut(&holder.agent).filter(|it| it.holder == holder) {
-                    session.draining = true;
-                }
-            }
+            Event::Draining(holder) => self.of_session(&holder, |session| session.draining = true),
+            Event::Settled(holder) => self.of_session(&holder, |session| session.is_settled = true),
             Event::SessionEnded(holder) => self.end_session(&holder),
             Event::LeaseEnded(holder) => {
                 self.end_session(&holder);
@@ -291,10 +288,19 @@ impl Core {
         self.propose_again();
     }
 
+    fn of_session(&mut self, holder: &Holder, change: impl FnOnce(&mut Session)) {
+        let session = self.sessions.get_mut(&holder.agent).filter(|session| session.holder == *holder);
+        if let Some(session) = session {
+            change(session);
+        }
+    }
+
     fn hello(&mut self, hello: Hello) {
         self.notice_a_restore(&hello);
-        let Hello { holder, rack, labels, running: _, store_id: _ } = hello;
-        self.sessions.insert(holder.agent.clone(), Session::new(holder, rack, labels));
+        let Hello { holder, rack, labels, running: _, store_id: _, is_settled } = hello;
+        let mut session = Session::new(holder.clone(), rack, labels);
+        session.is_settled = is_settled;
+        self.sessions.insert(holder.agent, session);
     }
 
     /// An agent that holds what this store never gave shows that the store was restored from an older copy.

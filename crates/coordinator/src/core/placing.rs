@@ -103,6 +103,7 @@ impl Core {
             let standing = match self.sessions.get(id) {
                 Some(session) if self.doubted.contains(&session.holder) => Standing::Keeps,
                 Some(session) if session.draining || agent.drained => Standing::Drains,
+                Some(session) if !session.is_settled => Standing::Keeps,
                 Some(_) => Standing::Takes,
                 None => Standing::Keeps,
             };

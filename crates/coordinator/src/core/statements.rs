@@ -20,6 +20,8 @@ pub(super) struct Session {
     pub(super) labels: BTreeMap<String, String>,
     /// Its process stops.
     pub(super) draining: bool,
+    /// It is known to copy to where the fleet does.
+    pub(super) is_settled: bool,
     stated: BTreeMap<AssignmentId, Stated>,
     /// Whether the full set was stated.
     complete: bool,
@@ -27,7 +29,15 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(holder: Holder, rack: String, labels: BTreeMap<String, String>) -> Self {
-        Self { holder, rack, labels, draining: false, stated: BTreeMap::new(), complete: false }
+        Self {
+            holder,
+            rack,
+            labels,
+            draining: false,
+            is_settled: true,
+            stated: BTreeMap::new(),
+            complete: false,
+        }
     }
 }
 

@@ -216,6 +216,7 @@ fn hello(agent: &str, incarnation: &str, running: &[(AssignmentId, AssignmentEpo
         labels: BTreeMap::new(),
         running: running.to_vec(),
         store_id: String::new(),
+        is_settled: true,
     }))
 }
 

@@ -87,6 +87,8 @@ impl AgentService for Agents {
                 labels: hello.labels,
                 running: running.map_err(|error| Status::invalid_argument(error.to_string()))?,
                 store_id: hello.store_id,
+                // The driver knows.
+                is_settled: false,
             },
             destination: destination(hello.worker_cluster_id, &offset_storage_topic),
             outbox,

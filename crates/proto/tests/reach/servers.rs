@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 use copyist_proto::connect::fleet_service_client::FleetServiceClient;
 use copyist_proto::connect::fleet_service_server::{FleetService, FleetServiceServer};
 use copyist_proto::connect::{
-    DrainAgentRequest, DrainAgentResponse, ForgetAgentRequest, ForgetAgentResponse, UndrainAgentRequest,
-    UndrainAgentResponse,
+    DrainAgentRequest, DrainAgentResponse, ForgetAgentRequest, ForgetAgentResponse, GetFleetRequest,
+    GetFleetResponse, GetPlacementRequest, GetPlacementResponse, MovePartRequest, MovePartResponse,
+    UndrainAgentRequest, UndrainAgentResponse, WatchEvent, WatchRequest,
 };
 use copyist_proto::forward::{ForwardLayer, Target};
 use http_body_util::Limited;
@@ -121,6 +122,27 @@ impl FleetService for Replica {
         _: Request<ForgetAgentRequest>,
     ) -> Result<Response<ForgetAgentResponse>, Status> {
         Err(Status::unimplemented("forget"))
+    }
+
+    async fn get_fleet(&self, _: Request<GetFleetRequest>) -> Result<Response<GetFleetResponse>, Status> {
+        Err(Status::unimplemented("fleet"))
+    }
+
+    async fn get_placement(
+        &self,
+        _: Request<GetPlacementRequest>,
+    ) -> Result<Response<GetPlacementResponse>, Status> {
+        Err(Status::unimplemented("placement"))
+    }
+
+    async fn move_part(&self, _: Request<MovePartRequest>) -> Result<Response<MovePartResponse>, Status> {
+        Err(Status::unimplemented("move"))
+    }
+
+    type WatchStream = tokio_stream::Empty<Result<WatchEvent, Status>>;
+
+    async fn watch(&self, _: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("watch"))
     }
 }
 

@@ -75,7 +75,7 @@ impl Stage {
                     Some((part(id)?, epoch_of(epoch)?))
                 });
                 let running = running.collect::<Option<_>>()?;
-                Event::Hello(Box::new(Hello { holder, rack, labels, running, store_id }))
+                Event::Hello(Box::new(Hello { holder, rack, labels, running, store_id, is_settled: true }))
             }
             ("draining", [agent]) => Event::Draining(self.living(agent)?),
             ("session-ended", [agent]) => Event::SessionEnded(self.living(agent)?),

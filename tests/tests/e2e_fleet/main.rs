@@ -1,5 +1,11 @@
 //! A fleet over real etcd and real Kafka: coordinators, agents and gateways that are killed, stopped and cut off while
 //! they copy. Nothing is missing, nothing is there twice, order is kept. Each run tells what happened.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test whose step fails has failed, and says why; one that passes tells what happened"
+)]
 
 mod failover;
 mod neighbours;

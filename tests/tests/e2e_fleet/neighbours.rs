@@ -149,6 +149,6 @@ fn moved_and_drained(stage: &Stage, gateway: &Grpc) {
         &["copyist.connect.v1.FleetService/Watch"],
     );
     // The stream goes on until its time is over.
-    let printed = seen.map_or_else(|refused| refused.message, |printed| printed);
+    let printed = seen.unwrap_or_else(|refused| refused.message);
     assert!(printed.contains("\"synced\"") || printed.contains("deadline"), "{printed}");
 }

@@ -221,7 +221,7 @@ impl Commit {
         let mut row: Vec<Self> = Vec::new();
         let mut batch = Batch::default();
         for write in writes {
-            if let Err(write) = batch.push(write) {
+            if let Some(write) = batch.push(write) {
                 row.push(std::mem::take(&mut batch).into());
                 // An empty batch takes any write.
                 drop(batch.push(write));
@@ -240,21 +240,21 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Takes one more write, or gives it back. The first one is taken whatever its size.
-    pub(super) fn push(&mut self, write: Write) -> Result<(), Write> {
+    /// Takes one more write, or gives it back if it does not fit. The first one is taken whatever its size.
+    pub(super) fn push(&mut self, write: Write) -> Option<Write> {
         let bytes = self.bytes + keys::size(&write);
         let fits = self.writes.len() < Commit::WRITES_MAX && bytes <= Commit::BYTES_MAX;
         if !fits && !self.is_empty() {
-            return Err(write);
+            return Some(write);
         }
         self.bytes = bytes;
         self.writes.push(write);
-        Ok(())
+        None
     }
 
     /// Adds what fits of `writes`; says whether all did.
     pub(super) fn extend(&mut self, writes: impl IntoIterator<Item = Write>) -> bool {
-        writes.into_iter().all(|write| self.push(write).is_ok())
+        writes.into_iter().all(|write| self.push(write).is_none())
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -37,11 +37,9 @@ impl Core {
         if !self.view.requests.contains_key(request) {
             writes.extend(remember(now, request, &answer));
         }
-        let moves = match command {
-            Command::Move { id, to } if answer.is_ok() => self.begin_move(id, to),
-            _ => true,
-        };
-        match awaited(command).filter(|_| moves && answer.is_ok()) {
+        let is_there =
+            answer.is_ok() && matches!(command, Command::Move { id, to } if !self.begin_move(id, to));
+        match awaited(command).filter(|_| answer.is_ok() && !is_there) {
             Some((name, until)) => {
                 let waiting = Waiting { name: name.clone(), request: request.to_owned(), until };
                 self.waiting.insert(ticket, waiting);

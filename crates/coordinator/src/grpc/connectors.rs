@@ -115,7 +115,7 @@ impl ConnectorService for Connectors {
         let connectors = listed.into_iter().map(|(name, info, status)| wire::ListedConnector {
             name,
             info: info.map(info_message),
-            status: status.map(|shown| status_message(shown)),
+            status: status.map(status_message),
         });
         Ok(Response::new(wire::ListConnectorsResponse { connectors: connectors.collect() }))
     }

@@ -267,6 +267,10 @@ const WRONG_ETCD: &[(&str, &[&str])] = &[
         "etcd.password=${file:a:b}\netcd.user=u",
         &["w:6: etcd.password=[hidden]: a reference to a config provider"],
     ),
+    (
+        "etcd.endpoints=http://u:S1@e:2379",
+        &["w:6: etcd.endpoints=[hidden]: has a user in it; write that by etcd.user and etcd.password"],
+    ),
     ("etcd.prefix=x", &["w:6: etcd.prefix=x: must begin with a slash, as in /copyist"]),
     (
         "agent.lease.ttl.ms=1999\ncoordinator.lease.ttl.ms=1000",

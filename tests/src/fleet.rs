@@ -35,8 +35,8 @@ pub struct FleetOptions {
     pub gateways: usize,
     /// Of all worker files, in addition to the fleet's own.
     pub properties: BTreeMap<String, String>,
-    /// `RUST_LOG`.
-    pub log: String,
+    /// Variables to set: `RUST_LOG`, `OTEL_…`.
+    pub environment: BTreeMap<String, String>,
 }
 
 impl FleetOptions {
@@ -44,9 +44,9 @@ impl FleetOptions {
     #[must_use]
     pub fn named(name: &str) -> FleetOptions {
         let (coordinators, agents, gateways) = (3, 4, 2);
-        let log = "info,copyist_agent::engine::raw=debug".to_owned();
-        let properties = BTreeMap::new();
-        FleetOptions { name: name.to_owned(), coordinators, agents, gateways, properties, log }
+        let log = ("RUST_LOG".to_owned(), "info,copyist_agent::engine::raw=debug".to_owned());
+        let (properties, environment) = (BTreeMap::new(), BTreeMap::from([log]));
+        FleetOptions { name: name.to_owned(), coordinators, agents, gateways, properties, environment }
     }
 }
 
@@ -70,7 +70,7 @@ pub struct Member {
     role: &'static str,
     dir: PathBuf,
     binary: PathBuf,
-    log: String,
+    environment: BTreeMap<String, String>,
     grpc: u16,
     metrics: u16,
     rest: Rest,
@@ -102,7 +102,7 @@ impl Fleet {
         let mut coordinators = Vec::new();
         let (mut ways, mut etcd_ways) = (Vec::new(), Vec::new());
         for number in 1..=options.coordinators {
-            let member = Member::new("coordinator", number, scratch.path(), &options.log)?;
+            let member = Member::new("coordinator", number, scratch.path(), options)?;
             ways.push(Cut::before(member.grpc)?);
             etcd_ways.push(Cut::before(port_of_etcd)?);
             coordinators.push(member);
@@ -120,7 +120,7 @@ impl Fleet {
             )?;
         }
         let agents = (1..=options.agents).map(|number| {
-            let member = Member::new("agent", number, scratch.path(), &options.log)?;
+            let member = Member::new("agent", number, scratch.path(), options)?;
             let own = [
                 ("agent.id", format!("agent-{number}:8083")),
                 ("agent.listen", format!("127.0.0.1:{}", member.grpc)),
@@ -130,7 +130,7 @@ impl Fleet {
         });
         let agents = agents.collect::<Result<_>>()?;
         let gateways = (1..=options.gateways).map(|number| {
-            let member = Member::new("gateway", number, scratch.path(), &options.log)?;
+            let member = Member::new("gateway", number, scratch.path(), options)?;
             let own = [
                 ("listeners", member.rest.base().to_owned()),
                 ("gateway.listen", format!("127.0.0.1:{}", member.grpc)),
@@ -220,7 +220,7 @@ impl Fleet {
 }
 
 impl Member {
-    fn new(role: &'static str, number: usize, dir: &Path, log: &str) -> Result<Member> {
+    fn new(role: &'static str, number: usize, dir: &Path, options: &FleetOptions) -> Result<Member> {
         let name = format!("{role}-{number}");
         let dir = dir.join(&name);
         fs::create_dir_all(&dir).map_err(Error::io(format_args!("create {}", dir.display())))?;
@@ -229,7 +229,7 @@ impl Member {
             role,
             dir,
             binary: copyist_binary()?,
-            log: log.to_owned(),
+            environment: options.environment.clone(),
             grpc: free_port()?,
             metrics: free_port()?,
             rest: Rest::new(format!("http://127.0.0.1:{}", free_port()?))?,
@@ -245,6 +245,36 @@ impl Member {
         fs::write(self.worker_file(), text).map_err(Error::io("write worker.properties"))
     }
 
+    /// Another process of the same kind, with a worker file that differs by `properties`, in a directory of its own.
+    ///
+    /// # Errors
+    /// When its files cannot be written, or there is no port.
+    pub fn beside(&self, name: &str, properties: &[(&str, &str)]) -> Result<Member> {
+        let dir = self.dir.with_file_name(name);
+        fs::create_dir_all(&dir).map_err(Error::io(format_args!("create {}", dir.display())))?;
+        let text = fs::read_to_string(self.worker_file()).map_err(Error::io("read worker.properties"))?;
+        let other = Member {
+            name: name.to_owned(),
+            role: self.role,
+            dir,
+            binary: self.binary.clone(),
+            environment: self.environment.clone(),
+            grpc: free_port()?,
+            metrics: free_port()?,
+            rest: Rest::new(format!("http://127.0.0.1:{}", free_port()?))?,
+            process: None,
+        };
+        let pairs = text.lines().filter_map(|line| line.split_once('='));
+        let mut all: BTreeMap<String, String> =
+            pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        all.extend(properties.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        let grpc = format!("127.0.0.1:{}", other.grpc);
+        let listens = format!("{}.listen", self.role);
+        let own = [(listens.as_str(), grpc), ("listeners", other.rest.base().to_owned())];
+        other.write(&all, &own)?;
+        Ok(other)
+    }
+
     /// Starts it, without waiting for anything; nothing, when it runs.
     ///
     /// # Errors
@@ -253,7 +283,8 @@ impl Member {
         if self.process.is_none() {
             let mut spec = Spec::new(&self.name, &self.binary, self.log_path());
             spec = spec.arg(self.role).arg(self.worker_file());
-            spec.environment.insert("RUST_LOG".into(), Some(self.log.clone().into()));
+            let variables = self.environment.iter().map(|(name, value)| (name.into(), Some(value.into())));
+            spec.environment.extend(variables);
             self.process = Some(Process::spawn(&spec)?);
         }
         Ok(())

@@ -227,7 +227,9 @@ impl<S: Store> Term<S> {
 
     /// Why a process may not take part.
     fn refusal(&self, holder: &Holder, destination: Option<&Destination>) -> Option<String> {
-        if self.replaced.contains(holder) {
+        // Once the newer one is gone, it may come back.
+        let is_taken = self.core.view().agents.contains_key(&holder.agent);
+        if is_taken && self.replaced.contains(holder) {
             return Some(format!(
                 "another process that started later has the id {}: give each agent an agent.id of its own, or stop one \
                  of the two",
@@ -255,7 +257,7 @@ impl<S: Store> Term<S> {
             return Ok(());
         }
         if let Some(former) = former {
-            tracing::warn!(agent = %holder.agent, "a newer process takes over the agent's id");
+            tracing::info!(agent = %holder.agent, "a newer process takes over the agent's id");
             self.replaced.push_back(former.clone());
             while self.replaced.len() > REPLACED_MAX {
                 self.replaced.pop_front();
@@ -479,23 +481,37 @@ mod tests {
             let (sender, messages) = mpsc::channel(1024);
             let holder = Holder { agent: "a:1".parse().unwrap(), incarnation: "one".into() };
             let (outbox, inbox) = mpsc::channel(4096);
-            let mut fleet =
-                Self { term, handle: Handle::new(sender), messages, holder: holder.clone(), inbox };
-            let (opened, _kept) = oneshot::channel();
-            let hello = Hello {
-                hello: crate::core::Hello {
-                    holder,
-                    rack: String::new(),
-                    labels: BTreeMap::new(),
-                    running: Vec::new(),
-                    store_id: String::new(),
-                },
-                destination: None,
-                outbox,
-                opened,
-            };
-            fleet.take(Message::Hello(hello)).await;
+            let handle = Handle::new(sender);
+            let mut fleet = Self { term, handle, messages, holder: holder.clone(), inbox };
+            let opened = fleet.hello(holder, None, outbox).await;
+            assert!(matches!(opened, Ok(Ok(_))));
             fleet
+        }
+
+        /// What a process is told that says hello.
+        async fn hello(
+            &mut self,
+            holder: Holder,
+            destination: Option<Destination>,
+            outbox: mpsc::Sender<CoordinatorMessage>,
+        ) -> Result<Result<Opened, String>, oneshot::error::TryRecvError> {
+            let (opened, mut answer) = oneshot::channel();
+            let hello = crate::core::Hello {
+                holder,
+                rack: String::new(),
+                labels: BTreeMap::new(),
+                running: Vec::new(),
+                store_id: String::new(),
+            };
+            self.take(Message::Hello(Hello { hello, destination, outbox, opened })).await;
+            answer.try_recv()
+        }
+
+        /// As [`Fleet::hello`] of agent a:1, in words: nothing, where the session is open.
+        async fn refusal(&mut self, incarnation: &str, cluster: &str) -> Option<String> {
+            let holder = Holder { agent: "a:1".parse().unwrap(), incarnation: incarnation.into() };
+            let (outbox, _) = mpsc::channel(64);
+            self.hello(holder, Some(destination(cluster)), outbox).await.unwrap().err()
         }
 
         async fn take(&mut self, message: Message) {
@@ -673,5 +689,65 @@ mod tests {
             assert_eq!((verdict.refused_because.as_str(), verdict.generation), ("why", 2));
             assert_eq!(verdict.holds, holds);
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_process_whose_id_a_newer_one_has_taken_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fleet = Fleet::open(&folder.path().join("store")).await;
+        assert_eq!(fleet.refusal("two", "W").await, None, "it takes the id");
+        let told = fleet.refusal("one", "W").await.unwrap();
+        assert!(told.contains("a:1") && told.contains("agent.id"), "{told}");
+        assert_eq!(fleet.refusal("two", "W").await, None, "and goes on");
+        assert!(fleet.term.core.view().agents.values().all(|agent| agent.incarnation == "two"));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn an_agent_of_another_destination_takes_no_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fleet = Fleet::open(&folder.path().join("store")).await;
+        let heartbeat = |cluster: &str| Message::Heartbeat {
+            holder: Holder { agent: "a:1".parse().unwrap(), incarnation: "one".into() },
+            destination: Some(destination(cluster)),
+        };
+        fleet.take(heartbeat("W")).await;
+        let told = fleet.refusal("two", "V").await.unwrap();
+        for part in ["cluster W", "cluster V", "bootstrap.servers", "group.id"] {
+            assert!(told.contains(part), "{told}");
+        }
+        assert_eq!(fleet.term.sessions.len(), 1);
+        fleet.take(heartbeat("V")).await;
+        assert_eq!(fleet.term.sessions.len(), 0, "who turns out to be one is left");
+        fleet.term.settings.destination_may_change = true;
+        assert_eq!(fleet.refusal("one", "V").await, None);
+        assert_eq!(fleet.term.core.view().meta.destination, Some(destination("V")));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn watchers_are_told_what_is_and_what_changes() {
+        use copyist_proto::connect::watch_event::Event as Seen;
+        let folder = tempfile::tempdir().unwrap();
+        let mut fleet = Fleet::open(&folder.path().join("store")).await;
+        let before = watch::everything(&fleet.term.core);
+        let before: Vec<Seen> = before.into_iter().filter_map(|event| event.event).collect();
+        assert!(
+            matches!(&before[..], [Seen::Agent(agent), Seen::Synced(_)] if agent.agent_id == "a:1"),
+            "{before:?}"
+        );
+        let mut changes = fleet.term.known.changes.subscribe();
+        fleet.create().await;
+        let mut seen = Vec::new();
+        while let Ok(events) = changes.try_recv() {
+            seen.extend(events.iter().filter_map(|event| event.event.clone()));
+        }
+        let connector =
+            |event: &Seen| matches!(event, Seen::Connector(it) if it.name == "c" && it.tasks == [0]);
+        let task = |event: &Seen| matches!(event, Seen::Part(it) if it.agent_id == "a:1" && it.part.as_ref().is_some_and(|part| part.task == Some(0)));
+        assert!(seen.iter().any(connector) && seen.iter().any(task), "{seen:?}");
+        let everything = watch::everything(&fleet.term.core);
+        let of_others: Vec<_> = everything.iter().filter(|event| !watch::is_of(event, "c")).collect();
+        assert!(of_others.iter().all(|event| matches!(event.event, Some(Seen::Agent(_)))), "{of_others:?}");
+        drop(fleet);
+        assert!(matches!(changes.try_recv(), Err(tokio::sync::broadcast::error::TryRecvError::Closed)));
     }
 }

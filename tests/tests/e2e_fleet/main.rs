@@ -2,5 +2,7 @@
 //! they copy. Nothing is missing, nothing is there twice, order is kept. Each run tells what happened.
 
 mod failover;
+mod neighbours;
 mod stage;
 mod storm;
+mod traces;

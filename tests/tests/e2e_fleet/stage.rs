@@ -13,7 +13,7 @@ use copyist_tests::{
 use serde_json::{Value, json};
 
 /// A source, and a destination that soon forgets who wrote old records.
-fn pair() -> &'static (Cluster, Cluster) {
+pub fn pair() -> &'static (Cluster, Cluster) {
     static PAIR: OnceLock<(Cluster, Cluster)> = OnceLock::new();
     PAIR.get_or_init(|| {
         let (source, destination) = (ClusterOptions::named("fleet-source"), forgetful("fleet-destination"));
@@ -113,6 +113,19 @@ impl Stage {
     /// Waits until more is copied than now.
     pub fn wait_moving(&self) {
         self.wait_copied(self.copied() + 1);
+    }
+
+    /// Waits until each partition has more than now.
+    pub fn wait_all_lanes_moving(&self) {
+        let before = suite::must("offsets", self.destination.end_offsets(&self.topic));
+        let mut standing = Vec::new();
+        let moved = self.fleet.wait("each partition to move", || {
+            let now = self.destination.end_offsets(&self.topic)?;
+            standing =
+                before.iter().filter(|(at, end)| now.get(at) == Some(end)).map(|(at, _)| *at).collect();
+            Ok(standing.is_empty().then_some(()))
+        });
+        self.must(&format!("partitions {standing:?} stand still"), moved);
     }
 
     /// While what happens happens.

@@ -168,7 +168,9 @@ fn field_of_header(etcd: &Etcd, key: &str) -> i64 {
 async fn a_leader_that_is_cut_off_stops_before_the_next_one_leads() {
     let (prefix, gate) = (prefix(), gate(shared()).await);
     for round in 0..3 {
-        let (mut one, _) = Process::leading(settings(gate.endpoints(), &prefix, "one")).await;
+        let leader_ttl = Duration::from_secs(5);
+        let own = Settings { leader_ttl, ..settings(gate.endpoints(), &prefix, "one") };
+        let (mut one, _) = Process::leading(own).await;
         let mut two = Process::open(settings(shared().endpoints(), &prefix, "two"));
         two.leader_is(Leader::Other("one:7447".into())).await;
         assert!(one.store.leads());

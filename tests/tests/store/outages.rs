@@ -33,8 +33,12 @@ async fn commit_at_last(process: &mut Process, connector: &str, text: &str) -> u
 async fn a_killed_etcd_that_comes_back_goes_on_as_before() {
     let mut etcd = start(EtcdOptions::named("killed"));
     let prefix = prefix();
-    let long = Duration::from_secs(120);
-    let settings = |name: &str| Settings { agent_ttl: long, ..settings(etcd.endpoints(), &prefix, name) };
+    let endpoints = etcd.endpoints();
+    let settings = |name: &str| Settings {
+        leader_ttl: Duration::from_secs(5),
+        agent_ttl: Duration::from_secs(120),
+        ..settings(endpoints.clone(), &prefix, name)
+    };
     let (mut one, first) = Process::leading(settings("one")).await;
     let two = Process::open(settings("two"));
     let a = holder("a:1", "i");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use copyist_coordinator::core::{Commit, Holder};
 use copyist_coordinator::store::Store;
-use copyist_coordinator::store::etcd::{Leader, Renewed};
+use copyist_coordinator::store::etcd::{Leader, Renewed, Settings};
 use copyist_model::StoreRevision;
 
 use crate::fixture::{
@@ -55,8 +55,10 @@ async fn any_replica_renews_and_says_what_is_stored_just_then() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_lives_by_the_renewals_of_any_replica_and_ends_without() {
     let prefix = prefix();
-    let (mut leader, _) = Process::leading(settings(shared().endpoints(), &prefix, "one")).await;
-    let follower = Process::open(settings(shared().endpoints(), &prefix, "two"));
+    let agent_ttl = Duration::from_secs(6);
+    let settings = |name: &str| Settings { agent_ttl, ..settings(shared().endpoints(), &prefix, name) };
+    let (mut leader, _) = Process::leading(settings("one")).await;
+    let follower = Process::open(settings("two"));
     let (kept, left) = (holder("kept:1", "i"), holder("left:1", "i"));
     leader.join(&kept).await;
     leader.join(&left).await;

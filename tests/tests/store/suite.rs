@@ -1,9 +1,12 @@
 //! What every store must do, whatever keeps it.
 
+use std::time::Duration;
+
 use copyist_coordinator::Error;
 use copyist_coordinator::core::Commit;
 use copyist_coordinator::core::Holder;
 use copyist_coordinator::store::embedded::Embedded;
+use copyist_coordinator::store::etcd::Settings;
 use copyist_coordinator::store::{Outcome, Store};
 
 use crate::fixture::{
@@ -11,17 +14,20 @@ use crate::fixture::{
     trace,
 };
 
+/// Of agents' leases.
+const TTL: Duration = Duration::from_secs(8);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_embedded_store_passes() {
     let folder = tempfile::tempdir().expect("a folder");
-    let ttl = std::time::Duration::from_secs(4);
-    let store = Embedded::open(&folder.path().join("store"), ttl).expect("a store");
+    let store = Embedded::open(&folder.path().join("store"), TTL).expect("a store");
     suite("embedded", store).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn etcd_passes() {
-    let process = Process::open(settings(shared().endpoints(), &prefix(), "one"));
+    let settings = Settings { agent_ttl: TTL, ..settings(shared().endpoints(), &prefix(), "one") };
+    let process = Process::open(settings);
     suite("etcd", process.store).await;
 }
 

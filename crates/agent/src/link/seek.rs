@@ -41,8 +41,10 @@ pub enum Outcome {
     Redirected { leader: String, lasted: Duration },
     /// It does not want this agent.
     Refused,
-    /// There was a session, and it is over.
+    /// There was a session, and one of the two ended it.
     Ended { lasted: Duration },
+    /// There was a session, and its connection was lost.
+    Lost { lasted: Duration },
 }
 
 /// The way through the coordinators.
@@ -107,6 +109,13 @@ impl Seek {
                     self.succeeded();
                 }
                 self.course.pause(jitter)
+            }
+            // Who was lost may be silent for long: another one knows better who leads.
+            Outcome::Lost { lasted } => {
+                if lasted >= GOOD {
+                    self.succeeded();
+                }
+                self.onward(jitter)
             }
         }
     }
@@ -234,6 +243,23 @@ mod tests {
         let short = Outcome::Ended { lasted: Duration::from_secs(1) };
         let rows = [(short.clone(), Place::Listed(0), 200), (short, Place::Listed(0), 400)];
         check(seek, &rows);
+    }
+
+    #[test]
+    fn after_a_lost_connection_others_are_asked_first_and_not_without_end() {
+        let lost = |lasted| Outcome::Lost { lasted };
+        check(
+            Seek::new(2, 0),
+            &[
+                (REDIRECT("l:1"), named("l:1"), 0),
+                (lost(GOOD), Place::Listed(1), 0),
+                (lost(GOOD / 2), Place::Listed(0), 100),
+                (REDIRECT("l:1"), named("l:1"), 0),
+                (lost(GOOD / 2), Place::Listed(1), 0),
+                (REDIRECT("l:1"), named("l:1"), 0),
+                (lost(GOOD / 2), Place::Listed(0), 200),
+            ],
+        );
     }
 
     #[test]

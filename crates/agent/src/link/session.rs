@@ -70,6 +70,7 @@ enum Over {
     Redirected { leader: String, lasted: Duration },
     Refused(String),
     Ended { lasted: Duration, because: String },
+    Lost { lasted: Duration, because: String },
 }
 
 impl From<Over> for Outcome {
@@ -79,6 +80,7 @@ impl From<Over> for Outcome {
             Over::Redirected { leader, lasted } => Self::Redirected { leader, lasted },
             Over::Refused(_) => Self::Refused,
             Over::Ended { lasted, .. } => Self::Ended { lasted },
+            Over::Lost { lasted, .. } => Self::Lost { lasted },
         }
     }
 }
@@ -110,7 +112,7 @@ fn tell(over: &Over, coordinator: &str, lines: &mut Lines) {
                 tracing::error!(coordinator, because, left_out, "the coordinator refuses this agent");
             }
         }
-        Over::Ended { because, .. } => {
+        Over::Ended { because, .. } | Over::Lost { because, .. } => {
             if let Some(left_out) = lines.admit("ended") {
                 tracing::warn!(coordinator, because, left_out, "the session with the coordinator is over");
             }
@@ -151,6 +153,7 @@ async fn session(
     match session.run(welcome, identity, ends, lines, stop).await {
         Ended::Redirected(leader) => Over::Redirected { leader, lasted: opened.elapsed() },
         Ended::Because(because) => Over::Ended { lasted: opened.elapsed(), because },
+        Ended::Lost(because) => Over::Lost { lasted: opened.elapsed(), because },
     }
 }
 
@@ -158,6 +161,7 @@ async fn session(
 enum Ended {
     Redirected(String),
     Because(String),
+    Lost(String),
 }
 
 impl From<&str> for Ended {
@@ -234,7 +238,7 @@ impl Session {
                 stated = self.stated.message() => match stated {
                     Ok(Some(stated)) => message = known(stated, lines),
                     Ok(None) => return "the coordinator ended it".into(),
-                    Err(status) => return Ended::Because(chain(&status)),
+                    Err(status) => return Ended::Lost(chain(&status)),
                 },
                 room = said.reserve(), if !self.unsaid.is_empty() => match room {
                     Ok(room) => {
@@ -288,7 +292,7 @@ impl Session {
             Err(mpsc::error::TrySendError::Full(_)) => {
                 let since = *self.deaf_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= DEAF {
-                    return Some("the coordinator takes none of the agent's words".into());
+                    return Some(Ended::Lost("the coordinator takes none of the agent's words".to_owned()));
                 }
             }
         }

@@ -154,8 +154,11 @@ impl Listener {
                 () = stop.cancelled() => break,
                 message = said.message() => message,
             };
-            let Ok(Some(wire::AgentMessage { message: Some(message) })) = message else { break };
-            outcome = self.take(message).await;
+            let Ok(Some(wire::AgentMessage { message })) = message else { break };
+            // One that is empty is of a newer version, which says it in addition.
+            if let Some(message) = message {
+                outcome = self.take(message).await;
+            }
         }
         if let Err(error) = outcome {
             tracing::warn!(agent = %self.holder.agent, %error, "the agent said something that makes no sense");

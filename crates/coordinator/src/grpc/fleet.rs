@@ -7,6 +7,7 @@ use std::time::Duration;
 use copyist_model::{AgentId, AssignmentId, InvalidName};
 use copyist_proto::connect as wire;
 use copyist_proto::connect::fleet_service_server::FleetService;
+use copyist_proto::forward::FORWARDED_FOR;
 use futures::Stream;
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -66,6 +67,10 @@ fn part(part: Option<wire::PartRef>) -> Result<AssignmentId, Status> {
 
 /// Who asked, for the log.
 fn caller<T>(request: &Request<T>) -> String {
+    let forwarded = request.metadata().get(FORWARDED_FOR).and_then(|by| by.to_str().ok());
+    if let Some(by) = forwarded {
+        return by.to_owned();
+    }
     request.remote_addr().map_or_else(|| "this process".to_owned(), |at| at.to_string())
 }
 

@@ -112,7 +112,7 @@ pub(super) fn fleet_agent(agent: AgentShown) -> wire::FleetAgent {
 }
 
 /// Whether an event is one of a connector's.
-pub(super) fn is_of(event: &wire::WatchEvent, connector: &str) -> bool {
+pub(crate) fn is_of(event: &wire::WatchEvent, connector: &str) -> bool {
     let of = |part: &Option<wire::PartRef>| part.as_ref().is_some_and(|part| part.connector == connector);
     match &event.event {
         Some(Event::Connector(it)) => it.name == connector,

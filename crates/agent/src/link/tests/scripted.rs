@@ -153,6 +153,28 @@ pub async fn silent() -> String {
     address
 }
 
+/// A way to an address over which nothing passes any more once it is frozen; what is connected stays so.
+pub async fn freezable(to: String) -> (String, tokio_util::sync::CancellationToken) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let frozen = tokio_util::sync::CancellationToken::new();
+    let freeze = frozen.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut near, _) = listener.accept().await.unwrap();
+            let mut far = tokio::net::TcpStream::connect(&to).await.unwrap();
+            let frozen = frozen.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    () = frozen.cancelled() => pending().await,
+                }
+            });
+        }
+    });
+    (address, freeze)
+}
+
 /// Each with its address.
 pub async fn addresses(scripted: &[&Arc<Scripted>]) -> Coordinators {
     let mut addresses = Vec::new();

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::super::{say, session};
-use super::scripted::{Act, Scripted, addresses, refusing, silent};
+use super::scripted::{Act, Scripted, addresses, freezable, refusing, silent};
 use super::{Agent, PATIENCE, coordinators};
 use crate::core::{Event, Report, Saying};
 
@@ -176,6 +176,24 @@ async fn a_session_that_ends_is_opened_again() {
     for _ in 0..2 {
         hello(&mut said).await;
     }
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_over_which_nothing_comes_any_more_is_left() {
+    let (leader, mut said) = Scripted::acting([Act::Hold(Vec::new())]);
+    let (way, freeze) = freezable(leader.serve().await).await;
+    let (other, mut asked) = Scripted::acting([Act::Redirect(way)]);
+    let mut agent = Agent::holding(addresses(&[&other]).await);
+    assert_eq!(agent.event().await, welcomed());
+    hello(&mut said).await;
+    hello(&mut asked).await;
+    other.act(Act::Hold(Vec::new()));
+    freeze.cancel();
+    let began = Instant::now();
+    assert_eq!(agent.event().await, welcomed());
+    hello(&mut asked).await;
+    println!("left after {:?}", began.elapsed());
     agent.stop().await;
 }
 

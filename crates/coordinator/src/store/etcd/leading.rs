@@ -1,6 +1,6 @@
 //! The store of a leader: it is elected by the leader's key under a lease of its own, loads, and commits.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,8 +38,8 @@ pub struct Etcd {
     leader: watch::Receiver<Leader>,
     candidacy: Option<Candidacy>,
     term: Option<Term>,
-    /// That etcd's leases last otherwise than asked is said once.
-    odd_ttl_told: bool,
+    /// Of whose leases it was said that they last otherwise than asked.
+    odd_ttls_told: BTreeSet<&'static str>,
 }
 
 /// A lease of this process, and its key under it.
@@ -72,7 +72,7 @@ impl Etcd {
         keyspace: Keyspace,
         leader: watch::Receiver<Leader>,
     ) -> Self {
-        Self { settings, link, keyspace, leader, candidacy: None, term: None, odd_ttl_told: false }
+        Self { settings, link, keyspace, leader, candidacy: None, term: None, odd_ttls_told: BTreeSet::new() }
     }
 
     /// Waits until the leader's key is put anew under a lease of this process: after that nothing that was asked before,
@@ -234,9 +234,9 @@ impl Etcd {
         Ok(Outcome::Refused { gone: if gone.is_empty() { put } else { gone } })
     }
 
-    fn tell_ttl(&mut self, whose: &str, asked: Duration, granted: i64) {
+    fn tell_ttl(&mut self, whose: &'static str, asked: Duration, granted: i64) {
         let granted = Duration::from_secs(granted.unsigned_abs());
-        if granted != asked && !std::mem::replace(&mut self.odd_ttl_told, true) {
+        if granted != asked && self.odd_ttls_told.insert(whose) {
             tracing::warn!(
                 "etcd makes the {whose}'s lease last {} s, where {} s were asked: it counts whole seconds, and its least is one \
                  and a half of its election timeout",

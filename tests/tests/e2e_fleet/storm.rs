@@ -55,8 +55,9 @@ const FAULTS: [Fault; 9] = [
 
 impl Stage {
     fn suffer(&mut self, fault: Fault, dice: &mut Dice) {
-        // What is being placed anew copies only once it has a right.
+        // What is on its way from one agent to another copies only once it is there, for which etcd is needed.
         self.wait_running(&self.topic.clone(), PARTITIONS as usize);
+        self.wait_balanced();
         self.wait_all_lanes_moving();
         self.tell(format!("{fault:?}"));
         match fault {
@@ -71,6 +72,21 @@ impl Stage {
             Fault::ConnectorChanged => self.change_connector(),
         }
         self.wait_moving();
+    }
+
+    /// Waits until each agent has its share of the tasks, so that none is about to move.
+    fn wait_balanced(&self) {
+        let balanced = self.fleet.wait("the tasks to be balanced", || {
+            let mut spread: BTreeMap<usize, usize> = BTreeMap::new();
+            self.fleet
+                .holders(&self.topic)?
+                .into_values()
+                .for_each(|agent| *spread.entry(agent).or_default() += 1);
+            let (least, most) = (spread.values().min().copied(), spread.values().max().copied());
+            let even = spread.len() == self.fleet.agents.len() && most <= least.map(|least| least + 1);
+            Ok(even.then_some(()))
+        });
+        self.must("balanced", balanced);
     }
 
     fn kill(&mut self, leader: Option<()>, agent: Option<usize>) {

@@ -1,5 +1,6 @@
 //! Everything that runs.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ impl Stage {
         say("Starting etcd");
         let etcd = Etcd::start(EtcdOptions { progress: Progress::Terminal, ..EtcdOptions::named("etcd") })?;
         say("Starting 3 coordinators, 4 agents and 2 gateways");
-        let options = FleetOptions { log: "info".to_owned(), ..FleetOptions::named(FLEET) };
+        let options = FleetOptions { environment: BTreeMap::new(), ..FleetOptions::named(FLEET) };
         let fleet = Fleet::start(&etcd, &destination.bootstrap(), &options)?;
         let leader = fleet.wait_leader()?;
         say(&format!("{} leads", fleet.coordinators[leader].name));

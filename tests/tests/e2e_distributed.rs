@@ -29,7 +29,6 @@ fn lines_to_add(file: &Path) -> Vec<String> {
     assert_eq!(refused.status.code(), Some(2), "{said}");
     let shown = said.lines().filter_map(|line| line.strip_prefix("  "));
     let lines: Vec<_> = shown.filter(|line| line.contains('=')).map(str::to_owned).collect();
-    println!("added to Connect's own file: {}", lines.join(" and "));
     assert_eq!(lines.len(), 2, "{said}");
     lines
 }
@@ -68,6 +67,7 @@ fn connects_own_file_and_two_lines_make_a_fleet_that_outlives_a_worker() {
     let file = scratch.path().join("connect-distributed.properties");
     fs::write(&file, connects_own()).expect("written");
     let lines = lines_to_add(&file).join("\n");
+    println!("added to Connect's own file:\n{lines}");
     let etcd = Etcd::start(EtcdOptions::named("distributed")).expect("etcd");
     let ports = [(); 2].map(|()| free_port().expect("a free port"));
     let own = |port: u16| {

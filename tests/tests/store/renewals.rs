@@ -8,8 +8,8 @@ use copyist_coordinator::store::etcd::{Leader, Renewed, Settings};
 use copyist_model::StoreRevision;
 
 use crate::fixture::{
-    Process, agent, assigned, commit, committed, holder, prefix, settings, shared, soon, status, survey,
-    trace,
+    Process, agent, assigned, blocking, commit, committed, holder, prefix, settings, shared, soon, status,
+    survey, trace,
 };
 
 async fn renew(process: &Process, holder: &Holder) -> Renewed {
@@ -118,4 +118,41 @@ async fn fleets_do_not_see_one_another() {
     stores.sort();
     stores.dedup();
     assert_eq!(stores.len(), 4);
+}
+
+/// Between what is loaded and what is watched nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_that_ends_while_a_term_begins_is_seen_or_told() {
+    let prefix = prefix();
+    let (mut one, _) = Process::leading(settings(shared().endpoints(), &prefix, "one")).await;
+    let (mut seen, mut told) = (0, 0);
+    for round in 0..12 {
+        let ends = holder("ends:1", &format!("i{round}"));
+        one.join(&ends).await;
+        let key = format!("{prefix}/agents/ends%3A1");
+        let fields = blocking(|| shared().etcdctl(&["get", &key, "--write-out=fields"]));
+        let lease = fields.lines().find_map(|line| line.strip_prefix("\"Lease\" : ")).expect("a lease");
+        let lease: i64 = lease.trim().parse().expect("a number");
+        let revoking = tokio::task::spawn_blocking(move || {
+            shared().etcdctl(&["lease", "revoke", &format!("{lease:x}")]).map(drop)
+        });
+        loop {
+            let has_ended = revoking.is_finished();
+            let view = one.lead().await;
+            if !view.agents.contains_key(&ends.agent) {
+                seen += 1;
+                break;
+            }
+            assert!(!has_ended, "its lease had ended before this was loaded");
+            let listening = tokio::time::timeout(Duration::from_millis(20), one.store.lease_ended());
+            if let Ok(ended) = listening.await {
+                assert_eq!(ended.expect("it is told"), ends);
+                told += 1;
+                break;
+            }
+        }
+        revoking.await.expect("no panic").expect("revoked");
+    }
+    println!("seen in what was loaded: {seen} times, told: {told} times");
+    one.end().await;
 }

@@ -144,6 +144,15 @@ pub(super) fn learn(alive: &mut Alive, commit: &Commit, revision: i64) {
     }
 }
 
+/// The key of an agent is gone since `revision`: whose it was, unless another was put after that.
+pub(super) fn vanished(alive: &mut Alive, key: &str, revision: i64) -> Option<Holder> {
+    let (_, put) = alive.get(key)?;
+    if revision <= *put {
+        return None;
+    }
+    alive.remove(key).map(|(holder, _)| holder)
+}
+
 pub(super) fn answer(response: &TxnResponse) -> Answer {
     let mut found = response.op_responses().into_iter().map(|operation| match operation {
         TxnOpResponse::Get(got) => got.kvs().first().map_or((0, 0), revision_and_lease),
@@ -239,6 +248,25 @@ mod tests {
             let Meaning::Over(why) = meaning(answer) else { panic!("{shown}") };
             assert!(why.contains(word), "{shown}: {why}");
         }
+    }
+
+    #[test]
+    fn a_key_that_was_put_after_it_had_vanished_is_there() {
+        let put_at = |revision| {
+            let mut alive = Alive::new();
+            learn(&mut alive, &Commit { writes: vec![put(&holder("a:1"))], ..Commit::default() }, revision);
+            alive
+        };
+        let key = agent_key(&holder("a:1"));
+        for (put, gone, told) in [(8, 9, true), (8, 8, false), (8, 7, false)] {
+            let mut alive = put_at(put);
+            let whose = vanished(&mut alive, &key, gone);
+            assert_eq!(whose, told.then(|| holder("a:1")), "put at {put}, gone at {gone}");
+            assert_eq!(alive.is_empty(), told);
+            assert_eq!(vanished(&mut alive, "agents/other", gone), None);
+        }
+        let mut twice = put_at(8);
+        assert!(vanished(&mut twice, &key, 9).is_some() && vanished(&mut twice, &key, 10).is_none());
     }
 
     #[test]

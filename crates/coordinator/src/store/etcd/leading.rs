@@ -351,12 +351,7 @@ impl Term {
     }
 
     fn vanished(&mut self, key: &str, revision: i64) {
-        // What was put after that is there.
-        if self.alive.get(key).is_some_and(|(_, put)| revision > *put)
-            && let Some((holder, _)) = self.alive.remove(key)
-        {
-            self.ended.push_back(holder);
-        }
+        self.ended.extend(commit::vanished(&mut self.alive, key, revision));
     }
 }
 

@@ -123,3 +123,45 @@ fn reflected(routes: Routes, names: &[&'static str]) -> Routes {
     );
     routes.add_service(v1).add_service(v1alpha)
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+    use tonic::transport::Endpoint;
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_check_response::ServingStatus as Shown;
+    use tonic_health::pb::health_client::HealthClient;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_stop_is_shown_and_an_open_stream_does_not_hinder_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let services = Services { names: vec!["copyist.Test"], ..Services::none() };
+        let serving = tokio::spawn(serve(accepted(listener), services, stop.clone()));
+        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
+        let watched = ["", "copyist.Test"].map(|service| {
+            let mut client = HealthClient::new(channel.clone());
+            async move {
+                let request = HealthCheckRequest { service: service.to_owned() };
+                client.watch(request).await.unwrap().into_inner()
+            }
+        });
+        let mut streams = futures::future::join_all(watched).await;
+        for stream in &mut streams {
+            assert_eq!(stream.next().await.unwrap().unwrap().status(), Shown::Serving);
+        }
+        stop.cancel();
+        for stream in &mut streams {
+            let said = tokio::time::timeout(LONG, stream.next()).await.unwrap();
+            assert_eq!(said.unwrap().unwrap().status(), Shown::NotServing);
+        }
+        // The streams are still held open.
+        tokio::time::timeout(LONG, serving).await.unwrap().unwrap().unwrap();
+        drop(streams);
+    }
+}

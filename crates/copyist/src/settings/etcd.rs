@@ -73,6 +73,9 @@ const KEY: &str = "etcd.tls.key.file";
 /// One text for each entry that is wrong.
 pub fn read_endpoints(text: &str) -> Result<Vec<Endpoint>, Vec<String>> {
     const FORM: &str = "http://HOST:PORT or https://HOST:PORT";
+    if text.contains('@') {
+        return Err(vec!["has a user in it; write that by etcd.user and etcd.password".to_owned()]);
+    }
     read_entries(text, FORM, |entry| {
         let (scheme, address) = match entry.split_once("://") {
             None => (None, entry),

@@ -76,8 +76,12 @@ fn is_without_addresses(given: &Given) -> bool {
 fn without_etcd(place: &str, given: &Given, machine: &Machine, role: Role, unreachable: bool) -> String {
     let mut lines = vec!["etcd.endpoints=http://127.0.0.1:2379".to_owned()];
     if unreachable && is_without_addresses(given) {
-        let host = if is_loopback(&machine.address) { "THIS-MACHINE" } else { &machine.address };
-        lines.push(format!("coordinator.listen={}", Address::join(host, 9083)));
+        lines.push(if is_loopback(&machine.address) {
+            // Nobody else is reached, or reaches it: then all of the fleet is here.
+            "coordinator.endpoints=127.0.0.1:9083".to_owned()
+        } else {
+            format!("coordinator.listen={}", Address::join(&machine.address, 9083))
+        });
     }
     let these = if lines.len() == 1 {
         "this line, with etcd's own address"

@@ -216,7 +216,8 @@ impl Reader<'_> {
 /// A value in an error: shortened, and hidden when it is a secret.
 fn show(name: &str, value: &str) -> String {
     const CHARACTERS_MAX: usize = 100;
-    if is_secret(name) {
+    // An address may have a user with a password in it.
+    if is_secret(name) || value.contains('@') {
         return "[hidden]".to_owned();
     }
     match value.char_indices().nth(CHARACTERS_MAX) {

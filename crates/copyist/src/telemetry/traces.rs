@@ -80,6 +80,7 @@ fn plan(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Plan>, Vec<P
         problem(EXPORTER, format!("{exporter:?} is not possible; write otlp or none"));
     }
     if let Err(reason) = check_endpoint(&endpoint) {
+        let endpoint = if endpoint.contains('@') { "[hidden]" } else { endpoint.as_str() };
         problem(
             name,
             format!(
@@ -112,6 +113,9 @@ fn plan(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Plan>, Vec<P
 fn check_endpoint(endpoint: &str) -> Result<(), &'static str> {
     let uri: Uri = endpoint.parse().map_err(|_| "is no address")?;
     match (uri.scheme_str(), uri.authority()) {
+        (Some("http"), Some(authority)) if authority.as_str().contains('@') => {
+            Err("has a user in it, which belongs into OTEL_EXPORTER_OTLP_HEADERS")
+        }
         (Some("http"), Some(_)) => Ok(()),
         (Some("https"), _) => Err("asks for TLS, which traces are not sent by"),
         (Some(_) | None, _) => Err("has no scheme http"),
@@ -310,6 +314,8 @@ mod tests {
             let problems = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)]).unwrap_err();
             assert!(problems.len() == 1 && problems[0].contains(reason), "{problems:?}");
         }
+        let problems = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://u:S1@c:4317")]).unwrap_err();
+        assert!(problems.len() == 1 && !problems[0].contains("S1"), "{problems:?}");
         for argument in ["", "2", "NaN", "half"] {
             let sampler =
                 [ENDPOINT, ("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", argument)];

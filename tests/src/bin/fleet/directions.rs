@@ -24,7 +24,7 @@ Try, in another terminal:
   Kill the leader; kill an agent; both at once:
     kill -9 {}
     kill -9 {}
-  Start what was killed again, as it was:
+  Start what was killed again, as it was (there it ends with Ctrl-C of its own):
     {}
   Stop an agent for longer than its right lasts, then let it go on:
     kill -STOP {}; sleep 20; kill -CONT {}

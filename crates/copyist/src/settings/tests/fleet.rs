@@ -67,6 +67,14 @@ fn connects_own_file_is_told_the_two_lines_that_make_a_fleet_of_it() {
     let alone = "\n  Without etcd, one process does everything: copyist standalone w";
     assert_eq!(problems_of(Role::Distributed, DISTRIBUTED), [format!("{expected}{alone}")]);
     assert_eq!(problems_of(Role::Coordinator, DISTRIBUTED), [expected]);
+    let alone = Machine { address: "127.0.0.1".into(), directory: "/dir".into() };
+    let properties = |text: &str| Properties::parse(text.as_bytes()).unwrap();
+    let problems = Settings::read("w", &properties(DISTRIBUTED), &alone, Role::Coordinator).0.unwrap_err();
+    let shown = problems[0].to_string();
+    let lines: Vec<_> = shown.lines().skip(1).map(str::trim).collect();
+    assert_eq!(lines, ["etcd.endpoints=http://127.0.0.1:2379", "coordinator.endpoints=127.0.0.1:9083"]);
+    let text = format!("{DISTRIBUTED}\n{}", lines.join("\n"));
+    assert!(Settings::read("w", &properties(&text), &alone, Role::Distributed).0.is_ok());
     let lines = "etcd.endpoints=http://127.0.0.1:2379\ncoordinator.listen=10.1.2.3:9083";
     let (settings, notices) = read_as(Role::Distributed, &format!("{DISTRIBUTED}\n{lines}"));
     let settings = settings.unwrap();
@@ -266,6 +274,10 @@ const WRONG_ETCD: &[(&str, &[&str])] = &[
     (
         "etcd.password=${file:a:b}\netcd.user=u",
         &["w:6: etcd.password=[hidden]: a reference to a config provider"],
+    ),
+    (
+        "etcd.endpoints=http://u:S1@e:2379",
+        &["w:6: etcd.endpoints=[hidden]: has a user in it; write that by etcd.user and etcd.password"],
     ),
     ("etcd.prefix=x", &["w:6: etcd.prefix=x: must begin with a slash, as in /copyist"]),
     (

@@ -28,6 +28,8 @@ pub struct Stage {
     pub fleet: Fleet,
     pub source: Kafka<'static>,
     pub destination: Kafka<'static>,
+    /// Its records are so old that the destination forgets who wrote them: its lanes copy by their right alone.
+    pub is_weak: bool,
     /// What was done to it.
     pub story: Vec<String>,
 }
@@ -47,6 +49,7 @@ impl Stage {
             fleet,
             source,
             destination,
+            is_weak: false,
             story: Vec::new(),
         };
         stage.create(topic, topic);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use copyist_tests::exact::{Age, Copies, Dice, check, dice, while_written};
+use copyist_tests::exact::{Age, Copies, Dice, Tally, check, dice, while_written};
 use copyist_tests::{FleetOptions, suite};
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -56,7 +56,7 @@ const FAULTS: [Fault; 9] = [
 impl Stage {
     fn suffer(&mut self, fault: Fault, dice: &mut Dice) {
         // What is on its way from one agent to another copies only once it is there, for which etcd is needed.
-        self.wait_running(&self.topic.clone(), PARTITIONS as usize);
+        self.wait_running(&self.topic.clone(), self.partitions as usize);
         self.wait_balanced();
         self.wait_all_lanes_moving();
         self.tell(format!("{fault:?}"));
@@ -121,11 +121,22 @@ impl Stage {
         self.fleet.etcd_ways[leader].cut(false);
     }
 
+    /// Without a right a lane goes on whose producer the destination remembers, and no other.
+    fn wait_lanes_without_rights(&self) {
+        if self.is_weak {
+            let before = self.copied();
+            self.pass(LEASE_TTL);
+            assert_eq!(self.copied(), before, "something is copied without a right");
+        } else {
+            self.wait_all_lanes_moving();
+        }
+    }
+
     /// No decisions, and copying goes on.
     fn kill_etcd(&mut self) {
         suite::must("killed", self.etcd.kill_9(0));
         self.pass(LEASE_TTL * 2);
-        self.wait_all_lanes_moving();
+        self.wait_lanes_without_rights();
         suite::must("started again", self.etcd.restart());
         self.must("a leader", self.fleet.wait_leader());
     }
@@ -133,7 +144,7 @@ impl Stage {
     fn isolate_agents(&mut self) {
         self.fleet.ways.iter().for_each(|way| way.cut(true));
         self.pass(isolation());
-        self.wait_all_lanes_moving();
+        self.wait_lanes_without_rights();
         self.fleet.ways.iter().for_each(|way| way.cut(false));
     }
 
@@ -170,7 +181,7 @@ impl Stage {
         let (status, body) = self.must("resumed", self.fleet.rest(1).put(&path("resume"), &json!({})));
         assert_eq!(status, 202, "{body}{}", self.fleet.tails());
         suite::must("started again", self.fleet.coordinators[leader].launch());
-        self.wait_running(&topic, PARTITIONS as usize);
+        self.wait_running(&topic, self.partitions as usize);
         let mut config = Stage::config(&topic);
         config["topic.poll.interval.secs"] = json!("7");
         let (status, body) = self.must("changed", self.fleet.rest(0).put(&path("config"), &config));
@@ -187,9 +198,23 @@ impl Stage {
 #[test]
 fn forty_partitions_are_copied_exactly_whatever_happens_to_the_fleet() {
     const TOPIC: &str = "fleet-now";
-    let mut dice = dice(TOPIC);
-    let mut stage = Stage::open(TOPIC, PARTITIONS, options(TOPIC));
-    let feed = stage.feed(Age::Fresh, 400);
+    let stage = Stage::open(TOPIC, PARTITIONS, options(TOPIC));
+    weather(stage, Age::Fresh);
+}
+
+/// No lane of them has a fence: what is exact here is so by leases, rights and margins.
+#[test]
+fn records_that_the_destination_forgets_are_copied_exactly_whatever_happens_to_the_fleet() {
+    const TOPIC: &str = "fleet-old";
+    let stage = Stage { is_weak: true, ..Stage::open(TOPIC, 8, options(TOPIC)) };
+    let tally = weather(stage, Age::TwoDays);
+    assert!(tally.expired > 0, "the destination forgot nobody:\n{tally}");
+}
+
+/// Every fault once, or several times, while the topic is written.
+fn weather(mut stage: Stage, age: Age) -> Tally {
+    let mut dice = dice(&stage.topic);
+    let feed = stage.feed(age, 10 * u64::from(stage.partitions));
     let rounds = suite::count("COPYIST_TEST_KILLS", 1).max(1);
     let written = while_written(&feed, dice.clone(), || {
         for _ in 0..rounds {
@@ -200,26 +225,36 @@ fn forty_partitions_are_copied_exactly_whatever_happens_to_the_fleet() {
             }
         }
     });
-    finish(&stage, written);
+    finish(&stage, written)
 }
 
 /// And is it exact?
-fn finish(stage: &Stage, written: u64) {
+fn finish(stage: &Stage, written: u64) -> Tally {
     stage.wait_copied(written);
+    // What comes too late is too much.
+    stage.pass(LEASE_TTL);
     let copies = Copies { at: stage.destination.clone(), topic: &stage.topic, deleted: BTreeMap::new() };
     let tally = stage.tally();
-    let (terms, takeovers) = (stage.said("this coordinator leads store="), stage.said("taken over"));
+    let terms = stage.said("this coordinator leads store=");
     let equal = match check(&stage.source, &stage.topic, &copies) {
         Ok(equal) => equal,
         Err(wrong) => {
-            panic!("{}: not exact{wrong}\n{tally}\n{:?}{}", stage.topic, stage.story, stage.fleet.tails())
+            let window = if stage.is_weak {
+                "\nopen and documented: a process stopped between its last check and its write, and a broker or an etcd \
+                 leader that stood still for longer than lease.margin.ms"
+            } else {
+                ""
+            };
+            let Stage { topic, story, fleet, .. } = stage;
+            panic!("{topic}: not exact{wrong}{window}\n{tally}\n{story:?}{}", fleet.tails())
         }
     };
     println!(
-        "{}: {equal} records in {} partitions, 0 missing, 0 twice, in order\n  {:?}\n  terms: {terms}, parts taken over: {takeovers}\n{tally}",
+        "{}: {equal} records in {} partitions, 0 missing, 0 twice, in order\n  {:?}\n  terms: {terms}\n{tally}",
         stage.topic, stage.partitions, stage.story
     );
     assert_eq!(equal, written);
     assert!(terms > 3, "leaders were killed, and {terms} terms began");
     assert!(tally.takeovers > 0, "agents were killed, and nothing was taken over:\n{tally}");
+    tally
 }

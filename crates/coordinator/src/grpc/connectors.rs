@@ -8,8 +8,9 @@ use copyist_proto::connect::connector_service_server::ConnectorService;
 use tonic::{Request, Response, Status};
 
 use super::Build;
+use super::details::{self, status};
 use crate::clock::boot_ms;
-use crate::core::{Answer, Command, Core, Failure, GivenConfig, Info, StatusView, view};
+use crate::core::{Answer, Command, Core, GivenConfig, Info, StatusView, view};
 use crate::handle::{Handle, Known};
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -129,13 +130,16 @@ impl ConnectorService for Connectors {
             "" => TargetState::Running,
             state => state.parse().map_err(Status::invalid_argument)?,
         };
+        let (name, config) = (request.name, given(request.config));
         let command = Command::Create {
             request: request.request_id,
-            name: request.name,
-            config: given(request.config),
+            name: name.clone(),
+            config: config.clone(),
             initial,
         };
-        info_reply(self.command(command).await?).map(|(_, info)| Response::new(info))
+        let answer = self.command(command).await;
+        let answer = answer.map_err(|failure| details::of_config(failure, name.trim(), &config))?;
+        info_reply(answer).map(|(_, info)| Response::new(info))
     }
 
     async fn get_connector(&self, request: Request<wire::GetConnectorRequest>) -> Reply<wire::ConnectorInfo> {
@@ -155,8 +159,10 @@ impl ConnectorService for Connectors {
             // A name that is no name: the parser of configs has Connect's words for it.
             Err(_) => return Err(name_refused(&request.name, &config)),
         };
-        let command = Command::PutConfig { request: request.request_id, name, config };
-        let (created, info) = info_reply(self.command(command).await?)?;
+        let command = Command::PutConfig { request: request.request_id, name, config: config.clone() };
+        let answer = self.command(command).await;
+        let answer = answer.map_err(|failure| details::of_config(failure, &request.name, &config))?;
+        let (created, info) = info_reply(answer)?;
         Ok(Response::new(wire::PutConnectorConfigResponse { created, info: Some(info) }))
     }
 
@@ -379,17 +385,6 @@ fn info_reply(answer: Answer) -> Result<(bool, wire::ConnectorInfo), Status> {
         Answer::Done | Answer::Status(_) => {
             Err(Status::aborted("the request id belongs to a request of another kind"))
         }
-    }
-}
-
-pub(super) fn status(failure: &Failure) -> Status {
-    let text = failure.to_string();
-    match failure {
-        Failure::NotFound(_) => Status::not_found(text),
-        Failure::AlreadyExists(_) => Status::already_exists(text),
-        Failure::Invalid(_) => Status::invalid_argument(text),
-        Failure::Conflict(_) => Status::aborted(text),
-        Failure::Unavailable(_) => Status::unavailable(text),
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::connectors::status;
+use super::details::status;
 use super::watch;
 use crate::core::{Command, Core};
 use crate::failovers::Failover;

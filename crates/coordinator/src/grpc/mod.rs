@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod connectors;
+mod details;
 pub mod fleet;
 pub(crate) mod watch;
 
@@ -24,7 +25,7 @@ async fn command(handle: &Handle, command: Command) -> Result<Answer, Status> {
     if handle.leader() != Leader::Ours {
         return Err(copyist_proto::not_begun("no coordinator leads at this moment: ask again".to_owned()));
     }
-    handle.command(command).await.map_err(|failure| connectors::status(&failure))
+    handle.command(command).await.map_err(|failure| details::status(&failure))
 }
 
 /// What this program is, for `GET /`.

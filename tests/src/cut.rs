@@ -1,12 +1,12 @@
 //! A way to a port on which the network can be cut: what was sent is held back, and nobody is told.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ports::free_port;
+use crate::relay;
 use crate::wait::pause;
 
 /// A listener that passes on to a port; its threads end with the process, or when it is dropped.
@@ -30,12 +30,9 @@ impl Cut {
     /// When there is no port to listen on.
     pub fn before(to: u16) -> Result<Cut> {
         let port = free_port()?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-        let listener = listener.map_err(Error::io(format_args!("listen on port {port}")))?;
         let (is_cut, stops) = (AtomicBool::new(false), AtomicBool::new(false));
         let shared = Arc::new(Shared { port, to, is_cut, stops });
-        let own = Arc::clone(&shared);
-        start(move || accept(&listener, &own))?;
+        relay::listen(port, &shared, |shared| &shared.stops, serve)?;
         Ok(Cut { shared })
     }
 
@@ -54,8 +51,7 @@ impl Cut {
 impl Drop for Cut {
     fn drop(&mut self) {
         self.shared.stops.store(true, Ordering::SeqCst);
-        // Wakes the thread that accepts.
-        let _woken = TcpStream::connect((Ipv4Addr::LOCALHOST, self.shared.port));
+        relay::wake(self.shared.port);
     }
 }
 
@@ -69,52 +65,30 @@ impl Shared {
     }
 }
 
-fn start(body: impl FnOnce() + Send + 'static) -> Result<()> {
-    let started = std::thread::Builder::new().name("cut".to_owned()).spawn(body);
-    started.map(|_detached| ()).map_err(Error::io("start a thread"))
-}
-
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    for client in listener.incoming() {
-        if shared.stops.load(Ordering::SeqCst) {
-            return;
-        }
-        let Ok(client) = client else { continue };
-        let own = Arc::clone(shared);
-        // Without a thread the connection is dropped.
-        let _started = start(move || serve(&own, &client));
-    }
-}
-
 /// One connection: this thread carries what the client says, another one the answers.
 fn serve(shared: &Shared, client: &TcpStream) {
     if !shared.passes() {
         return;
     }
-    let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, shared.to)) else { return };
-    let _slower = (client.set_nodelay(true), server.set_nodelay(true));
+    let Some(server) = relay::connect(client, shared.to) else { return };
     std::thread::scope(|scope| {
         scope.spawn(|| carry(shared, &server, client));
         carry(shared, client, &server);
     });
 }
 
-/// Until either end is closed; then both are.
-fn carry(shared: &Shared, mut from: &TcpStream, mut to: &TcpStream) {
-    let mut buffer = vec![0; 1 << 16];
-    while let Ok(count @ 1..) = from.read(&mut buffer) {
-        if !shared.passes() || to.write_all(&buffer[..count]).is_err() {
-            break;
-        }
-    }
+fn carry(shared: &Shared, from: &TcpStream, to: &TcpStream) {
+    relay::carry(from, to, |_| shared.passes());
     // What is closed on one side of a cut is not closed on the other.
     shared.passes();
-    // Closed already is as good.
-    let _closed = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    relay::close(from);
+    relay::close(to);
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, TcpListener};
     use std::time::Duration;
 
     use super::*;

@@ -28,6 +28,7 @@ pub mod process;
 mod progress;
 pub mod proxy;
 mod record;
+mod relay;
 mod rest;
 pub mod scenario;
 mod scratch;

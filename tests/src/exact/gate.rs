@@ -3,13 +3,13 @@
 //! The broker must advertise the gate's address as its own. Clients other than Copyist pass always: a test looks with
 //! them.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ports::free_port;
+use crate::relay;
 
 /// How Copyist's own client calls itself.
 const CLIENT_ID: &[u8] = b"copyist";
@@ -35,12 +35,9 @@ impl Gate {
     /// Listens, and refuses everybody until [`Gate::lead_to`].
     pub fn open() -> Result<Gate> {
         let port = free_port()?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-        let listener = listener.map_err(Error::io(format_args!("listen on port {port}")))?;
         let (broker, withholds, stops) = (AtomicU16::new(0), AtomicBool::new(false), AtomicBool::new(false));
         let shared = Arc::new(Shared { port, broker, withholds, stops });
-        let own = Arc::clone(&shared);
-        start(move || accept(&listener, &own))?;
+        relay::listen(port, &shared, |shared| &shared.stops, serve)?;
         Ok(Gate { shared })
     }
 
@@ -63,33 +60,14 @@ impl Gate {
 impl Drop for Gate {
     fn drop(&mut self) {
         self.shared.stops.store(true, Ordering::SeqCst);
-        // Wakes the thread that accepts.
-        let _woken = TcpStream::connect((Ipv4Addr::LOCALHOST, self.shared.port));
-    }
-}
-
-fn start(body: impl FnOnce() + Send + 'static) -> Result<()> {
-    let started = std::thread::Builder::new().name("gate".to_owned()).spawn(body);
-    started.map(|_detached| ()).map_err(Error::io("start a thread"))
-}
-
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
-    for client in listener.incoming() {
-        if shared.stops.load(Ordering::SeqCst) {
-            return;
-        }
-        let Ok(client) = client else { continue };
-        let own = Arc::clone(shared);
-        // Without a thread the connection is dropped.
-        let _started = start(move || serve(&own, &client));
+        relay::wake(self.shared.port);
     }
 }
 
 /// One connection: this thread carries the requests, another one the answers.
 fn serve(shared: &Shared, client: &TcpStream) {
     let port = shared.broker.load(Ordering::SeqCst);
-    let Ok(broker) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return };
-    let _slower = (client.set_nodelay(true), broker.set_nodelay(true));
+    let Some(broker) = relay::connect(client, port) else { return };
     let is_copyist = AtomicBool::new(false);
     let withheld = || is_copyist.load(Ordering::SeqCst) && shared.withholds.load(Ordering::SeqCst);
     std::thread::scope(|scope| {
@@ -99,7 +77,7 @@ fn serve(shared: &Shared, client: &TcpStream) {
             if std::mem::take(&mut first) {
                 is_copyist.store(is_of_copyist(bytes), Ordering::SeqCst);
                 if withheld() {
-                    close(client);
+                    relay::close(client);
                     return false;
                 }
             }
@@ -113,24 +91,17 @@ fn is_of_copyist(request: &[u8]) -> bool {
 }
 
 /// Until either end is closed; then both are.
-fn carry(mut from: &TcpStream, mut to: &TcpStream, mut passes: impl FnMut(&[u8]) -> bool) {
-    let mut buffer = vec![0; 1 << 16];
-    while let Ok(count @ 1..) = from.read(&mut buffer) {
-        if passes(&buffer[..count]) && to.write_all(&buffer[..count]).is_err() {
-            break;
-        }
-    }
-    close(from);
-    close(to);
-}
-
-fn close(stream: &TcpStream) {
-    // Closed already is as good.
-    let _closed = stream.shutdown(Shutdown::Both);
+fn carry(from: &TcpStream, to: &TcpStream, passes: impl FnMut(&[u8]) -> bool) {
+    relay::carry(from, to, passes);
+    relay::close(from);
+    relay::close(to);
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, TcpListener};
+
     use super::*;
 
     /// A broker that answers whatever comes with one byte.

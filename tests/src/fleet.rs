@@ -179,14 +179,19 @@ impl Fleet {
     /// Which coordinator leads, by the log of its present run.
     #[must_use]
     pub fn leader(&self) -> Option<usize> {
-        let said = |member: &Member| {
+        (0..self.coordinators.len()).find(|at| self.leads(*at))
+    }
+
+    /// Whether a coordinator leads, as far as it knows.
+    #[must_use]
+    pub fn leads(&self, coordinator: usize) -> bool {
+        self.coordinators.get(coordinator).is_some_and(|member| {
             let log = member.process.as_ref().and_then(|process| process.log_text().ok()).unwrap_or_default();
             let leads = log.rfind("this coordinator leads store=");
             let ends = ["this coordinator leads no more", "the store failed", "coordinator leads address="];
             let ended = ends.iter().filter_map(|end| log.rfind(end)).max();
             leads.is_some() && leads > ended
-        };
-        self.coordinators.iter().position(said)
+        })
     }
 
     /// Waits until one of the coordinators leads.

@@ -83,7 +83,12 @@ impl Agent {
             standing: shown_standing,
         };
         let mut links = JoinSet::new();
-        let ends = link::Ends { outbox: words, rejoin: rejoins, events: events.clone() };
+        let ends = link::Ends {
+            outbox: words,
+            rejoin: rejoins,
+            events: events.clone(),
+            parting: link::Parting::default(),
+        };
         links.spawn(link::hold(self.coordinators.clone(), identity.clone(), ends, serving.clone()));
         let (coordinators, interval) = (self.coordinators, self.renew_interval);
         links.spawn(link::renew(coordinators, identity, interval, renewals, events, serving.clone()));

@@ -4,6 +4,7 @@
 //! Where the next session is opened, and when, is decided by `seek`; `words` and `statements` translate; `session` and
 //! `renewal` are the shells.
 
+mod parting;
 mod renewal;
 mod seek;
 mod session;
@@ -22,6 +23,7 @@ use crate::client::limit::Limiter;
 use crate::core::{Event, Report, Saying};
 use crate::worker::Worker;
 
+pub use parting::Parting;
 pub use renewal::renew;
 pub use session::hold;
 
@@ -55,6 +57,7 @@ pub struct Ends {
     pub rejoin: mpsc::Receiver<()>,
     /// What the leader says.
     pub events: mpsc::Sender<Event>,
+    pub parting: Parting,
 }
 
 /// Says a word to the leader. When too many wait already, a new session says everything again.

@@ -33,6 +33,7 @@ enum Fault {
     LeaderKilled,
     AgentKilled,
     LeaderAndAgentKilled,
+    LeaderStopped,
     AgentStopped,
     CoordinatorCutFromEtcd,
     EtcdKilled,
@@ -41,10 +42,11 @@ enum Fault {
     ConnectorChanged,
 }
 
-const FAULTS: [Fault; 9] = [
+const FAULTS: [Fault; 10] = [
     Fault::LeaderKilled,
     Fault::AgentKilled,
     Fault::LeaderAndAgentKilled,
+    Fault::LeaderStopped,
     Fault::AgentStopped,
     Fault::CoordinatorCutFromEtcd,
     Fault::EtcdKilled,
@@ -64,6 +66,7 @@ impl Stage {
             Fault::LeaderKilled => self.kill(Some(()), None),
             Fault::AgentKilled => self.kill(None, Some(dice.index(4))),
             Fault::LeaderAndAgentKilled => self.kill(Some(()), Some(dice.index(4))),
+            Fault::LeaderStopped => self.stop_leader(),
             Fault::AgentStopped => self.stop_agent(dice.index(4)),
             Fault::CoordinatorCutFromEtcd => self.cut_leader_from_etcd(),
             Fault::EtcdKilled => self.kill_etcd(),
@@ -115,10 +118,24 @@ impl Stage {
     fn cut_leader_from_etcd(&mut self) {
         let leader = self.must("a leader", self.fleet.wait_leader());
         self.fleet.etcd_ways[leader].cut(true);
-        let fleet = &self.fleet;
-        let other = fleet.wait("another leader", || Ok(fleet.leader().filter(|other| *other != leader)));
-        self.must("another leader", other);
+        self.wait_other_leader(leader);
         self.fleet.etcd_ways[leader].cut(false);
+    }
+
+    /// Until another one leads; then it goes on as if nothing had been.
+    fn stop_leader(&mut self) {
+        let leader = self.must("a leader", self.fleet.wait_leader());
+        self.fleet.coordinators[leader].signal(Signal::SIGSTOP);
+        self.wait_other_leader(leader);
+        self.wait_all_lanes_moving();
+        self.fleet.coordinators[leader].signal(Signal::SIGCONT);
+    }
+
+    fn wait_other_leader(&self, than: usize) {
+        let fleet = &self.fleet;
+        let leads = |at: usize| at != than && fleet.leads(at);
+        let other = fleet.wait("another leader", || Ok((0..fleet.coordinators.len()).find(|at| leads(*at))));
+        self.must("another leader", other);
     }
 
     /// Without a right a lane goes on whose producer the destination remembers, and no other.

@@ -17,6 +17,7 @@ use tonic::{Status, Streaming};
 
 use super::seek::{Outcome, Place, Seek};
 use super::{Ends, Identity, Lines, jitter, statements, wants_a_human, words};
+use crate::core::Saying;
 use crate::error::chain;
 
 /// Messages that the connection has not taken yet.
@@ -28,6 +29,9 @@ pub(super) const DEAF: Duration = Duration::from_secs(10);
 /// How long the last words of an agent that ends may take.
 pub(super) const PARTING: Duration = Duration::from_secs(2);
 
+/// And if they were not heard: how long a leader is looked for to say them to.
+pub(super) const LOOKING: Duration = Duration::from_secs(3);
+
 /// Holds a session open until `stop`: with whichever coordinator leads.
 pub async fn hold(coordinators: Coordinators, identity: Identity, mut ends: Ends, stop: CancellationToken) {
     let addresses: Vec<String> = coordinators.addresses().map(str::to_owned).collect();
@@ -35,11 +39,8 @@ pub async fn hold(coordinators: Coordinators, identity: Identity, mut ends: Ends
     let mut lines = Lines::new();
     while !is_over(&stop, &ends) {
         // What waited for a session that is over is said again in the next one's Hello.
-        while ends.outbox.try_recv().is_ok() || ends.rejoin.try_recv().is_ok() {}
-        let address = match seek.place() {
-            Place::Listed(number) => addresses.get(number).cloned().unwrap_or_default(),
-            Place::Named(address) => address,
-        };
+        take_what_waits(&mut ends);
+        let address = address_of(seek.place(), &addresses);
         let over = match coordinators.channel(&address) {
             Ok(channel) => {
                 let opening = Opening { channel, deadline: seek.deadline(), coordinator: &address };
@@ -47,15 +48,71 @@ pub async fn hold(coordinators: Coordinators, identity: Identity, mut ends: Ends
             }
             Err(invalid) => Over::Unreachable(invalid.to_string()),
         };
-        if is_over(&stop, &ends) {
+        if matches!(over, Over::Parted) {
             return;
+        }
+        if is_over(&stop, &ends) {
+            break;
         }
         tell(&over, &address, &mut lines);
         let wait = seek.learn(over.into(), jitter());
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             () = tokio::time::sleep(wait) => {}
         }
+    }
+    take_what_waits(&mut ends);
+    let words = ends.parting.again();
+    let said = say_last(&coordinators, &identity, &addresses, seek, &words);
+    if !words.is_empty() && tokio::time::timeout(LOOKING, said).await.is_err() {
+        tracing::warn!(
+            "no coordinator has heard what the agent released: others wait for the end of its autonomy"
+        );
+    }
+}
+
+/// What waited for a session that is over is said again in the next one's Hello, or at the very end.
+fn take_what_waits(ends: &mut Ends) {
+    while let Ok(saying) = ends.outbox.try_recv() {
+        ends.parting.note(&saying);
+    }
+    while ends.rejoin.try_recv().is_ok() {}
+}
+
+fn address_of(place: Place, addresses: &[String]) -> String {
+    match place {
+        Place::Listed(number) => addresses.get(number).cloned().unwrap_or_default(),
+        Place::Named(address) => address,
+    }
+}
+
+/// Looks for a leader, and for nothing but to say the last words to it.
+async fn say_last(
+    coordinators: &Coordinators,
+    identity: &Identity,
+    addresses: &[String],
+    mut seek: Seek,
+    words: &[Saying],
+) {
+    loop {
+        let address = address_of(seek.place(), addresses);
+        let over = match coordinators.channel(&address) {
+            Ok(channel) => {
+                match tokio::time::timeout(seek.deadline(), Session::open(channel, identity)).await {
+                    Ok(Ok((session, _))) => {
+                        let words = words.iter().cloned().flat_map(words::messages).collect();
+                        if session.part_with(words).await {
+                            return;
+                        }
+                        Over::Unreachable("it did not hear the last words".to_owned())
+                    }
+                    Ok(Err(over)) => over,
+                    Err(_) => Over::Unreachable("it opened no session in time".to_owned()),
+                }
+            }
+            Err(invalid) => Over::Unreachable(invalid.to_string()),
+        };
+        tokio::time::sleep(seek.learn(over.into(), jitter())).await;
     }
 }
 
@@ -67,10 +124,21 @@ fn is_over(stop: &CancellationToken, ends: &Ends) -> bool {
 #[derive(Debug)]
 enum Over {
     Unreachable(String),
-    Redirected { leader: String, lasted: Duration },
+    Redirected {
+        leader: String,
+        lasted: Duration,
+    },
     Refused(String),
-    Ended { lasted: Duration, because: String },
-    Lost { lasted: Duration, because: String },
+    Ended {
+        lasted: Duration,
+        because: String,
+    },
+    Lost {
+        lasted: Duration,
+        because: String,
+    },
+    /// The agent ends, and the coordinator has heard its last words.
+    Parted,
 }
 
 impl From<Over> for Outcome {
@@ -81,6 +149,7 @@ impl From<Over> for Outcome {
             Over::Refused(_) => Self::Refused,
             Over::Ended { lasted, .. } => Self::Ended { lasted },
             Over::Lost { lasted, .. } => Self::Lost { lasted },
+            Over::Parted => Self::Ended { lasted: Duration::ZERO },
         }
     }
 }
@@ -112,6 +181,7 @@ fn tell(over: &Over, coordinator: &str, lines: &mut Lines) {
                 tracing::error!(coordinator, because, left_out, "the coordinator refuses this agent");
             }
         }
+        Over::Parted => {}
         Over::Ended { because, .. } | Over::Lost { because, .. } => {
             if let Some(left_out) = lines.admit("ended") {
                 tracing::warn!(coordinator, because, left_out, "the session with the coordinator is over");
@@ -154,6 +224,7 @@ async fn session(
         Ended::Redirected(leader) => Over::Redirected { leader, lasted: opened.elapsed() },
         Ended::Because(because) => Over::Ended { lasted: opened.elapsed(), because },
         Ended::Lost(because) => Over::Lost { lasted: opened.elapsed(), because },
+        Ended::Parted => Over::Parted,
     }
 }
 
@@ -162,6 +233,7 @@ enum Ended {
     Redirected(String),
     Because(String),
     Lost(String),
+    Parted,
 }
 
 impl From<&str> for Ended {
@@ -248,7 +320,10 @@ impl Session {
                     Err(_) => return "the connection takes no more words".into(),
                 },
                 saying = ends.outbox.recv(), if self.unsaid.is_empty() => match saying {
-                    Some(saying) => self.unsaid.extend(words::messages(saying)),
+                    Some(saying) => {
+                        ends.parting.note(&saying);
+                        self.unsaid.extend(words::messages(saying));
+                    }
                     None => break,
                 },
                 _ = heartbeats.tick() => if let Some(ended) = self.heartbeat(identity) { return ended },
@@ -256,28 +331,34 @@ impl Session {
         }
         // The agent ends: its other ends may be gone before its stop is told.
         drop(said);
-        self.part(ends).await;
-        "the agent ends".into()
+        if self.part(ends).await { Ended::Parted } else { "the agent ends".into() }
     }
 
-    /// Says what is left to say, and waits until the coordinator has heard it: it ends its side then.
-    async fn part(self, ends: &mut Ends) {
-        let Self { said, mut stated, unsaid, .. } = self;
-        let mut left: VecDeque<Said> = unsaid;
+    /// Says what is left to say, and whether the coordinator has heard it.
+    async fn part(mut self, ends: &mut Ends) -> bool {
+        let mut left = std::mem::take(&mut self.unsaid);
         while let Ok(saying) = ends.outbox.try_recv() {
+            ends.parting.note(&saying);
             left.extend(words::messages(saying));
         }
-        let heard = async move {
-            for message in left {
-                if said.send(wire::AgentMessage { message: Some(message) }).await.is_err() {
-                    return;
-                }
+        tokio::time::timeout(PARTING, self.part_with(left)).await.unwrap_or(false)
+    }
+
+    /// Says the last words, and waits until the coordinator has heard them: it ends its side then.
+    async fn part_with(self, left: VecDeque<Said>) -> bool {
+        let Self { said, mut stated, .. } = self;
+        for message in left {
+            if said.send(wire::AgentMessage { message: Some(message) }).await.is_err() {
+                return false;
             }
-            drop(said);
-            while let Ok(Some(_)) = stated.message().await {}
-        };
-        if tokio::time::timeout(PARTING, heard).await.is_err() {
-            tracing::warn!("the coordinator may not have heard the agent's last words");
+        }
+        drop(said);
+        loop {
+            match stated.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
         }
     }
 

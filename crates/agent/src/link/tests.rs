@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ends, Identity, OUTBOX, Standing, hold, renew};
+use super::{Ends, Identity, OUTBOX, Parting, Standing, hold, renew};
 use crate::core::{Event, Saying};
 use crate::worker::Worker;
 
@@ -61,7 +61,8 @@ impl Agent {
         let (renew, at_once) = mpsc::channel(1);
         let (heard, events) = mpsc::channel(64);
         let stop = CancellationToken::new();
-        let ends = Ends { outbox: words, rejoin: rejoins, events: heard };
+        let parting = Parting::default();
+        let ends = Ends { outbox: words, rejoin: rejoins, events: heard, parting };
         let link = link(ends, at_once, stop.clone());
         Self { outbox, rejoin, renew, events, stop, link }
     }

@@ -301,3 +301,40 @@ async fn an_agent_that_ends_does_not_wait_for_a_coordinator_that_hears_nothing()
     agent.stop().await;
     assert!(began.elapsed() >= session::PARTING && began.elapsed() < PATIENCE / 2);
 }
+
+#[tokio::test]
+async fn what_was_released_is_told_to_the_next_leader_when_there_is_none_at_the_end() {
+    let nobody = || Act::Redirect(String::new());
+    let released = Saying::Released { id: id(), epoch: epoch() };
+    for acts in [
+        // There is no session; or one that breaks while the last words are said.
+        vec![nobody(), nobody(), nobody(), nobody(), Act::Hold(Vec::new())],
+        vec![Act::End, nobody(), Act::Hold(Vec::new())],
+    ] {
+        let (leader, mut said) = Scripted::acting(acts);
+        let agent = Agent::holding(addresses(&[&leader]).await);
+        hello(&mut said).await;
+        agent.outbox.try_send(Saying::Draining).unwrap();
+        agent.outbox.try_send(released.clone()).unwrap();
+        agent.stop().await;
+        let mut last = Vec::new();
+        while let Ok(word) = said.try_recv() {
+            last.push(word);
+        }
+        let word = wire::Released { id: Some((&id()).into()), epoch: Some(epoch().into()) };
+        let expected = [Said::Draining(wire::Draining {}), Said::Released(word)];
+        assert!(last.ends_with(&expected), "{last:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_is_there_to_hear_is_not_said_for_ever() {
+    let (replica, mut said) = Scripted::acting([Act::Redirect(String::new())]);
+    let agent = Agent::holding(addresses(&[&replica]).await);
+    hello(&mut said).await;
+    agent.outbox.try_send(Saying::Draining).unwrap();
+    agent.outbox.try_send(Saying::Released { id: id(), epoch: epoch() }).unwrap();
+    let began = Instant::now();
+    agent.stop().await;
+    assert!(began.elapsed() >= session::LOOKING && began.elapsed() < PATIENCE / 2);
+}

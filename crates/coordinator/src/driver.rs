@@ -29,6 +29,8 @@ const TERM_WORTH: Duration = Duration::from_secs(10);
 /// What the coordinator is told by its worker file.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// The name of the fleet: agents of another one take no part.
+    pub group_id: String,
     /// How long an agent's right lasts.
     pub lease_ttl: Duration,
     /// What a lane with a weak fence waits beyond the former right.

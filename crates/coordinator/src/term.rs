@@ -233,7 +233,19 @@ impl<S: Store> Term<S> {
     }
 
     /// Why a process may not take part.
-    fn refusal(&self, holder: &Holder, destination: Option<&Destination>) -> Option<String> {
+    fn refusal(
+        &self,
+        holder: &Holder,
+        group_id: &str,
+        destination: Option<&Destination>,
+    ) -> Option<String> {
+        let ours = &self.settings.group_id;
+        if !group_id.is_empty() && group_id != ours {
+            return Some(format!(
+                "these coordinators serve the fleet {ours}, and this agent is set to the fleet {group_id}: correct its \
+                 group.id, or its coordinator.endpoints"
+            ));
+        }
         // Once the newer one is gone, it may come back.
         let is_taken = self.core.view().agents.contains_key(&holder.agent);
         if is_taken && self.replaced.contains(holder) {
@@ -247,10 +259,10 @@ impl<S: Store> Term<S> {
     }
 
     async fn hello(&mut self, hello: Hello) -> Result<(), Error> {
-        let Hello { mut hello, destination, outbox, opened } = hello;
+        let Hello { mut hello, group_id, destination, outbox, opened } = hello;
         hello.is_settled = destination.is_some() || self.settings.destination_may_change;
         let holder = hello.holder.clone();
-        if let Some(refusal) = self.refusal(&holder, destination.as_ref()) {
+        if let Some(refusal) = self.refusal(&holder, &group_id, destination.as_ref()) {
             // It may have given up waiting.
             drop(opened.send(Err(refusal)));
             return Ok(());
@@ -478,6 +490,7 @@ mod tests {
     impl Fleet {
         async fn open(path: &std::path::Path) -> Self {
             let settings = Settings {
+                group_id: "ours".into(),
                 lease_ttl: Duration::from_secs(10),
                 lease_margin: Duration::from_secs(7),
                 autonomy_max: Duration::from_secs(600),
@@ -494,7 +507,7 @@ mod tests {
             let (outbox, inbox) = mpsc::channel(4096);
             let handle = Handle::new(sender);
             let mut fleet = Self { term, handle, messages, holder: holder.clone(), inbox };
-            let opened = fleet.hello(holder, Some(destination("W")), outbox).await;
+            let opened = fleet.hello(holder, "ours", Some(destination("W")), outbox).await;
             assert!(matches!(opened, Ok(Ok(_))));
             fleet
         }
@@ -503,6 +516,7 @@ mod tests {
         async fn hello(
             &mut self,
             holder: Holder,
+            group_id: &str,
             destination: Option<Destination>,
             outbox: mpsc::Sender<CoordinatorMessage>,
         ) -> Result<Result<Opened, String>, oneshot::error::TryRecvError> {
@@ -515,7 +529,8 @@ mod tests {
                 store_id: String::new(),
                 is_settled: false,
             };
-            self.take(Message::Hello(Hello { hello, destination, outbox, opened })).await;
+            let group_id = group_id.to_owned();
+            self.take(Message::Hello(Hello { hello, group_id, destination, outbox, opened })).await;
             answer.try_recv()
         }
 
@@ -523,7 +538,7 @@ mod tests {
         async fn refusal(&mut self, incarnation: &str, cluster: &str) -> Option<String> {
             let holder = Holder { agent: "a:1".parse().unwrap(), incarnation: incarnation.into() };
             let (outbox, _) = mpsc::channel(64);
-            self.hello(holder, Some(destination(cluster)), outbox).await.unwrap().err()
+            self.hello(holder, "ours", Some(destination(cluster)), outbox).await.unwrap().err()
         }
 
         async fn take(&mut self, message: Message) {
@@ -729,6 +744,26 @@ mod tests {
         fleet.term.settings.destination_may_change = true;
         assert_eq!(fleet.refusal("one", "V").await, None);
         assert_eq!(fleet.term.core.view().meta.destination, Some(destination("V")));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn an_agent_of_another_fleet_takes_no_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fleet = Fleet::open(&folder.path().join("store")).await;
+        let said = [("theirs", "b:1"), ("ours", "b:2"), ("", "b:3")];
+        let mut refusals = Vec::new();
+        for (group_id, agent) in said {
+            let holder = Holder { agent: agent.parse().unwrap(), incarnation: "one".into() };
+            let (outbox, _) = mpsc::channel(64);
+            let opened = fleet.hello(holder, group_id, Some(destination("W")), outbox).await.unwrap();
+            refusals.extend(opened.err());
+        }
+        let [told] = &refusals[..] else { panic!("{refusals:?}") };
+        for part in ["fleet ours", "fleet theirs", "group.id", "coordinator.endpoints"] {
+            assert!(told.contains(part), "{told}");
+        }
+        let there: Vec<_> = fleet.term.core.view().agents.keys().map(ToString::to_string).collect();
+        assert_eq!(there, ["a:1", "b:2", "b:3"], "one that does not say it is of an older version");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

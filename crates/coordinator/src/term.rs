@@ -140,6 +140,24 @@ impl<S: Store> Term<S> {
         self.step(Event::LeaseEnded(holder)).await
     }
 
+    async fn session_ended(&mut self, holder: Holder, number: SessionNumber) -> Result<(), Error> {
+        let current = self.sessions.get(&holder.agent);
+        // A session that a newer one of the same process took over must not end that.
+        if current.is_none_or(|session| session.number != number) {
+            return Ok(());
+        }
+        let leaves = self.core.is_leaving_the_fleet(&holder);
+        self.drop_session(&holder);
+        self.step(Event::SessionEnded(holder.clone())).await?;
+        // What still holds something may be at work: its right must run out.
+        if leaves && self.core.is_without_parts(&holder) && self.store.revoke(&holder).await {
+            self.check()?;
+            tracing::info!(agent = %holder.agent, "the agent has left");
+            return self.step(Event::LeaseEnded(holder)).await;
+        }
+        Ok(())
+    }
+
     fn drop_session(&mut self, holder: &Holder) {
         self.unsettled.remove(holder);
         if self.sessions.get(&holder.agent).is_some_and(|session| session.holder == *holder) {
@@ -187,15 +205,7 @@ impl<S: Store> Term<S> {
                 Ok(())
             }
             Message::Heartbeat { holder, destination } => self.heartbeat(holder, destination).await,
-            Message::SessionEnded(holder, number) => {
-                let current = self.sessions.get(&holder.agent);
-                // A session that a newer one of the same process took over must not end that.
-                if current.is_some_and(|session| session.number == number) {
-                    self.drop_session(&holder);
-                    return self.step(Event::SessionEnded(holder)).await;
-                }
-                Ok(())
-            }
+            Message::SessionEnded(holder, number) => self.session_ended(holder, number).await,
             Message::Renew(holder, reply) => {
                 let alive = self.store.keep_alive(&holder).await?;
                 // The agent may have given up waiting.
@@ -233,12 +243,7 @@ impl<S: Store> Term<S> {
     }
 
     /// Why a process may not take part.
-    fn refusal(
-        &self,
-        holder: &Holder,
-        group_id: &str,
-        destination: Option<&Destination>,
-    ) -> Option<String> {
+    fn refusal(&self, holder: &Holder, group_id: &str, destination: Option<&Destination>) -> Option<String> {
         let ours = &self.settings.group_id;
         if !group_id.is_empty() && group_id != ours {
             return Some(format!(
@@ -744,6 +749,48 @@ mod tests {
         fleet.term.settings.destination_may_change = true;
         assert_eq!(fleet.refusal("one", "V").await, None);
         assert_eq!(fleet.term.core.view().meta.destination, Some(destination("V")));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_process_that_leaves_gives_up_its_lease_once_it_holds_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        // Whether it says that it leaves; how many parts it holds; of how many it confirms the release.
+        let rows = [
+            (true, 2, 2, true),
+            (true, 2, 1, false),
+            (true, 2, 0, false),
+            (true, 0, 0, true),
+            (false, 0, 0, false),
+        ];
+        for (drains, holds, confirms, goes) in rows {
+            let row = format!("{drains} {holds} {confirms}");
+            let mut fleet = Fleet::open(&folder.path().join(&row)).await;
+            if holds > 0 {
+                fleet.create().await;
+            }
+            let holder = fleet.holder.clone();
+            if drains {
+                fleet.take(Message::Said(Event::Draining(holder.clone()))).await;
+            }
+            assert_eq!(fleet.term.core.view().held_by(&holder).len(), holds, "{row}");
+            let parts = [AssignmentId::survey(&connector()), AssignmentId::task(&connector(), 0)];
+            for id in parts.into_iter().take(confirms) {
+                let (holder, epoch) = (holder.clone(), fleet.epoch(&id));
+                fleet.take(Message::Said(Event::Released { holder, id, epoch })).await;
+            }
+            fleet.take(Message::SessionEnded(holder.clone(), 7)).await;
+            assert!(fleet.term.core.view().is_alive(&holder), "{row}: of another session");
+            fleet.take(Message::SessionEnded(holder.clone(), 1)).await;
+            assert_eq!(!fleet.term.core.view().is_alive(&holder), goes, "{row}");
+            assert_eq!(!fleet.term.store.keep_alive(&holder).await.unwrap(), goes, "{row}");
+            let released = fleet.term.core.view().releases.values().map(std::collections::BTreeSet::len);
+            assert_eq!(released.sum::<usize>(), confirms, "{row}: what it said is stored");
+            let (outbox, mut inbox) = mpsc::channel(64);
+            let next = Holder { incarnation: "two".into(), ..holder };
+            fleet.hello(next.clone(), "ours", Some(destination("W")), outbox).await.unwrap().unwrap();
+            assert_eq!(fleet.term.replaced.is_empty(), goes, "{row}: it takes over from nobody");
+            assert!(inbox.try_recv().is_ok() && fleet.term.core.view().is_alive(&next), "{row}");
+        }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

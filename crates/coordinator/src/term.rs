@@ -95,6 +95,7 @@ impl<S: Store> Term<S> {
 
     /// Sessions end, and who waits for an answer learns that there will be none.
     pub(crate) fn end(self) -> S {
+        self.metrics.hide();
         self.store
     }
 
@@ -490,6 +491,7 @@ mod tests {
         messages: mpsc::Receiver<Message>,
         holder: Holder,
         inbox: mpsc::Receiver<CoordinatorMessage>,
+        registry: prometheus::Registry,
     }
 
     impl Fleet {
@@ -503,7 +505,8 @@ mod tests {
                 suspect: Duration::from_millis(1500),
                 destination_may_change: false,
             };
-            let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+            let registry = prometheus::Registry::new();
+            let metrics = Metrics::new(&registry).unwrap();
             let mut store = Embedded::open(path, settings.lease_ttl).unwrap();
             let view = store.lead().await.unwrap();
             let term = Term::begin(store, view, settings, metrics);
@@ -511,7 +514,7 @@ mod tests {
             let holder = Holder { agent: "a:1".parse().unwrap(), incarnation: "one".into() };
             let (outbox, inbox) = mpsc::channel(4096);
             let handle = Handle::new(sender);
-            let mut fleet = Self { term, handle, messages, holder: holder.clone(), inbox };
+            let mut fleet = Self { term, handle, messages, holder: holder.clone(), inbox, registry };
             let opened = fleet.hello(holder, "ours", Some(destination("W")), outbox).await;
             assert!(matches!(opened, Ok(Ok(_))));
             fleet
@@ -791,6 +794,24 @@ mod tests {
             assert_eq!(fleet.term.replaced.is_empty(), goes, "{row}: it takes over from nobody");
             assert!(inbox.try_recv().is_ok() && fleet.term.core.view().is_alive(&next), "{row}");
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn who_leads_no_more_shows_no_states() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fleet = Fleet::open(&folder.path().join("store")).await;
+        fleet.create().await;
+        for _ in 0..TICKS_PER_SHOW {
+            fleet.term.tick().await.unwrap();
+        }
+        let registry = fleet.registry.clone();
+        let shown = || {
+            let families = registry.gather();
+            families.iter().filter(|family| family.name().starts_with("copyist_connector_")).count()
+        };
+        assert_eq!(shown(), 2);
+        drop(fleet.term.end());
+        assert_eq!(shown(), 0);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -18,6 +18,8 @@ pub struct StorageTopic {
 /// The worker's cluster, and what is kept there.
 #[derive(Debug, Clone)]
 pub struct Worker {
+    /// The name of the fleet.
+    pub group_id: String,
     /// Connect's `worker_id`.
     pub agent_id: AgentId,
     /// How to reach the worker's cluster: properties for every client there.
@@ -48,6 +50,7 @@ impl Worker {
         let topic =
             |name: &str| StorageTopic { name: name.parse().unwrap(), partitions: 1, replication_factor: 1 };
         Self {
+            group_id: "g".to_owned(),
             agent_id: "a:1".parse().unwrap(),
             cluster: ClientProperties([("bootstrap.servers".to_owned(), "127.0.0.1:1".to_owned())].into()),
             producer: ClientProperties::default(),

@@ -13,6 +13,7 @@ use crate::core::{Patience, View};
 use crate::error::{Error, chain};
 use crate::handle::{Handle, Message};
 use crate::metrics::Metrics;
+use crate::reports::Reports;
 use crate::store::Store;
 use crate::store::etcd::{Leader, Replica};
 use crate::term::Term;
@@ -29,6 +30,8 @@ const TERM_WORTH: Duration = Duration::from_secs(10);
 /// What the coordinator is told by its worker file.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// The name of the fleet: agents of another one take no part.
+    pub group_id: String,
     /// How long an agent's right lasts.
     pub lease_ttl: Duration,
     /// What a lane with a weak fence waits beyond the former right.
@@ -147,6 +150,7 @@ impl<S: Store> Coordinator<S> {
 
     async fn lead_again_and_again(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        let mut failures = Reports::new();
         while !stop.is_cancelled() {
             let error = match self.follow(&stop).await {
                 None => break,
@@ -158,6 +162,7 @@ impl<S: Store> Coordinator<S> {
                     self.store = term.end();
                     if began.elapsed() > TERM_WORTH {
                         backoff.reset();
+                        failures = Reports::new();
                     }
                     match ended {
                         Ok(()) => break,
@@ -166,7 +171,7 @@ impl<S: Store> Coordinator<S> {
                 }
                 Some(Err(error)) => error,
             };
-            self.tell(&error).await;
+            self.tell(&error, &mut failures).await;
             self.refuse_until(tokio::time::sleep(backoff.next()), &stop).await;
         }
         self.store.resign().await;
@@ -197,13 +202,20 @@ impl<S: Store> Coordinator<S> {
         }
     }
 
-    async fn tell(&mut self, error: &Error) {
+    /// A store that goes on to fail is told of once in a while: every attempt meets it again.
+    async fn tell(&mut self, error: &Error, failures: &mut Reports) {
         let text = chain(error);
         match error {
             Error::TermOver(_) => tracing::info!("this coordinator leads no more: {text}"),
-            Error::Store { .. } => tracing::error!(error = %text, "the store failed; opening it again"),
+            Error::Store { .. } => {
+                if let Some(times) = failures.admit(tokio::time::Instant::now()) {
+                    tracing::error!(error = %text, times, "the store failed; opening it again");
+                }
+            }
             Error::StoreUnreadable(_) | Error::Serve(_) => {
-                tracing::error!(error = %text, "this coordinator cannot lead");
+                if let Some(times) = failures.admit(tokio::time::Instant::now()) {
+                    tracing::error!(error = %text, times, "this coordinator cannot lead");
+                }
                 self.store.resign().await;
             }
         }

@@ -74,6 +74,8 @@ pub(crate) type Renewal = Result<Option<BTreeMap<AssignmentId, AssignmentEpoch>>
 /// An agent that opens a session.
 pub(crate) struct Hello {
     pub(crate) hello: core::Hello,
+    /// Of the agent's fleet; empty: an older agent does not say it.
+    pub(crate) group_id: String,
     /// Where it copies to by its worker file; nothing while it has not reached that cluster.
     pub(crate) destination: Option<Destination>,
     pub(crate) outbox: mpsc::Sender<CoordinatorMessage>,

@@ -15,6 +15,7 @@ pub mod grpc;
 pub mod handle;
 pub mod journal;
 pub mod metrics;
+mod reports;
 pub mod store;
 mod term;
 mod traces;

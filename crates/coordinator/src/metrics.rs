@@ -65,10 +65,15 @@ impl Metrics {
         self.failover.with_label_values(&[phase]).observe(Duration::from_millis(ms).as_secs_f64());
     }
 
-    /// Sets the gauges to what is shown now; those of connectors that are gone go.
-    pub(crate) fn show(&self, core: &Core) {
+    /// Who does not lead shows no states: they would be what was.
+    pub(crate) fn hide(&self) {
         self.connector_state.reset();
         self.tasks.reset();
+    }
+
+    /// Sets the gauges to what is shown now; those of connectors that are gone go.
+    pub(crate) fn show(&self, core: &Core) {
+        self.hide();
         for name in core.view().connectors.keys() {
             let Some(status) = core.status(name) else { continue };
             for state in InstanceState::ALL {

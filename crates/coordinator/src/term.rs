@@ -95,6 +95,7 @@ impl<S: Store> Term<S> {
 
     /// Sessions end, and who waits for an answer learns that there will be none.
     pub(crate) fn end(self) -> S {
+        self.metrics.hide();
         self.store
     }
 
@@ -138,6 +139,24 @@ impl<S: Store> Term<S> {
         tracing::warn!(agent = %holder.agent, "the agent's lease ended");
         self.drop_session(&holder);
         self.step(Event::LeaseEnded(holder)).await
+    }
+
+    async fn session_ended(&mut self, holder: Holder, number: SessionNumber) -> Result<(), Error> {
+        let current = self.sessions.get(&holder.agent);
+        // A session that a newer one of the same process took over must not end that.
+        if current.is_none_or(|session| session.number != number) {
+            return Ok(());
+        }
+        let leaves = self.core.is_leaving_the_fleet(&holder);
+        self.drop_session(&holder);
+        self.step(Event::SessionEnded(holder.clone())).await?;
+        // What still holds something may be at work: its right must run out.
+        if leaves && self.core.is_without_parts(&holder) && self.store.revoke(&holder).await {
+            self.check()?;
+            tracing::info!(agent = %holder.agent, "the agent has left");
+            return self.step(Event::LeaseEnded(holder)).await;
+        }
+        Ok(())
     }
 
     fn drop_session(&mut self, holder: &Holder) {
@@ -187,15 +206,7 @@ impl<S: Store> Term<S> {
                 Ok(())
             }
             Message::Heartbeat { holder, destination } => self.heartbeat(holder, destination).await,
-            Message::SessionEnded(holder, number) => {
-                let current = self.sessions.get(&holder.agent);
-                // A session that a newer one of the same process took over must not end that.
-                if current.is_some_and(|session| session.number == number) {
-                    self.drop_session(&holder);
-                    return self.step(Event::SessionEnded(holder)).await;
-                }
-                Ok(())
-            }
+            Message::SessionEnded(holder, number) => self.session_ended(holder, number).await,
             Message::Renew(holder, reply) => {
                 let alive = self.store.keep_alive(&holder).await?;
                 // The agent may have given up waiting.
@@ -233,7 +244,14 @@ impl<S: Store> Term<S> {
     }
 
     /// Why a process may not take part.
-    fn refusal(&self, holder: &Holder, destination: Option<&Destination>) -> Option<String> {
+    fn refusal(&self, holder: &Holder, group_id: &str, destination: Option<&Destination>) -> Option<String> {
+        let ours = &self.settings.group_id;
+        if !group_id.is_empty() && group_id != ours {
+            return Some(format!(
+                "these coordinators serve the fleet {ours}, and this agent is set to the fleet {group_id}: correct its \
+                 group.id, or its coordinator.endpoints"
+            ));
+        }
         // Once the newer one is gone, it may come back.
         let is_taken = self.core.view().agents.contains_key(&holder.agent);
         if is_taken && self.replaced.contains(holder) {
@@ -247,10 +265,10 @@ impl<S: Store> Term<S> {
     }
 
     async fn hello(&mut self, hello: Hello) -> Result<(), Error> {
-        let Hello { mut hello, destination, outbox, opened } = hello;
+        let Hello { mut hello, group_id, destination, outbox, opened } = hello;
         hello.is_settled = destination.is_some() || self.settings.destination_may_change;
         let holder = hello.holder.clone();
-        if let Some(refusal) = self.refusal(&holder, destination.as_ref()) {
+        if let Some(refusal) = self.refusal(&holder, &group_id, destination.as_ref()) {
             // It may have given up waiting.
             drop(opened.send(Err(refusal)));
             return Ok(());
@@ -473,11 +491,13 @@ mod tests {
         messages: mpsc::Receiver<Message>,
         holder: Holder,
         inbox: mpsc::Receiver<CoordinatorMessage>,
+        registry: prometheus::Registry,
     }
 
     impl Fleet {
         async fn open(path: &std::path::Path) -> Self {
             let settings = Settings {
+                group_id: "ours".into(),
                 lease_ttl: Duration::from_secs(10),
                 lease_margin: Duration::from_secs(7),
                 autonomy_max: Duration::from_secs(600),
@@ -485,7 +505,8 @@ mod tests {
                 suspect: Duration::from_millis(1500),
                 destination_may_change: false,
             };
-            let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+            let registry = prometheus::Registry::new();
+            let metrics = Metrics::new(&registry).unwrap();
             let mut store = Embedded::open(path, settings.lease_ttl).unwrap();
             let view = store.lead().await.unwrap();
             let term = Term::begin(store, view, settings, metrics);
@@ -493,8 +514,8 @@ mod tests {
             let holder = Holder { agent: "a:1".parse().unwrap(), incarnation: "one".into() };
             let (outbox, inbox) = mpsc::channel(4096);
             let handle = Handle::new(sender);
-            let mut fleet = Self { term, handle, messages, holder: holder.clone(), inbox };
-            let opened = fleet.hello(holder, Some(destination("W")), outbox).await;
+            let mut fleet = Self { term, handle, messages, holder: holder.clone(), inbox, registry };
+            let opened = fleet.hello(holder, "ours", Some(destination("W")), outbox).await;
             assert!(matches!(opened, Ok(Ok(_))));
             fleet
         }
@@ -503,6 +524,7 @@ mod tests {
         async fn hello(
             &mut self,
             holder: Holder,
+            group_id: &str,
             destination: Option<Destination>,
             outbox: mpsc::Sender<CoordinatorMessage>,
         ) -> Result<Result<Opened, String>, oneshot::error::TryRecvError> {
@@ -515,7 +537,8 @@ mod tests {
                 store_id: String::new(),
                 is_settled: false,
             };
-            self.take(Message::Hello(Hello { hello, destination, outbox, opened })).await;
+            let group_id = group_id.to_owned();
+            self.take(Message::Hello(Hello { hello, group_id, destination, outbox, opened })).await;
             answer.try_recv()
         }
 
@@ -523,7 +546,7 @@ mod tests {
         async fn refusal(&mut self, incarnation: &str, cluster: &str) -> Option<String> {
             let holder = Holder { agent: "a:1".parse().unwrap(), incarnation: incarnation.into() };
             let (outbox, _) = mpsc::channel(64);
-            self.hello(holder, Some(destination(cluster)), outbox).await.unwrap().err()
+            self.hello(holder, "ours", Some(destination(cluster)), outbox).await.unwrap().err()
         }
 
         async fn take(&mut self, message: Message) {
@@ -729,6 +752,86 @@ mod tests {
         fleet.term.settings.destination_may_change = true;
         assert_eq!(fleet.refusal("one", "V").await, None);
         assert_eq!(fleet.term.core.view().meta.destination, Some(destination("V")));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_process_that_leaves_gives_up_its_lease_once_it_holds_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        // Whether it says that it leaves; how many parts it holds; of how many it confirms the release.
+        let rows = [
+            (true, 2, 2, true),
+            (true, 2, 1, false),
+            (true, 2, 0, false),
+            (true, 0, 0, true),
+            (false, 0, 0, false),
+        ];
+        for (drains, holds, confirms, goes) in rows {
+            let row = format!("{drains} {holds} {confirms}");
+            let mut fleet = Fleet::open(&folder.path().join(&row)).await;
+            if holds > 0 {
+                fleet.create().await;
+            }
+            let holder = fleet.holder.clone();
+            if drains {
+                fleet.take(Message::Said(Event::Draining(holder.clone()))).await;
+            }
+            assert_eq!(fleet.term.core.view().held_by(&holder).len(), holds, "{row}");
+            let parts = [AssignmentId::survey(&connector()), AssignmentId::task(&connector(), 0)];
+            for id in parts.into_iter().take(confirms) {
+                let (holder, epoch) = (holder.clone(), fleet.epoch(&id));
+                fleet.take(Message::Said(Event::Released { holder, id, epoch })).await;
+            }
+            fleet.take(Message::SessionEnded(holder.clone(), 7)).await;
+            assert!(fleet.term.core.view().is_alive(&holder), "{row}: of another session");
+            fleet.take(Message::SessionEnded(holder.clone(), 1)).await;
+            assert_eq!(!fleet.term.core.view().is_alive(&holder), goes, "{row}");
+            assert_eq!(!fleet.term.store.keep_alive(&holder).await.unwrap(), goes, "{row}");
+            let released = fleet.term.core.view().releases.values().map(std::collections::BTreeSet::len);
+            assert_eq!(released.sum::<usize>(), confirms, "{row}: what it said is stored");
+            let (outbox, mut inbox) = mpsc::channel(64);
+            let next = Holder { incarnation: "two".into(), ..holder };
+            fleet.hello(next.clone(), "ours", Some(destination("W")), outbox).await.unwrap().unwrap();
+            assert_eq!(fleet.term.replaced.is_empty(), goes, "{row}: it takes over from nobody");
+            assert!(inbox.try_recv().is_ok() && fleet.term.core.view().is_alive(&next), "{row}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn who_leads_no_more_shows_no_states() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fleet = Fleet::open(&folder.path().join("store")).await;
+        fleet.create().await;
+        for _ in 0..TICKS_PER_SHOW {
+            fleet.term.tick().await.unwrap();
+        }
+        let registry = fleet.registry.clone();
+        let shown = || {
+            let families = registry.gather();
+            families.iter().filter(|family| family.name().starts_with("copyist_connector_")).count()
+        };
+        assert_eq!(shown(), 2);
+        drop(fleet.term.end());
+        assert_eq!(shown(), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn an_agent_of_another_fleet_takes_no_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fleet = Fleet::open(&folder.path().join("store")).await;
+        let said = [("theirs", "b:1"), ("ours", "b:2"), ("", "b:3")];
+        let mut refusals = Vec::new();
+        for (group_id, agent) in said {
+            let holder = Holder { agent: agent.parse().unwrap(), incarnation: "one".into() };
+            let (outbox, _) = mpsc::channel(64);
+            let opened = fleet.hello(holder, group_id, Some(destination("W")), outbox).await.unwrap();
+            refusals.extend(opened.err());
+        }
+        let [told] = &refusals[..] else { panic!("{refusals:?}") };
+        for part in ["fleet ours", "fleet theirs", "group.id", "coordinator.endpoints"] {
+            assert!(told.contains(part), "{told}");
+        }
+        let there: Vec<_> = fleet.term.core.view().agents.keys().map(ToString::to_string).collect();
+        assert_eq!(there, ["a:1", "b:2", "b:3"], "one that does not say it is of an older version");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

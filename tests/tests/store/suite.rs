@@ -40,7 +40,8 @@ async fn suite<S: Store>(which: &str, mut store: S) {
     unknown_processes_are_refused(&mut store, &one).await;
     a_process_joins(&mut store, &one).await;
     the_next_one_takes_over(&mut store, &one, &two).await;
-    a_lease_ends(&mut store, &two).await;
+    let left = a_process_leaves(&mut store, &one, &two).await;
+    a_lease_ends(&mut store, &two, &left).await;
     as_much_as_one_commit_may_hold(&mut store).await;
 
     let last = committed(store.commit(&commit(vec![status("last", "x")]), 1).await);
@@ -106,6 +107,27 @@ async fn the_next_one_takes_over<S: Store>(store: &mut S, one: &Holder, two: &Ho
     committed(store.commit(&alive(two), 1).await);
 }
 
+/// It ends its own lease alone, and may come back. Returns who has left in the end.
+async fn a_process_leaves<S: Store>(store: &mut S, one: &Holder, two: &Holder) -> Holder {
+    let (agent_two, left) = (agent(two), holder("b:1", "one"));
+    for _ in 0..2 {
+        store.grant(&left, None).await.expect("a lease");
+        committed(store.commit(&commit(vec![agent(&left)]), 1).await);
+        assert!(store.keep_alive(&left).await.expect("an answer"));
+        assert!(store.revoke(&left).await);
+        assert!(!store.keep_alive(&left).await.expect("an answer"));
+        let forgotten = copyist_coordinator::core::Write::Agent(left.agent.clone(), None);
+        committed(store.commit(&commit(vec![forgotten]), 1).await);
+        let to_it = Commit { alive: vec![left.clone()], ..commit(vec![assigned("c", &left)]) };
+        assert_eq!(refused(store, &to_it).await, std::slice::from_ref(&left));
+        assert!(store.revoke(&left).await, "there is none any more");
+    }
+    assert!(store.revoke(one).await);
+    assert!(store.keep_alive(two).await.expect("an answer"), "of the next process of the agent");
+    committed(store.commit(&Commit { alive: vec![two.clone()], ..commit(vec![agent_two]) }, 1).await);
+    left
+}
+
 /// It counts on as many processes as it has writes.
 async fn as_much_as_one_commit_may_hold<S: Store>(store: &mut S) {
     let all: Vec<Holder> =
@@ -119,11 +141,12 @@ async fn as_much_as_one_commit_may_hold<S: Store>(store: &mut S) {
     committed(store.commit(&Commit { alive: all, ..commit(writes) }, 1).await);
 }
 
-/// Nobody renews it any more.
-async fn a_lease_ends<S: Store>(store: &mut S, two: &Holder) {
+/// Nobody renews it any more. Of who has left nothing is told.
+async fn a_lease_ends<S: Store>(store: &mut S, two: &Holder, left: &Holder) {
     let ended = soon("the end of a lease", async {
         loop {
             let ended = store.lease_ended().await?;
+            assert_ne!(ended, *left);
             // That of the former process was told already, by whoever granted the next one.
             if ended == *two {
                 return Ok::<_, Error>(ended);

@@ -29,6 +29,7 @@ pub(super) fn hello(identity: &Identity) -> wire::Hello {
         labels: worker.labels.clone(),
         running: standing.reports.iter().map(report).collect(),
         protocol_version_oldest: CONTROL_PROTOCOL_OLDEST,
+        group_id: worker.group_id.clone(),
     }
 }
 
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hello_says_what_runs_and_by_which_store() {
+    fn a_hello_says_whose_agent_it_is_what_runs_and_by_which_store() {
         let running = Report {
             id: id(),
             epoch: AssignmentEpoch { incarnation: 1, revision: StoreRevision(5) },
@@ -136,5 +137,6 @@ mod tests {
         };
         let hello = hello(&identity);
         assert_eq!((hello.store_id.as_str(), hello.running), ("s", vec![report(&running)]));
+        assert_eq!(hello.group_id, "g");
     }
 }

@@ -100,6 +100,19 @@ impl Core {
         self.view.unreleased(id).filter(|holding| !self.releases.is_heard(id, holding)).collect()
     }
 
+    /// Whether a process said in its session that it leaves.
+    pub(crate) fn is_leaving_the_fleet(&self, holder: &Holder) -> bool {
+        let session = self.sessions.get(&holder.agent).filter(|session| session.holder == *holder);
+        session.is_some_and(|session| session.draining)
+    }
+
+    /// Whether a process that has its lease released all that it held. By what is stored: the lease of a process that
+    /// gives it up is what the next leader would have waited for.
+    pub(crate) fn is_without_parts(&self, holder: &Holder) -> bool {
+        let holds = |id| self.view.unreleased(id).any(|(by, _)| by == *holder);
+        self.view.is_alive(holder) && !self.by_process.of(holder).any(holds)
+    }
+
     /// An operator knows that an agent's processes run no more, but for the one that holds a lease: that does run.
     pub(super) fn forget_agent(&self, agent: &AgentId) -> Outcome {
         let is_dead = |holder: &Holder| holder.agent == *agent && !self.view.is_alive(holder);

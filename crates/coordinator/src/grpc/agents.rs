@@ -90,6 +90,7 @@ impl AgentService for Agents {
                 // The driver knows.
                 is_settled: false,
             },
+            group_id: hello.group_id,
             destination: destination(hello.worker_cluster_id, &offset_storage_topic),
             outbox,
             opened,

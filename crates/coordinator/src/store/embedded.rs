@@ -88,6 +88,11 @@ impl Store for Embedded {
         Ok(self.leases.renew(holder, clock::boot_ms()))
     }
 
+    async fn revoke(&mut self, holder: &Holder) -> bool {
+        self.leases.revoke(holder);
+        true
+    }
+
     async fn lease_ended(&mut self) -> Result<Holder, Error> {
         loop {
             if let Some(holder) = self.next_ended() {

@@ -36,6 +36,13 @@ impl Leases {
         }
     }
 
+    /// Ends the lease of a process, if it is the one that has it; nobody is told.
+    pub fn revoke(&mut self, holder: &Holder) {
+        if self.held.get(&holder.agent).is_some_and(|(held, _)| held == holder) {
+            self.held.remove(&holder.agent);
+        }
+    }
+
     /// Ends the leases that were not renewed in time, and says whose.
     pub fn expire(&mut self, now_ms: u64) -> Vec<Holder> {
         let ttl_ms = self.ttl_ms;
@@ -73,5 +80,16 @@ mod tests {
         assert_eq!(leases.grant(holder("one"), 1), None, "the same process says hello again");
         assert_eq!(leases.grant(holder("two"), 2), Some(holder("one")));
         assert!(!leases.renew(&holder("one"), 3) && leases.renew(&holder("two"), 3));
+    }
+
+    #[test]
+    fn a_process_that_leaves_gives_up_its_own_lease_alone() {
+        let mut leases = Leases::new(10);
+        leases.grant(holder("two"), 0);
+        leases.revoke(&holder("one"));
+        assert!(leases.renew(&holder("two"), 1));
+        leases.revoke(&holder("two"));
+        assert!(!leases.renew(&holder("two"), 2));
+        assert_eq!(leases.expire(100), []);
     }
 }

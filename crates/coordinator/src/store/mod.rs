@@ -62,6 +62,10 @@ pub trait Store: Send + 'static {
     /// [`Error::Store`]: whether it was extended is not known.
     fn keep_alive(&mut self, holder: &Holder) -> impl Future<Output = Result<bool, Error>> + Send;
 
+    /// Ends the lease of a process that has left; says whether it has none any more. Where that is not known, the lease
+    /// ends by itself.
+    fn revoke(&mut self, holder: &Holder) -> impl Future<Output = bool> + Send;
+
     /// Waits until the lease of a process ends. Cancel-safe.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ pub fn start(
     registry: &Registry,
     serving: &mut Phase,
 ) -> Result<Channel, Error> {
-    let settings = settings(own);
+    let settings = settings(own, group_id);
     let handle = match &own.store {
         StoreSettings::File(path) => {
             let store = Embedded::open(path, settings.lease_ttl);
@@ -119,8 +119,9 @@ fn serve(handle: Handle, settings: Settings, listener: TcpListener, serving: &mu
     channel
 }
 
-fn settings(own: &CoordinatorSettings) -> Settings {
+fn settings(own: &CoordinatorSettings, group_id: &str) -> Settings {
     Settings {
+        group_id: group_id.to_owned(),
         lease_ttl: own.agent_lease_ttl,
         lease_margin: own.lease_margin,
         autonomy_max: own.autonomy_max,

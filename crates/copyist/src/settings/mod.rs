@@ -226,6 +226,7 @@ fn worker(given: &Given, agent_id: AgentId) -> Option<Worker> {
     clients.insert(key::Clients::All, "bootstrap.servers", given.text("bootstrap.servers")?.to_owned());
     let replicas = |prefix: &str| given.number(&format!("{prefix}.replication.factor"));
     Some(Worker {
+        group_id: given.text("group.id")?.to_owned(),
         agent_id,
         cluster: clients.cluster(),
         producer: clients.producer(),

@@ -108,6 +108,7 @@ mod tests {
             replication_factor: 1,
         };
         Worker {
+            group_id: "g".into(),
             agent_id: "a:1".parse().unwrap(),
             cluster: properties(&[
                 ("bootstrap.servers", "w:1"),

@@ -7,9 +7,9 @@ use tokio::sync::mpsc;
 use super::keyspace::{Keyspace, Scope};
 use super::link::{ASK_LIMIT, Connection, Link};
 use super::read::{self, Loaded, Pair, Position, pair, position};
-use super::reports::Reports;
 use super::trouble::{Kind, Trouble};
 use crate::clock::Backoff;
+use crate::reports::Reports;
 
 /// News that wait; beyond that, etcd waits.
 const NEWS: usize = 64;

@@ -304,6 +304,10 @@ impl Store for Etcd {
         kept.map_err(|trouble| trouble.into_error("the agent's lease could not be extended"))
     }
 
+    async fn revoke(&mut self, holder: &Holder) -> bool {
+        lease::revoke(&self.link, self.keyspace.lease(holder)).await
+    }
+
     async fn lease_ended(&mut self) -> Result<Holder, Error> {
         let Some(term) = &mut self.term else { return Err(does_not_lead()) };
         loop {

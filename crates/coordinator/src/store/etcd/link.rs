@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 
 use super::keyspace::Keyspace;
-use super::reports::Reports;
 use super::trouble::{Kind, Trouble};
 use super::{Settings, Tls};
 use crate::clock::Backoff;
+use crate::reports::Reports;
 
 /// How long a member may take until it is connected and has answered once.
 const CONNECT_LIMIT: Duration = Duration::from_millis(2_500);

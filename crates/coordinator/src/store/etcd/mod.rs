@@ -13,7 +13,6 @@ mod link;
 mod mirror;
 mod read;
 mod replica;
-mod reports;
 mod trouble;
 
 use std::sync::Arc;

@@ -9,7 +9,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 
 /// Says failures of one kind.
 #[derive(Debug)]
-pub(super) struct Reports {
+pub(crate) struct Reports {
     said: Option<Instant>,
     /// Failures since the last line.
     unsaid: u64,
@@ -18,27 +18,27 @@ pub(super) struct Reports {
 }
 
 impl Reports {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { said: None, unsaid: 0, told: false }
     }
 
-    pub(super) fn failed(&mut self, text: &str) {
-        self.unsaid += 1;
-        if let Some(times) = self.due(Instant::now()) {
+    pub(crate) fn failed(&mut self, text: &str) {
+        if let Some(times) = self.admit(Instant::now()) {
             self.told = true;
             tracing::warn!(times, "{text}");
         }
     }
 
     /// Said once, after a failure that was said.
-    pub(super) fn recovered(&mut self, text: &str) {
+    pub(crate) fn recovered(&mut self, text: &str) {
         if std::mem::take(&mut self.told) {
             tracing::info!("{text}");
         }
     }
 
-    /// How many failures the line is about, if it may be said now.
-    fn due(&mut self, now: Instant) -> Option<u64> {
+    /// One more failure: how many the line is about, if it may be said now.
+    pub(crate) fn admit(&mut self, now: Instant) -> Option<u64> {
+        self.unsaid += 1;
         if self.said.is_some_and(|said| now.duration_since(said) < INTERVAL) {
             return None;
         }
@@ -57,8 +57,7 @@ mod tests {
         let mut reports = Reports::new();
         let mut said = Vec::new();
         for second in 0..=90 {
-            reports.unsaid += 1;
-            said.extend(reports.due(begin + Duration::from_secs(second)).map(|times| (second, times)));
+            said.extend(reports.admit(begin + Duration::from_secs(second)).map(|times| (second, times)));
         }
         assert_eq!(said, [(0, 1), (30, 30), (60, 30), (90, 30)]);
     }

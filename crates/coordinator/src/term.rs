@@ -264,12 +264,16 @@ impl<S: Store> Term<S> {
             tracing::warn!(agent = %holder.agent, error = %chain(&error), "the agent gets no lease");
             return Ok(());
         }
+        // That may have taken longer than the term lasted.
+        self.check()?;
         if let Some(former) = former {
             tracing::info!(agent = %holder.agent, "a newer process takes over the agent's id");
             self.replaced.push_back(former.clone());
             while self.replaced.len() > REPLACED_MAX {
                 self.replaced.pop_front();
             }
+            // Whether or not the newer one still waits for its own.
+            self.drop_session(&former);
             self.step(Event::LeaseEnded(former)).await?;
         }
         self.known.agents_seen = true;
@@ -359,6 +363,7 @@ impl<S: Store> Term<S> {
         events: &mut VecDeque<Event>,
     ) -> Result<bool, Error> {
         if commit.writes.is_empty() {
+            self.check()?;
             return Ok(true);
         }
         let lines = journal::lines(self.core.view(), &commit.writes);
@@ -477,14 +482,7 @@ mod tests {
 
     impl Fleet {
         async fn open(path: &std::path::Path) -> Self {
-            let settings = Settings {
-                lease_ttl: Duration::from_secs(10),
-                lease_margin: Duration::from_secs(7),
-                autonomy_max: Duration::from_secs(600),
-                heartbeat_interval: Duration::from_millis(500),
-                suspect: Duration::from_millis(1500),
-                destination_may_change: false,
-            };
+            let settings = settings();
             let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
             let mut store = Embedded::open(path, settings.lease_ttl).unwrap();
             let view = store.lead().await.unwrap();
@@ -507,15 +505,7 @@ mod tests {
             outbox: mpsc::Sender<CoordinatorMessage>,
         ) -> Result<Result<Opened, String>, oneshot::error::TryRecvError> {
             let (opened, mut answer) = oneshot::channel();
-            let hello = crate::core::Hello {
-                holder,
-                rack: String::new(),
-                labels: BTreeMap::new(),
-                running: Vec::new(),
-                store_id: String::new(),
-                is_settled: false,
-            };
-            self.take(Message::Hello(Hello { hello, destination, outbox, opened })).await;
+            self.take(said_hello(holder, destination, outbox, opened)).await;
             answer.try_recv()
         }
 
@@ -604,6 +594,69 @@ mod tests {
         fn revision(&self) -> u64 {
             self.term.core.view().revision.0
         }
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            lease_ttl: Duration::from_secs(10),
+            lease_margin: Duration::from_secs(7),
+            autonomy_max: Duration::from_secs(600),
+            heartbeat_interval: Duration::from_millis(500),
+            suspect: Duration::from_millis(1500),
+            destination_may_change: false,
+        }
+    }
+
+    fn said_hello(
+        holder: Holder,
+        destination: Option<Destination>,
+        outbox: mpsc::Sender<CoordinatorMessage>,
+        opened: oneshot::Sender<Result<Opened, String>>,
+    ) -> Message {
+        let hello = crate::core::Hello {
+            holder,
+            rack: String::new(),
+            labels: BTreeMap::new(),
+            running: Vec::new(),
+            store_id: String::new(),
+            is_settled: false,
+        };
+        Message::Hello(Hello { hello, destination, outbox, opened })
+    }
+
+    /// A store whose term ends while it grants a lease.
+    struct Deposed {
+        store: Embedded,
+        leads: bool,
+    }
+
+    impl Store for Deposed {
+        async fn lead(&mut self) -> Result<View, Error> {
+            self.store.lead().await
+        }
+
+        fn leads(&self) -> bool {
+            self.leads
+        }
+
+        async fn commit(&mut self, commit: &Commit, incarnation: u64) -> Result<Outcome, Error> {
+            self.store.commit(commit, incarnation).await
+        }
+
+        async fn grant(&mut self, holder: &Holder, former: Option<&Holder>) -> Result<(), Error> {
+            self.leads = false;
+            self.store.grant(holder, former).await
+        }
+
+        async fn keep_alive(&mut self, holder: &Holder) -> Result<bool, Error> {
+            self.store.keep_alive(holder).await
+        }
+
+        async fn lease_ended(&mut self) -> Result<Holder, Error> {
+            self.store.lease_ended().await
+        }
+
+        async fn resign(&mut self) {}
     }
 
     fn destination(cluster: &str) -> Destination {
@@ -708,6 +761,44 @@ mod tests {
         assert!(told.contains("a:1") && told.contains("agent.id"), "{told}");
         assert_eq!(fleet.refusal("two", "W").await, None, "and goes on");
         assert!(fleet.term.core.view().agents.values().all(|agent| agent.incarnation == "two"));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn the_session_of_a_replaced_process_ends_though_the_newer_one_waits_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fleet = Fleet::open(&folder.path().join("store")).await;
+        assert_eq!(fleet.term.sessions.len(), 1);
+        let newer = Holder { agent: "a:1".parse().unwrap(), incarnation: "two".into() };
+        let (outbox, _) = mpsc::channel(64);
+        let (opened, _) = oneshot::channel();
+        fleet.take(said_hello(newer, Some(destination("W")), outbox, opened)).await;
+        assert_eq!(fleet.term.sessions.len(), 0, "else it would wait for words that never come");
+        fleet.heard();
+        assert!(matches!(fleet.inbox.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn nothing_is_told_once_the_term_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Embedded::open(&folder.path().join("store"), settings().lease_ttl).unwrap();
+        let view = store.lead().await.unwrap();
+        let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+        let mut term = Term::begin(Deposed { store, leads: true }, view, settings(), metrics);
+        let nobody = || Command::ForgetAgent { agent: "b:1".parse().unwrap() };
+        let (reply, mut answer) = oneshot::channel();
+        term.hear(Message::Command(nobody(), Span::none(), reply)).await.unwrap();
+        assert!(answer.try_recv().is_ok(), "an answer that stores nothing");
+
+        let holder = Holder { agent: "a:1".parse().unwrap(), incarnation: "one".into() };
+        let (outbox, mut inbox) = mpsc::channel(64);
+        let (opened, mut hears) = oneshot::channel();
+        let over = term.hear(said_hello(holder, Some(destination("W")), outbox, opened)).await;
+        assert!(matches!(over, Err(Error::TermOver(_))), "the lease was granted too late");
+        assert!(hears.try_recv().is_err() && inbox.try_recv().is_err());
+        let (reply, mut answer) = oneshot::channel();
+        let over = term.hear(Message::Command(nobody(), Span::none(), reply)).await;
+        assert!(matches!(over, Err(Error::TermOver(_))));
+        assert!(answer.try_recv().is_err(), "another leader may know better");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -13,8 +13,8 @@ use tracing::{Instrument, Span};
 
 use crate::clock::{boot_ms, now};
 use crate::core::{
-    Answer, Command, Commit, Core, Destination, Event, Failure, Holder, LaneVerdict, Proposal, Refusal, Send,
-    Statement, Ticket, View, Write,
+    AgentShown, Answer, Command, Commit, Core, Destination, Event, Failure, Holder, LaneVerdict, Proposal,
+    Refusal, Send, Statement, Ticket, View, Write,
 };
 use crate::driver::Settings;
 use crate::error::{Error, chain};
@@ -49,6 +49,8 @@ pub(crate) struct Term<S> {
     traces: Traces,
     /// Processes that have not reached their destination yet.
     unsettled: BTreeSet<Holder>,
+    /// The agents as watchers were told of them last; nothing where nobody watches.
+    watched: Vec<AgentShown>,
     /// What this step has stored.
     stored: Vec<(StoreRevision, Vec<Write>)>,
     sessions: BTreeMap<AgentId, Session>,
@@ -84,6 +86,7 @@ impl<S: Store> Term<S> {
             replaced: VecDeque::new(),
             traces: Traces::default(),
             unsettled: BTreeSet::new(),
+            watched: Vec::new(),
             stored: Vec::new(),
             sessions: BTreeMap::new(),
             last_session: 0,
@@ -153,6 +156,7 @@ impl<S: Store> Term<S> {
         if self.ticks.is_multiple_of(TICKS_PER_SHOW) {
             self.metrics.show(&self.core);
             self.known.failovers.forget_the_gone(self.core.view());
+            self.tell_of_agents();
         }
         Ok(())
     }
@@ -248,6 +252,10 @@ impl<S: Store> Term<S> {
 
     async fn hello(&mut self, hello: Hello) -> Result<(), Error> {
         let Hello { mut hello, destination, outbox, opened } = hello;
+        if opened.is_closed() {
+            // It asks again already: where etcd is slow, who waits no more must not cost the others their time.
+            return Ok(());
+        }
         hello.is_settled = destination.is_some() || self.settings.destination_may_change;
         let holder = hello.holder.clone();
         if let Some(refusal) = self.refusal(&holder, destination.as_ref()) {
@@ -340,6 +348,21 @@ impl<S: Store> Term<S> {
         }
         self.tell_watchers();
         Ok(())
+    }
+
+    /// Sessions, silence and loads are stored nowhere.
+    fn tell_of_agents(&mut self) {
+        if self.known.changes.receiver_count() == 0 {
+            self.watched.clear();
+            return;
+        }
+        let agents = self.core.agents();
+        let events = watch::agents(self.core.view().revision, &self.watched, &agents);
+        self.watched = agents;
+        if !events.is_empty() {
+            // The last watcher may just have gone.
+            drop(self.known.changes.send(Arc::new(events)));
+        }
     }
 
     /// As things are now, whatever has become of them in between.
@@ -575,6 +598,26 @@ mod tests {
             std::iter::from_fn(|| self.inbox.try_recv().ok()).filter_map(|heard| heard.message).collect()
         }
 
+        /// What watchers are told of agents within a second in which nothing is stored.
+        async fn agents_told(
+            &mut self,
+            changes: &mut tokio::sync::broadcast::Receiver<Arc<Vec<copyist_proto::connect::WatchEvent>>>,
+        ) -> Vec<copyist_proto::connect::FleetAgent> {
+            use copyist_proto::connect::watch_event::Event as Seen;
+            for _ in 0..TICKS_PER_SHOW {
+                self.term.tick().await.unwrap();
+            }
+            let mut told = Vec::new();
+            while let Ok(events) = changes.try_recv() {
+                let events = events.iter().filter_map(|event| event.event.clone());
+                told.extend(
+                    events
+                        .filter_map(|event| if let Seen::Agent(agent) = event { Some(agent) } else { None }),
+                );
+            }
+            told
+        }
+
         fn verdicts(&mut self) -> Vec<LaneRecordVerdict> {
             let heard = self.heard().into_iter();
             heard
@@ -624,13 +667,14 @@ mod tests {
         Message::Hello(Hello { hello, destination, outbox, opened })
     }
 
-    /// A store whose term ends while it grants a lease.
-    struct Deposed {
+    /// A store that takes its time to grant a lease: its term ends meanwhile, or who asked for the lease goes away.
+    struct Slow {
         store: Embedded,
         leads: bool,
+        asks: Option<oneshot::Receiver<Result<Opened, String>>>,
     }
 
-    impl Store for Deposed {
+    impl Store for Slow {
         async fn lead(&mut self) -> Result<View, Error> {
             self.store.lead().await
         }
@@ -644,7 +688,7 @@ mod tests {
         }
 
         async fn grant(&mut self, holder: &Holder, former: Option<&Holder>) -> Result<(), Error> {
-            self.leads = false;
+            self.leads = self.asks.take().is_some();
             self.store.grant(holder, former).await
         }
 
@@ -766,15 +810,31 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn the_session_of_a_replaced_process_ends_though_the_newer_one_waits_no_more() {
         let folder = tempfile::tempdir().unwrap();
-        let mut fleet = Fleet::open(&folder.path().join("store")).await;
-        assert_eq!(fleet.term.sessions.len(), 1);
-        let newer = Holder { agent: "a:1".parse().unwrap(), incarnation: "two".into() };
+        let mut store = Embedded::open(&folder.path().join("store"), settings().lease_ttl).unwrap();
+        let view = store.lead().await.unwrap();
+        let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+        let mut term = Term::begin(Slow { store, leads: true, asks: None }, view, settings(), metrics);
+        let says = |incarnation: &str, outbox, opened| {
+            let holder = Holder { agent: "a:1".parse().unwrap(), incarnation: incarnation.into() };
+            said_hello(holder, Some(destination("W")), outbox, opened)
+        };
+        // Nobody waits for this one: it costs no question to the store.
+        let ((outbox, _), (opened, _)) = (mpsc::channel(64), oneshot::channel());
+        term.hear(says("none", outbox, opened)).await.unwrap();
+        assert!(term.store.leads, "its store was asked for a lease");
+
+        let (first, _waits) = oneshot::channel();
+        term.store.asks = Some(oneshot::channel().1);
+        let (outbox, mut inbox) = mpsc::channel(64);
+        term.hear(says("one", outbox, first)).await.unwrap();
+        assert_eq!(term.sessions.len(), 1);
+        let (opened, asks) = oneshot::channel();
+        term.store.asks = Some(asks);
         let (outbox, _) = mpsc::channel(64);
-        let (opened, _) = oneshot::channel();
-        fleet.take(said_hello(newer, Some(destination("W")), outbox, opened)).await;
-        assert_eq!(fleet.term.sessions.len(), 0, "else it would wait for words that never come");
-        fleet.heard();
-        assert!(matches!(fleet.inbox.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)));
+        term.hear(says("two", outbox, opened)).await.unwrap();
+        assert_eq!(term.sessions.len(), 0, "else it would wait for words that never come");
+        while inbox.try_recv().is_ok() {}
+        assert!(matches!(inbox.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)));
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -783,7 +843,7 @@ mod tests {
         let mut store = Embedded::open(&folder.path().join("store"), settings().lease_ttl).unwrap();
         let view = store.lead().await.unwrap();
         let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
-        let mut term = Term::begin(Deposed { store, leads: true }, view, settings(), metrics);
+        let mut term = Term::begin(Slow { store, leads: true, asks: None }, view, settings(), metrics);
         let nobody = || Command::ForgetAgent { agent: "b:1".parse().unwrap() };
         let (reply, mut answer) = oneshot::channel();
         term.hear(Message::Command(nobody(), Span::none(), reply)).await.unwrap();
@@ -846,6 +906,13 @@ mod tests {
         let everything = watch::everything(&fleet.term.core);
         let of_others: Vec<_> = everything.iter().filter(|event| !watch::is_of(event, "c")).collect();
         assert!(of_others.iter().all(|event| matches!(event.event, Some(Seen::Agent(_)))), "{of_others:?}");
+        let told = fleet.agents_told(&mut changes).await;
+        assert!(matches!(&told[..], [agent] if agent.connected && agent.parts == 2), "{told:?}");
+        assert_eq!(fleet.agents_told(&mut changes).await, [], "nothing is told twice");
+        let ended = Message::SessionEnded(fleet.holder.clone(), fleet.term.last_session);
+        fleet.take(ended).await;
+        let told = fleet.agents_told(&mut changes).await;
+        assert!(matches!(&told[..], [agent] if !agent.connected), "{told:?}");
         drop(fleet);
         assert!(matches!(changes.try_recv(), Err(tokio::sync::broadcast::error::TryRecvError::Closed)));
     }

@@ -13,8 +13,8 @@ use tracing::{Instrument, Span};
 
 use crate::clock::{boot_ms, now};
 use crate::core::{
-    Answer, Command, Commit, Core, Destination, Event, Failure, Holder, LaneVerdict, Proposal, Refusal, Send,
-    Statement, Ticket, View, Write,
+    AgentShown, Answer, Command, Commit, Core, Destination, Event, Failure, Holder, LaneVerdict, Proposal,
+    Refusal, Send, Statement, Ticket, View, Write,
 };
 use crate::driver::Settings;
 use crate::error::{Error, chain};
@@ -49,6 +49,8 @@ pub(crate) struct Term<S> {
     traces: Traces,
     /// Processes that have not reached their destination yet.
     unsettled: BTreeSet<Holder>,
+    /// The agents as watchers were told of them last; nothing where nobody watches.
+    watched: Vec<AgentShown>,
     /// What this step has stored.
     stored: Vec<(StoreRevision, Vec<Write>)>,
     sessions: BTreeMap<AgentId, Session>,
@@ -84,6 +86,7 @@ impl<S: Store> Term<S> {
             replaced: VecDeque::new(),
             traces: Traces::default(),
             unsettled: BTreeSet::new(),
+            watched: Vec::new(),
             stored: Vec::new(),
             sessions: BTreeMap::new(),
             last_session: 0,
@@ -172,6 +175,7 @@ impl<S: Store> Term<S> {
         if self.ticks.is_multiple_of(TICKS_PER_SHOW) {
             self.metrics.show(&self.core);
             self.known.failovers.forget_the_gone(self.core.view());
+            self.tell_of_agents();
         }
         Ok(())
     }
@@ -266,6 +270,10 @@ impl<S: Store> Term<S> {
 
     async fn hello(&mut self, hello: Hello) -> Result<(), Error> {
         let Hello { mut hello, group_id, destination, outbox, opened } = hello;
+        if opened.is_closed() {
+            // It asks again already: where etcd is slow, who waits no more must not cost the others their time.
+            return Ok(());
+        }
         hello.is_settled = destination.is_some() || self.settings.destination_may_change;
         let holder = hello.holder.clone();
         if let Some(refusal) = self.refusal(&holder, &group_id, destination.as_ref()) {
@@ -282,12 +290,16 @@ impl<S: Store> Term<S> {
             tracing::warn!(agent = %holder.agent, error = %chain(&error), "the agent gets no lease");
             return Ok(());
         }
+        // That may have taken longer than the term lasted.
+        self.check()?;
         if let Some(former) = former {
             tracing::info!(agent = %holder.agent, "a newer process takes over the agent's id");
             self.replaced.push_back(former.clone());
             while self.replaced.len() > REPLACED_MAX {
                 self.replaced.pop_front();
             }
+            // Whether or not the newer one still waits for its own.
+            self.drop_session(&former);
             self.step(Event::LeaseEnded(former)).await?;
         }
         self.known.agents_seen = true;
@@ -356,6 +368,21 @@ impl<S: Store> Term<S> {
         Ok(())
     }
 
+    /// Sessions, silence and loads are stored nowhere.
+    fn tell_of_agents(&mut self) {
+        if self.known.changes.receiver_count() == 0 {
+            self.watched.clear();
+            return;
+        }
+        let agents = self.core.agents();
+        let events = watch::agents(self.core.view().revision, &self.watched, &agents);
+        self.watched = agents;
+        if !events.is_empty() {
+            // The last watcher may just have gone.
+            drop(self.known.changes.send(Arc::new(events)));
+        }
+    }
+
     /// As things are now, whatever has become of them in between.
     fn tell_watchers(&mut self) {
         let stored = std::mem::take(&mut self.stored);
@@ -377,6 +404,7 @@ impl<S: Store> Term<S> {
         events: &mut VecDeque<Event>,
     ) -> Result<bool, Error> {
         if commit.writes.is_empty() {
+            self.check()?;
             return Ok(true);
         }
         let lines = journal::lines(self.core.view(), &commit.writes);
@@ -496,15 +524,7 @@ mod tests {
 
     impl Fleet {
         async fn open(path: &std::path::Path) -> Self {
-            let settings = Settings {
-                group_id: "ours".into(),
-                lease_ttl: Duration::from_secs(10),
-                lease_margin: Duration::from_secs(7),
-                autonomy_max: Duration::from_secs(600),
-                heartbeat_interval: Duration::from_millis(500),
-                suspect: Duration::from_millis(1500),
-                destination_may_change: false,
-            };
+            let settings = settings();
             let registry = prometheus::Registry::new();
             let metrics = Metrics::new(&registry).unwrap();
             let mut store = Embedded::open(path, settings.lease_ttl).unwrap();
@@ -529,16 +549,7 @@ mod tests {
             outbox: mpsc::Sender<CoordinatorMessage>,
         ) -> Result<Result<Opened, String>, oneshot::error::TryRecvError> {
             let (opened, mut answer) = oneshot::channel();
-            let hello = crate::core::Hello {
-                holder,
-                rack: String::new(),
-                labels: BTreeMap::new(),
-                running: Vec::new(),
-                store_id: String::new(),
-                is_settled: false,
-            };
-            let group_id = group_id.to_owned();
-            self.take(Message::Hello(Hello { hello, group_id, destination, outbox, opened })).await;
+            self.take(said_hello(holder, group_id, destination, outbox, opened)).await;
             answer.try_recv()
         }
 
@@ -608,6 +619,26 @@ mod tests {
             std::iter::from_fn(|| self.inbox.try_recv().ok()).filter_map(|heard| heard.message).collect()
         }
 
+        /// What watchers are told of agents within a second in which nothing is stored.
+        async fn agents_told(
+            &mut self,
+            changes: &mut tokio::sync::broadcast::Receiver<Arc<Vec<copyist_proto::connect::WatchEvent>>>,
+        ) -> Vec<copyist_proto::connect::FleetAgent> {
+            use copyist_proto::connect::watch_event::Event as Seen;
+            for _ in 0..TICKS_PER_SHOW {
+                self.term.tick().await.unwrap();
+            }
+            let mut told = Vec::new();
+            while let Ok(events) = changes.try_recv() {
+                let events = events.iter().filter_map(|event| event.event.clone());
+                told.extend(
+                    events
+                        .filter_map(|event| if let Seen::Agent(agent) = event { Some(agent) } else { None }),
+                );
+            }
+            told
+        }
+
         fn verdicts(&mut self) -> Vec<LaneRecordVerdict> {
             let heard = self.heard().into_iter();
             heard
@@ -627,6 +658,77 @@ mod tests {
         fn revision(&self) -> u64 {
             self.term.core.view().revision.0
         }
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            group_id: "ours".into(),
+            lease_ttl: Duration::from_secs(10),
+            lease_margin: Duration::from_secs(7),
+            autonomy_max: Duration::from_secs(600),
+            heartbeat_interval: Duration::from_millis(500),
+            suspect: Duration::from_millis(1500),
+            destination_may_change: false,
+        }
+    }
+
+    fn said_hello(
+        holder: Holder,
+        group_id: &str,
+        destination: Option<Destination>,
+        outbox: mpsc::Sender<CoordinatorMessage>,
+        opened: oneshot::Sender<Result<Opened, String>>,
+    ) -> Message {
+        let hello = crate::core::Hello {
+            holder,
+            rack: String::new(),
+            labels: BTreeMap::new(),
+            running: Vec::new(),
+            store_id: String::new(),
+            is_settled: false,
+        };
+        let group_id = group_id.to_owned();
+        Message::Hello(Hello { hello, group_id, destination, outbox, opened })
+    }
+
+    /// A store that takes its time to grant a lease: its term ends meanwhile, or who asked for the lease goes away.
+    struct Slow {
+        store: Embedded,
+        leads: bool,
+        asks: Option<oneshot::Receiver<Result<Opened, String>>>,
+    }
+
+    impl Store for Slow {
+        async fn lead(&mut self) -> Result<View, Error> {
+            self.store.lead().await
+        }
+
+        fn leads(&self) -> bool {
+            self.leads
+        }
+
+        async fn commit(&mut self, commit: &Commit, incarnation: u64) -> Result<Outcome, Error> {
+            self.store.commit(commit, incarnation).await
+        }
+
+        async fn grant(&mut self, holder: &Holder, former: Option<&Holder>) -> Result<(), Error> {
+            self.leads = self.asks.take().is_some();
+            self.store.grant(holder, former).await
+        }
+
+        async fn keep_alive(&mut self, holder: &Holder) -> Result<bool, Error> {
+            self.store.keep_alive(holder).await
+        }
+
+        async fn lease_ended(&mut self) -> Result<Holder, Error> {
+            self.store.lease_ended().await
+        }
+
+        async fn revoke(&mut self, holder: &Holder) -> bool {
+            self.store.revoke(holder).await
+        }
+
+        async fn resign(&mut self) {}
     }
 
     fn destination(cluster: &str) -> Destination {
@@ -731,6 +833,60 @@ mod tests {
         assert!(told.contains("a:1") && told.contains("agent.id"), "{told}");
         assert_eq!(fleet.refusal("two", "W").await, None, "and goes on");
         assert!(fleet.term.core.view().agents.values().all(|agent| agent.incarnation == "two"));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn the_session_of_a_replaced_process_ends_though_the_newer_one_waits_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Embedded::open(&folder.path().join("store"), settings().lease_ttl).unwrap();
+        let view = store.lead().await.unwrap();
+        let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+        let mut term = Term::begin(Slow { store, leads: true, asks: None }, view, settings(), metrics);
+        let says = |incarnation: &str, outbox, opened| {
+            let holder = Holder { agent: "a:1".parse().unwrap(), incarnation: incarnation.into() };
+            said_hello(holder, "ours", Some(destination("W")), outbox, opened)
+        };
+        // Nobody waits for this one: it costs no question to the store.
+        let ((outbox, _), (opened, _)) = (mpsc::channel(64), oneshot::channel());
+        term.hear(says("none", outbox, opened)).await.unwrap();
+        assert!(term.store.leads, "its store was asked for a lease");
+
+        let (first, _waits) = oneshot::channel();
+        term.store.asks = Some(oneshot::channel().1);
+        let (outbox, mut inbox) = mpsc::channel(64);
+        term.hear(says("one", outbox, first)).await.unwrap();
+        assert_eq!(term.sessions.len(), 1);
+        let (opened, asks) = oneshot::channel();
+        term.store.asks = Some(asks);
+        let (outbox, _) = mpsc::channel(64);
+        term.hear(says("two", outbox, opened)).await.unwrap();
+        assert_eq!(term.sessions.len(), 0, "else it would wait for words that never come");
+        while inbox.try_recv().is_ok() {}
+        assert!(matches!(inbox.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn nothing_is_told_once_the_term_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Embedded::open(&folder.path().join("store"), settings().lease_ttl).unwrap();
+        let view = store.lead().await.unwrap();
+        let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+        let mut term = Term::begin(Slow { store, leads: true, asks: None }, view, settings(), metrics);
+        let nobody = || Command::ForgetAgent { agent: "b:1".parse().unwrap() };
+        let (reply, mut answer) = oneshot::channel();
+        term.hear(Message::Command(nobody(), Span::none(), reply)).await.unwrap();
+        assert!(answer.try_recv().is_ok(), "an answer that stores nothing");
+
+        let holder = Holder { agent: "a:1".parse().unwrap(), incarnation: "one".into() };
+        let (outbox, mut inbox) = mpsc::channel(64);
+        let (opened, mut hears) = oneshot::channel();
+        let over = term.hear(said_hello(holder, "ours", Some(destination("W")), outbox, opened)).await;
+        assert!(matches!(over, Err(Error::TermOver(_))), "the lease was granted too late");
+        assert!(hears.try_recv().is_err() && inbox.try_recv().is_err());
+        let (reply, mut answer) = oneshot::channel();
+        let over = term.hear(Message::Command(nobody(), Span::none(), reply)).await;
+        assert!(matches!(over, Err(Error::TermOver(_))));
+        assert!(answer.try_recv().is_err(), "another leader may know better");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -858,6 +1014,13 @@ mod tests {
         let everything = watch::everything(&fleet.term.core);
         let of_others: Vec<_> = everything.iter().filter(|event| !watch::is_of(event, "c")).collect();
         assert!(of_others.iter().all(|event| matches!(event.event, Some(Seen::Agent(_)))), "{of_others:?}");
+        let told = fleet.agents_told(&mut changes).await;
+        assert!(matches!(&told[..], [agent] if agent.connected && agent.parts == 2), "{told:?}");
+        assert_eq!(fleet.agents_told(&mut changes).await, [], "nothing is told twice");
+        let ended = Message::SessionEnded(fleet.holder.clone(), fleet.term.last_session);
+        fleet.take(ended).await;
+        let told = fleet.agents_told(&mut changes).await;
+        assert!(matches!(&told[..], [agent] if !agent.connected), "{told:?}");
         drop(fleet);
         assert!(matches!(changes.try_recv(), Err(tokio::sync::broadcast::error::TryRecvError::Closed)));
     }

@@ -163,7 +163,14 @@ where
         // The other side knows whether something has begun there.
         Some(unavailable) => Ok(unavailable.into_http()),
         None if failure.is_late => Ok(Status::deadline_exceeded(failure.because).into_http()),
-        None => local.oneshot(held.back()).await,
+        None => {
+            let mut answer = local.oneshot(held.back()).await?;
+            if failure.may_have_begun {
+                // This process knows of itself alone.
+                answer.headers_mut().remove(passing::NOT_BEGUN);
+            }
+            Ok(answer)
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What watchers are told: everything first, then each change as it is stored.
+//! What watchers are told: everything first, then each change as it is stored, and of agents what is stored nowhere.
 
 use std::collections::BTreeSet;
 
@@ -48,6 +48,16 @@ pub(crate) fn changed(core: &Core, revision: StoreRevision, writes: &[Write]) ->
     let parts = parts.iter().map(|id| part(core, id));
     let agents = agents.iter().map(|id| agent(core, id));
     at(revision, connectors.chain(parts).chain(agents))
+}
+
+/// The agents that are not as they were.
+pub(crate) fn agents(
+    revision: StoreRevision,
+    before: &[AgentShown],
+    now: &[AgentShown],
+) -> Vec<wire::WatchEvent> {
+    let others = now.iter().filter(|agent| !before.contains(agent));
+    at(revision, others.map(|agent| Event::Agent(fleet_agent(agent.clone()))))
 }
 
 fn at(revision: StoreRevision, events: impl IntoIterator<Item = Event>) -> Vec<wire::WatchEvent> {

@@ -109,6 +109,16 @@ async fn where_the_leader_is_not_reached_the_follower_answers() {
 }
 
 #[tokio::test]
+async fn what_may_have_begun_at_a_leader_that_died_is_not_said_to_have_not() {
+    for (what, leader, certain) in [("refusing", refusing().await, true), ("dying", dying().await.0, false)] {
+        let (address, _follower) = follower("follower", &leader).await;
+        let status = drain(&mut FleetServiceClient::new(to(&address)), "follower").await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (Code::Unavailable, "nobody leads"), "{what}");
+        assert_eq!(status.metadata().contains_key(NOT_BEGUN), certain, "{what}: {status:?}");
+    }
+}
+
+#[tokio::test]
 async fn two_that_take_one_another_for_the_leader_pass_a_call_once() {
     let (one, two) = (Replica::new("one"), Replica::new("two"));
     let leader: Arc<Mutex<Option<Channel>>> = Arc::default();

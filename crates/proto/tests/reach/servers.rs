@@ -86,7 +86,7 @@ impl Replica {
 
 #[tonic::async_trait]
 impl FleetService for Replica {
-    /// "hang" is never answered, "fail" is an error with details; else the answer's metadata says by whom it is.
+    /// "hang" is never answered, "fail" is an error with details, "follower" is one of who does not lead; else the answer's metadata says by whom it is.
     async fn drain_agent(
         &self,
         request: Request<DrainAgentRequest>,
@@ -99,6 +99,7 @@ impl FleetService for Replica {
         }
         match request.into_inner().agent_id.as_str() {
             "hang" => pending().await,
+            "follower" => Err(copyist_proto::not_begun("nobody leads".to_owned())),
             "fail" => {
                 Err(Status::with_details(tonic::Code::NotFound, "no\nsuch agent", b"\x00\xff"[..].into()))
             }

@@ -94,6 +94,65 @@ fn a_move_that_does_not_get_there_says_where_the_part_is() {
 }
 
 #[test]
+fn what_moves_goes_to_nobody_who_may_not_have_it_by_then() {
+    type Happens<'a> = (&'a str, &'a dyn Fn(&mut World));
+    let drained = |world: &mut World| {
+        world.ask(5, Command::DrainAgent { agent: "b:1".parse().unwrap(), drained: true });
+    };
+    let stops = |world: &mut World| world.feed(Event::Draining(holder("b:1", "one")));
+    let leaves = |world: &mut World| world.feed(Event::SessionEnded(holder("b:1", "one")));
+    let silent = |world: &mut World| {
+        world.silent.insert("b:1".to_owned());
+        (0..3).for_each(|_| world.feed(Event::Tick));
+    };
+    let rows: [Happens; 4] =
+        [("drained", &drained), ("stops", &stops), ("leaves", &leaves), ("silent", &silent)];
+    for (what, happens) in rows {
+        let mut world = balanced();
+        let id = one_of_a(&world);
+        assert_eq!(world.ask(1, to(&id, "b:1")), None, "{what}");
+        happens(&mut world);
+        world.confirm_releases();
+        let text = format!("{id} did not get to b:1: it is with a:1");
+        assert_eq!(world.reply(1), Some(Err(Failure::Conflict(text))), "{what}");
+        assert!(!world.assignment(&id).pinned, "{what}");
+    }
+}
+
+#[test]
+fn what_moves_away_may_be_called_back() {
+    let mut world = balanced();
+    let id = one_of_a(&world);
+    assert_eq!(world.ask(1, to(&id, "b:1")), None);
+    assert_eq!(world.ask(2, to(&id, "a:1")), None, "it is about to leave");
+    world.confirm_releases();
+    let text = format!("{id} did not get to b:1: it is with a:1");
+    assert_eq!(world.reply(1), Some(Err(Failure::Conflict(text))));
+    assert_eq!(world.reply(2), Some(Ok(Answer::Done)));
+    assert!(world.assignment(&id).pinned);
+}
+
+#[test]
+fn what_nobody_runs_is_not_moved_nor_to_an_agent_without_the_labels() {
+    let mut world = World::with_agent();
+    world.create("c", &[("agent.labels", "zone=x")]);
+    let survey = AssignmentId::survey(&connector("c"));
+    let refusal =
+        |because: &str| Some(Err(Failure::Conflict(format!("{survey} cannot go to a:1: {because}"))));
+    assert_eq!(world.ask(1, to(&survey, "a:1")), refusal("nobody runs it now: try again"));
+    world.feed(Event::Hello(Box::new(Hello {
+        holder: holder("b:1", "one"),
+        rack: String::new(),
+        labels: [("zone".to_owned(), "x".to_owned())].into(),
+        running: Vec::new(),
+        store_id: String::new(),
+        is_settled: true,
+    })));
+    assert_eq!(world.assignment(&survey).holder, holder("b:1", "one"));
+    assert_eq!(world.ask(2, to(&survey, "a:1")), refusal("agent a:1 does not have the label zone=x"));
+}
+
+#[test]
 fn what_is_there_already_is_answered_at_once() {
     let mut world = balanced();
     let id = one_of_a(&world);
@@ -192,4 +251,16 @@ fn where_a_part_is_comes_with_the_reason() {
         "{}",
         shown.reason
     );
+}
+
+#[test]
+fn a_silent_agent_keeps_what_no_other_one_may_have_and_that_is_said() {
+    let mut world = balanced();
+    let id = one_of_a(&world);
+    world.ask(5, Command::DrainAgent { agent: "b:1".parse().unwrap(), drained: true });
+    world.silent.insert("a:1".to_owned());
+    (0..3).for_each(|_| world.feed(Event::Tick));
+    let reason = world.core.whereabouts(&id).unwrap().reason;
+    let expected = "a:1 was silent for too long, and no other one can take over; no agent may take it now; ";
+    assert!(reason.starts_with(expected), "{reason}");
 }

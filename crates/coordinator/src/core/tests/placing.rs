@@ -352,3 +352,17 @@ fn what_cannot_move_any_more_holds_up_no_other_move() {
     world.feed(Event::Tick);
     assert_eq!(releases(&mut world).len(), 1);
 }
+
+#[test]
+fn an_agent_that_may_be_a_stranger_is_given_nothing_until_it_turns_out_to_be_none() {
+    let mut world = World::new();
+    let Event::Hello(mut unsettled) = hello("a:1", "one", &[]) else { panic!("a hello") };
+    unsettled.is_settled = false;
+    world.feed(Event::Hello(unsettled));
+    world.create("c", &[]);
+    world.feed(Event::Tick);
+    let survey = AssignmentId::survey(&connector("c"));
+    assert!(!world.core.view.assignments.contains_key(&survey));
+    world.feed(Event::Settled(holder("a:1", "one")));
+    assert_eq!(world.assignment(&survey).holder, holder("a:1", "one"));
+}

@@ -240,8 +240,9 @@ impl<S: Store> Term<S> {
             self.drop_session(&holder);
             return self.step(Event::SessionEnded(holder)).await;
         }
-        if destination.is_some() && self.unsettled.remove(&holder) {
-            self.learn(&holder, destination).await?;
+        let is_known = destination.is_some();
+        self.learn(&holder, destination).await?;
+        if is_known && self.unsettled.remove(&holder) {
             return self.step(Event::Settled(holder)).await;
         }
         self.step(Event::Heartbeat(holder)).await
@@ -908,6 +909,12 @@ mod tests {
         fleet.term.settings.destination_may_change = true;
         assert_eq!(fleet.refusal("one", "V").await, None);
         assert_eq!(fleet.term.core.view().meta.destination, Some(destination("V")));
+        fleet.take(heartbeat("U")).await;
+        assert_eq!(
+            fleet.term.core.view().meta.destination,
+            Some(destination("U")),
+            "by its word of later as well"
+        );
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

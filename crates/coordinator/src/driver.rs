@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::clock::{Backoff, millis};
-use crate::core::{Patience, View};
+use crate::core::Patience;
 use crate::error::{Error, chain};
 use crate::handle::{Handle, Message};
 use crate::metrics::Metrics;
@@ -152,7 +152,7 @@ impl<S: Store> Coordinator<S> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         let mut failures = Reports::new();
         while !stop.is_cancelled() {
-            let error = match self.follow(&stop).await {
+            let error = match refuse_until(self.store.lead(), &mut self.messages, &stop).await {
                 None => break,
                 Some(Ok(view)) => {
                     tracing::info!(store = %view.meta.store_id, revision = view.revision.0, "this coordinator leads");
@@ -172,34 +172,9 @@ impl<S: Store> Coordinator<S> {
                 Some(Err(error)) => error,
             };
             self.tell(&error, &mut failures).await;
-            self.refuse_until(tokio::time::sleep(backoff.next()), &stop).await;
+            refuse_until(tokio::time::sleep(backoff.next()), &mut self.messages, &stop).await;
         }
         self.store.resign().await;
-    }
-
-    /// Waits until this replica leads; nothing: it is told to stop.
-    async fn follow(&mut self, stop: &CancellationToken) -> Option<Result<View, Error>> {
-        let mut leading = std::pin::pin!(self.store.lead());
-        loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return None,
-                view = &mut leading => return Some(view),
-                // Dropping it tells who asked that nobody here can answer.
-                Some(_) = self.messages.recv() => {}
-            }
-        }
-    }
-
-    async fn refuse_until(&mut self, over: impl Future<Output = ()>, stop: &CancellationToken) {
-        let mut over = std::pin::pin!(over);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = &mut over => return,
-                Some(_) = self.messages.recv() => {}
-            }
-        }
     }
 
     /// A store that goes on to fail is told of once in a while: every attempt meets it again.
@@ -218,6 +193,24 @@ impl<S: Store> Coordinator<S> {
                 }
                 self.store.resign().await;
             }
+        }
+    }
+}
+
+/// Waits, and answers nobody meanwhile; nothing: told to stop.
+async fn refuse_until<T>(
+    over: impl Future<Output = T>,
+    messages: &mut mpsc::Receiver<Message>,
+    stop: &CancellationToken,
+) -> Option<T> {
+    let mut over = std::pin::pin!(over);
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return None,
+            outcome = &mut over => return Some(outcome),
+            // Dropping it tells who asked that nobody here can answer.
+            Some(_) = messages.recv() => {}
         }
     }
 }

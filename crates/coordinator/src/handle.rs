@@ -92,12 +92,6 @@ pub(crate) struct Opened {
     pub(crate) session: SessionNumber,
 }
 
-impl std::fmt::Debug for OfFleet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OfFleet").field("address", &self.address).finish_non_exhaustive()
-    }
-}
-
 /// The driver, for whoever asks it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Handle {
@@ -115,6 +109,12 @@ struct OfFleet {
     patience: Patience,
     /// Who answers management calls.
     target: watch::Receiver<Target>,
+}
+
+impl std::fmt::Debug for OfFleet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OfFleet").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Handle {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use copyist_model::{AgentId, StoreRevision};
+use copyist_proto::connect::WatchEvent;
 use copyist_proto::control::CoordinatorMessage;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -51,7 +52,7 @@ pub(crate) struct Term<S> {
     unsettled: BTreeSet<Holder>,
     /// The agents as watchers were told of them last; nothing where nobody watches.
     watched: Vec<AgentShown>,
-    /// What this step has stored.
+    /// What this step has stored; nothing where nobody watches.
     stored: Vec<(StoreRevision, Vec<Write>)>,
     sessions: BTreeMap<AgentId, Session>,
     last_session: SessionNumber,
@@ -365,7 +366,7 @@ impl<S: Store> Term<S> {
                 }
             }
         }
-        self.tell_watchers();
+        self.tell_of_stored();
         Ok(())
     }
 
@@ -379,22 +380,20 @@ impl<S: Store> Term<S> {
         let events = watch::agents(self.core.view().revision, &self.watched, &agents);
         self.watched = agents;
         if !events.is_empty() {
-            // The last watcher may just have gone.
-            drop(self.known.changes.send(Arc::new(events)));
+            self.tell_watchers(events);
         }
     }
 
     /// As things are now, whatever has become of them in between.
-    fn tell_watchers(&mut self) {
-        let stored = std::mem::take(&mut self.stored);
-        if self.known.changes.receiver_count() == 0 {
-            return;
+    fn tell_of_stored(&mut self) {
+        for (revision, writes) in std::mem::take(&mut self.stored) {
+            self.tell_watchers(watch::changed(&self.core, revision, &writes));
         }
-        for (revision, writes) in stored {
-            let events = watch::changed(&self.core, revision, &writes);
-            // The last watcher may just have gone.
-            drop(self.known.changes.send(Arc::new(events)));
-        }
+    }
+
+    fn tell_watchers(&self, events: Vec<WatchEvent>) {
+        // The last watcher may just have gone.
+        drop(self.known.changes.send(Arc::new(events)));
     }
 
     /// Stores what a commit writes; says whether what follows from it holds.
@@ -421,7 +420,9 @@ impl<S: Store> Term<S> {
                 let taken =
                     self.known.failovers.assign(view, &commit.writes, revision, decided_ms, boot_ms());
                 taken.iter().for_each(|failover| self.metrics.assigned(failover));
-                self.stored.push((revision, commit.writes.clone()));
+                if self.known.changes.receiver_count() > 0 {
+                    self.stored.push((revision, commit.writes.clone()));
+                }
                 events.push_back(Event::Committed(revision));
                 Ok(true)
             }
@@ -446,12 +447,12 @@ impl<S: Store> Term<S> {
                 }
             }
             Send::Statement(holder, statement) => {
-                let trace = self.traces.of(&statement, boot_ms());
-                let message = agents::statement(statement, trace, &self.settings);
                 let Some(session) = self.sessions.get(&holder.agent) else { return };
                 if session.holder != holder {
                     return;
                 }
+                let trace = self.traces.of(&statement, boot_ms());
+                let message = agents::statement(statement, trace, &self.settings);
                 match session.outbox.try_send(message) {
                     Ok(()) => {}
                     // The agent left; its listener is about to say so.

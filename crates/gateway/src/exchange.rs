@@ -183,10 +183,7 @@ pub async fn call_within<M, A, F>(
 where
     F: Future<Output = Result<tonic::Response<A>, tonic::Status>>,
 {
-    match timeout(limits.deadline, method(request(limits, message))).await {
-        Ok(answered) => Ok(answered?.into_inner()),
-        Err(_) => Err(Refusal::timed_out()),
-    }
+    answered(limits, message, method).await?.map_err(Refusal::from)
 }
 
 /// Makes one gRPC call that changes something, within Connect's 90 s.
@@ -197,8 +194,20 @@ pub async fn write<M, A, F>(message: M, method: impl FnOnce(tonic::Request<M>) -
 where
     F: Future<Output = Result<tonic::Response<A>, tonic::Status>>,
 {
-    match timeout(LIMITS.deadline, method(request(LIMITS, message))).await {
-        Ok(answered) => Ok(answered.map_err(Refusal::of_write)?.into_inner()),
+    answered(LIMITS, message, method).await?.map_err(Refusal::of_write)
+}
+
+/// What the service says, within its time.
+async fn answered<M, A, F>(
+    limits: Limits,
+    message: M,
+    method: impl FnOnce(tonic::Request<M>) -> F,
+) -> Result<Result<A, tonic::Status>, Refusal>
+where
+    F: Future<Output = Result<tonic::Response<A>, tonic::Status>>,
+{
+    match timeout(limits.deadline, method(request(limits, message))).await {
+        Ok(answer) => Ok(answer.map(tonic::Response::into_inner)),
         Err(_) => Err(Refusal::timed_out()),
     }
 }

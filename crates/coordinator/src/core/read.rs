@@ -43,14 +43,9 @@ impl Core {
         Some(self.task_shown(&id))
     }
 
-    /// What is shown of a part.
+    /// What is shown of a part that exists; nothing for one that does not.
     #[must_use]
     pub fn part_status(&self, id: &AssignmentId) -> Option<Status> {
-        self.current_status(id)
-    }
-
-    /// What is shown of a part that exists; nothing for one that does not.
-    pub(super) fn current_status(&self, id: &AssignmentId) -> Option<Status> {
         let connector = self.view.connectors.get(&id.connector)?;
         match id.part {
             Part::Survey => Some(self.connector_status(id, connector)),

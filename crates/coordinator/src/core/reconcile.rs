@@ -191,7 +191,7 @@ impl Core {
         while writes.len() < Commit::WRITES_MAX
             && let Some(id) = self.reshow.pop_first()
         {
-            if let Some(status) = self.current_status(&id)
+            if let Some(status) = self.part_status(&id)
                 && self.view.statuses.get(&id) != Some(&status)
             {
                 again.insert(id.clone());

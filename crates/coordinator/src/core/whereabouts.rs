@@ -105,7 +105,7 @@ impl Core {
 
     fn reason(&self, id: &AssignmentId) -> String {
         let Some(assignment) = self.view.assignments.get(id) else {
-            return self.current_status(id).map(|status| status.trace).unwrap_or_default();
+            return self.part_status(id).map(|status| status.trace).unwrap_or_default();
         };
         let AgentChoice { labels, racks } = self.choice(id);
         let (agents, holder) = (self.agents(), &assignment.holder.agent);

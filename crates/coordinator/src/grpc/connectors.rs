@@ -8,7 +8,7 @@ use copyist_proto::connect::connector_service_server::ConnectorService;
 use tonic::{Request, Response, Status};
 
 use super::Build;
-use super::details::{self, status};
+use super::details;
 use crate::clock::boot_ms;
 use crate::core::{Answer, Command, Core, GivenConfig, Info, StatusView, view};
 use crate::handle::{Handle, Known};
@@ -36,7 +36,7 @@ impl Connectors {
         &self,
         question: impl FnOnce(&Core, &Known) -> T + Send + 'static,
     ) -> Result<T, Status> {
-        self.handle.read(question).await.map_err(|failure| status(&failure))
+        super::read(&self.handle, question).await
     }
 }
 

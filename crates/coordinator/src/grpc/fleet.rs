@@ -14,7 +14,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::details::status;
 use super::watch;
 use crate::core::{Command, Core};
 use crate::failovers::Failover;
@@ -49,7 +48,7 @@ impl Fleet {
         &self,
         question: impl FnOnce(&Core, &Known) -> T + Send + 'static,
     ) -> Result<T, Status> {
-        self.handle.read(question).await.map_err(|failure| status(&failure))
+        super::read(&self.handle, question).await
     }
 }
 

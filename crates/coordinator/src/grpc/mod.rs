@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 
-use crate::core::{Answer, Command};
+use crate::core::{Answer, Command, Core};
 use crate::driver::Settings;
-use crate::handle::Handle;
+use crate::handle::{Handle, Known};
 use crate::store::etcd::Leader;
 use copyist_proto::forward::ForwardLayer;
 use tonic::Status;
@@ -26,6 +26,14 @@ async fn command(handle: &Handle, command: Command) -> Result<Answer, Status> {
         return Err(copyist_proto::not_begun("no coordinator leads at this moment: ask again".to_owned()));
     }
     handle.command(command).await.map_err(|failure| details::status(&failure))
+}
+
+/// Asks the driver what it knows.
+async fn read<T: Send + 'static>(
+    handle: &Handle,
+    question: impl FnOnce(&Core, &Known) -> T + Send + 'static,
+) -> Result<T, Status> {
+    handle.read(question).await.map_err(|failure| details::status(&failure))
 }
 
 /// What this program is, for `GET /`.

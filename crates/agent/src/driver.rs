@@ -19,6 +19,7 @@ use crate::job::{JobEvent, JobMessage, Order, Reporter, Right, Unanswered, Verdi
 use crate::link::{self, Identity, Standing};
 use crate::metrics::Metrics;
 use crate::positions::Positions;
+use crate::queries;
 use crate::storage_topics;
 use crate::survey::{self, SurveyContext};
 use crate::worker::Worker;
@@ -62,6 +63,8 @@ impl Agent {
         let (outbox, words) = mpsc::channel(link::OUTBOX);
         let (rejoin, rejoins) = mpsc::channel(1);
         let (renew, renewals) = mpsc::channel(1);
+        let (queries, asked) = mpsc::channel(queries::QUERIES_MAX);
+        let (answer, answers) = mpsc::channel(queries::QUERIES_MAX);
         let (standing, shown_standing) = watch::channel(Standing::default());
         let (cluster, known_cluster) = watch::channel(None);
         // Ends what serves the jobs, once they are over.
@@ -87,8 +90,11 @@ impl Agent {
             outbox: words,
             rejoin: rejoins,
             events: events.clone(),
+            queries,
+            answers,
             parting: link::Parting::default(),
         };
+        links.spawn(queries::serve(positions.clone(), asked, answer, serving.clone()));
         links.spawn(link::hold(self.coordinators.clone(), identity.clone(), ends, serving.clone()));
         let (coordinators, interval) = (self.coordinators, self.renew_interval);
         links.spawn(link::renew(coordinators, identity, interval, renewals, events, serving.clone()));

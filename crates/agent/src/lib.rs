@@ -15,6 +15,7 @@ pub mod job;
 pub mod link;
 pub mod metrics;
 pub mod positions;
+mod queries;
 pub mod storage_topics;
 pub mod survey;
 pub mod worker;

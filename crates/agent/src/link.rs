@@ -14,6 +14,7 @@ mod words;
 use std::sync::Arc;
 
 use copyist_model::ClusterId;
+use copyist_proto::control as wire;
 use rand::RngExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -57,6 +58,10 @@ pub struct Ends {
     pub rejoin: mpsc::Receiver<()>,
     /// What the leader says.
     pub events: mpsc::Sender<Event>,
+    /// What it asks.
+    pub queries: mpsc::Sender<wire::Query>,
+    /// What it is answered.
+    pub answers: mpsc::Receiver<wire::Answer>,
     pub parting: Parting,
 }
 

@@ -90,6 +90,7 @@ mod tests {
             clusters: None,
             spec: Err(String::new()),
             warnings: Vec::new(),
+            altered: String::new(),
         };
         Write::Connector("c".parse().unwrap(), Some(Box::new(connector)))
     }

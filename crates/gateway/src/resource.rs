@@ -22,6 +22,9 @@ pub enum Endpoint {
     ListTasks,
     GetTaskStatus,
     RestartTask,
+    GetOffsets,
+    AlterOffsets,
+    ResetOffsets,
 }
 
 /// A method with a meaning of its own; HEAD is GET without the body, OPTIONS is answered from the table.
@@ -116,6 +119,11 @@ const TABLE: &[Resource] = {
             &[CONNECTORS, Connector, Literal("tasks"), Task, Literal("restart")],
             &[(Post, Endpoint::RestartTask)],
             "POST,OPTIONS",
+        ),
+        resource(
+            &[CONNECTORS, Connector, Literal("offsets")],
+            &[(Get, Endpoint::GetOffsets), (Patch, Endpoint::AlterOffsets), (Delete, Endpoint::ResetOffsets)],
+            "HEAD,DELETE,GET,OPTIONS,PATCH",
         ),
     ]
 };

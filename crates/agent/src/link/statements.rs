@@ -22,7 +22,7 @@ pub(super) fn understood(stated: Stated) -> Option<Event> {
         Stated::Release(release) => released(release),
         Stated::SetComplete(_) => Ok(Event::SetComplete),
         Stated::LaneRecord(verdict) => judged(verdict),
-        // A redirect is the session's business, and nothing is asked of agents so far.
+        // Both are the session's business.
         Stated::Redirect(_) | Stated::Query(_) => return None,
     };
     event

@@ -109,6 +109,14 @@ impl Positions {
     /// # Errors
     /// [`Error::Retry`]: at least one was not acknowledged in time; each may or may not be stored.
     pub async fn put(&self, positions: Vec<(LaneId, Stored)>) -> Result<(), Error> {
+        self.write(positions.into_iter().map(|(lane, stored)| (lane, Some(stored))).collect()).await
+    }
+
+    /// As [`Positions::put`]; where nothing is given the stored position goes.
+    ///
+    /// # Errors
+    /// As [`Positions::put`].
+    pub async fn write(&self, positions: Vec<(LaneId, Option<Stored>)>) -> Result<(), Error> {
         let (done, answer) = oneshot::channel();
         let put = Put { positions: known::last_word(positions), done };
         self.puts.send(put).await.map_err(|_| gone())?;

@@ -24,7 +24,8 @@ pub(super) const PUTS_MAX: usize = 256;
 /// Positions to store, and who waits for it.
 #[derive(Debug)]
 pub(super) struct Put {
-    pub positions: Vec<(LaneId, Stored)>,
+    /// Of each lane the position to store; nothing: the stored one goes.
+    pub positions: Vec<(LaneId, Option<Stored>)>,
     pub done: oneshot::Sender<Written>,
 }
 

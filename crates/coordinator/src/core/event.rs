@@ -9,6 +9,7 @@ use copyist_model::{
     TopicName,
 };
 
+use super::offsets::Removed;
 use super::view::{Destination, Holder, Write};
 use crate::store::keys;
 
@@ -159,6 +160,16 @@ pub enum Command {
     Move {
         id: AssignmentId,
         to: AgentId,
+    },
+    /// An agent is about to change the positions of a stopped connector.
+    BeginAlteration {
+        name: ConnectorName,
+        removed: Removed,
+    },
+    /// It has done so, or failed. What the user is to know of it; nothing: it did not happen, or nobody knows.
+    EndAlteration {
+        name: ConnectorName,
+        altered: Option<String>,
     },
 }
 

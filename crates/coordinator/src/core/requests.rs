@@ -25,10 +25,11 @@ impl Core {
     /// The writes that a command needs, and the replies that follow them. A command without writes is answered
     /// at once; one that waits for releases is answered by `Core::settle`.
     pub(super) fn plan(&mut self, now: Now, ticket: Ticket, command: &Command) -> Planned {
+        self.forget_late_alterations(now);
         let request = request_id(command);
         let (mut writes, answer) = match self.view.requests.get(request) {
             Some(kept) => (Vec::new(), kept.answer.clone()),
-            None => match self.carried_out(command) {
+            None => match self.carried_out(now, ticket, command) {
                 Ok((writes, answer)) => (writes, Ok(answer)),
                 Err(failure) => (Vec::new(), Err(failure)),
             },
@@ -49,7 +50,7 @@ impl Core {
         }
     }
 
-    fn carried_out(&self, command: &Command) -> Outcome {
+    fn carried_out(&mut self, now: Now, ticket: Ticket, command: &Command) -> Outcome {
         match command {
             Command::Create { name, config, initial, .. } => self.create(name, config, *initial),
             Command::PutConfig { name, config, .. } => self.put_config(name, config),
@@ -63,6 +64,8 @@ impl Core {
             Command::ForgetAgent { agent } => self.forget_agent(agent),
             Command::DrainAgent { agent, drained } => self.drain_agent(agent, *drained),
             Command::Move { id, to } => self.check_move(id, to),
+            Command::BeginAlteration { name, removed } => self.begin_alteration(now, ticket, name, removed),
+            Command::EndAlteration { name, altered } => self.end_alteration(name, altered.as_deref()),
         }
     }
 
@@ -142,6 +145,7 @@ impl Core {
 
     fn delete(&self, name: &ConnectorName) -> Outcome {
         let connector = self.connector(name, |name| format!("Connector {name} not found"))?;
+        self.is_unaltered(name, None)?;
         let after = (!connector.deleting).then(|| Connector { deleting: true, ..connector.clone() });
         let write = after.map(|after| Write::Connector(name.clone(), Some(Box::new(after))));
         Ok((write.into_iter().collect(), Answer::Done))
@@ -152,6 +156,7 @@ impl Core {
         if before.target == target {
             return Ok((Vec::new(), Answer::Done));
         }
+        self.is_unaltered(name, None)?;
         let after = Connector { target, ..before.clone() };
         Ok((vec![Write::Connector(name.clone(), Some(Box::new(after)))], Answer::Done))
     }
@@ -162,7 +167,8 @@ impl Core {
         let mut status = self.status(name).unwrap_or_else(|| unknown_status(name));
         let mut writes = Vec::new();
         if !only_failed || is_failed(&status.connector) {
-            let after = Connector { revision: before.revision.next(), ..before.clone() };
+            let (revision, altered) = (before.revision.next(), String::new());
+            let after = Connector { revision, altered, ..before.clone() };
             writes.push(Write::Connector(name.clone(), Some(Box::new(after))));
             status.connector.state = InstanceState::Restarting;
         }
@@ -221,7 +227,9 @@ fn request_id(command: &Command) -> &str {
         | Command::RestartTask { .. }
         | Command::ForgetAgent { .. }
         | Command::DrainAgent { .. }
-        | Command::Move { .. } => "",
+        | Command::Move { .. }
+        | Command::BeginAlteration { .. }
+        | Command::EndAlteration { .. } => "",
     }
 }
 
@@ -237,7 +245,9 @@ fn awaited(command: &Command) -> Option<(&ConnectorName, Until)> {
         | Command::Restart { .. }
         | Command::RestartTask { .. }
         | Command::ForgetAgent { .. }
-        | Command::DrainAgent { .. } => None,
+        | Command::DrainAgent { .. }
+        | Command::BeginAlteration { .. }
+        | Command::EndAlteration { .. } => None,
         Command::Move { id, to } => Some((&id.connector, Until::Moved(id.clone(), to.clone()))),
     }
 }
@@ -293,6 +303,7 @@ fn new_connector(name: &ConnectorName, config: BTreeMap<String, String>, target:
         clusters: None,
         spec,
         warnings,
+        altered: String::new(),
     }
 }
 

@@ -463,6 +463,7 @@ mod commits;
 mod figures;
 mod lane_records;
 mod moves;
+mod offsets;
 mod placing;
 mod releases;
 mod requests;

@@ -46,6 +46,8 @@ pub struct Connector {
     pub spec: Result<Arc<ConnectorSpec>, String>,
     /// What the user should know about a config that was accepted.
     pub warnings: Vec<String>,
+    /// What a change of its offsets makes it write again or leave out, until it is restarted; empty: nothing.
+    pub altered: String,
 }
 
 impl Connector {

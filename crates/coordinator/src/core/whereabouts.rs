@@ -54,6 +54,13 @@ impl Core {
         Some(self.agent_shown(id, agent, &self.loads()))
     }
 
+    /// Whom to ask what every agent knows: the same one each time, so that who changes something sees that it is changed.
+    #[must_use]
+    pub fn respondent(&self) -> Option<&Holder> {
+        let able = self.sessions.values().filter(|it| it.is_settled && self.is_there(&it.holder));
+        able.min_by_key(|session| session.draining).map(|session| &session.holder)
+    }
+
     fn agent_shown(
         &self,
         id: &AgentId,

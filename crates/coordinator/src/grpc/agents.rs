@@ -194,7 +194,7 @@ impl Listener {
                 Some(message) => message,
                 None => return Ok(()),
             },
-            Said::Answer(_) => return Err(Status::unimplemented("this coordinator asks no queries")),
+            Said::Answer(answer) => Message::Answered(holder, answer),
         };
         self.handle.tell(message).await.map_err(|failure| Status::unavailable(failure.to_string()))
     }

@@ -110,6 +110,7 @@ fn connector_value(connector: &Connector) -> Vec<u8> {
         surveyed: connector.surveyed,
         source_cluster_id: source.map(|id| id.to_string()).unwrap_or_default(),
         destination_cluster_id: destination.map(|id| id.to_string()).unwrap_or_default(),
+        altered: connector.altered.clone(),
     };
     value.encode_to_vec()
 }
@@ -364,6 +365,7 @@ fn connector(key: &str, name: &str, value: &[u8]) -> Result<Connector, Error> {
         clusters,
         spec,
         warnings,
+        altered: value.altered,
     })
 }
 
@@ -512,6 +514,7 @@ mod tests {
             clusters: Some(("s".parse().unwrap(), "d".parse().unwrap())),
             spec,
             warnings,
+            altered: "t-0 begins anew".to_owned(),
         };
         let kept = RequestAnswer { answer: Ok(Answer::Info { created: true, info }), expires_at_ms: 9 };
         let failed = |failure| RequestAnswer { answer: Err(failure), expires_at_ms: 9 };

@@ -1,6 +1,7 @@
 //! One function for each endpoint: decode, one call, encode.
 
 mod connectors;
+mod offsets;
 mod running;
 mod server;
 
@@ -33,6 +34,9 @@ pub async fn handle(endpoint: Endpoint, call: Call) -> Result<Reply, Refusal> {
         Endpoint::ListTasks => running::tasks(call).await,
         Endpoint::GetTaskStatus => running::task_status(call).await,
         Endpoint::RestartTask => running::restart_task(call).await,
+        Endpoint::GetOffsets => offsets::get(call).await,
+        Endpoint::AlterOffsets => offsets::alter(call).await,
+        Endpoint::ResetOffsets => offsets::reset(call).await,
     }
 }
 

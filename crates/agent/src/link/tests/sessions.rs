@@ -338,3 +338,27 @@ async fn what_nobody_is_there_to_hear_is_not_said_for_ever() {
     agent.stop().await;
     assert!(began.elapsed() >= session::LOOKING && began.elapsed() < PATIENCE / 2);
 }
+
+#[tokio::test]
+async fn questions_are_handed_on_and_answers_said_in_the_session_in_which_they_are_found() {
+    let query =
+        |id| wire::CoordinatorMessage { message: Some(Stated::Query(wire::Query { id, question: None })) };
+    // There is room for one: the others are not answered.
+    let (leader, mut said) =
+        Scripted::acting([Act::Hold(vec![query(1), query(2)]), Act::Hold(vec![query(3)])]);
+    let mut agent = Agent::holding(addresses(&[&leader]).await);
+    assert_eq!(agent.event().await, welcomed());
+    hello(&mut said).await;
+    assert_eq!(agent.queries.recv().await.map(|query| query.id), Some(1));
+    let answer = |query_id| wire::Answer { query_id, ..Default::default() };
+    agent.answers.send(answer(1)).await.unwrap();
+    assert_eq!(heard(&mut said).await, Said::Answer(answer(1)));
+
+    agent.rejoin.send(()).await.unwrap();
+    assert_eq!(agent.event().await, welcomed());
+    hello(&mut said).await;
+    assert_eq!(agent.queries.recv().await.map(|query| query.id), Some(3));
+    agent.answers.send(answer(3)).await.unwrap();
+    assert_eq!(heard(&mut said).await, Said::Answer(answer(3)));
+    agent.stop().await;
+}

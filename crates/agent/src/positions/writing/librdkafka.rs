@@ -79,10 +79,12 @@ impl Connection {
     }
 
     /// Hands one position over; its fate comes later, unless it is refused at once.
-    fn send(&self, topic: &str, lane: &LaneId, stored: &Stored) -> oneshot::Receiver<Fate> {
-        let (key, value) = (format::key(lane), format::value(stored));
+    fn send(&self, topic: &str, lane: &LaneId, stored: Option<&Stored>) -> oneshot::Receiver<Fate> {
+        let (key, value) = (format::key(lane), stored.map(format::value));
         let (tell, fate) = oneshot::channel();
-        let record = BaseRecord::with_opaque_to(topic, Box::new(tell)).key(&key).payload(&value);
+        let mut record: BaseRecord<'_, String, String, _> =
+            BaseRecord::with_opaque_to(topic, Box::new(tell)).key(&key);
+        record.payload = value.as_ref();
         if let Err((error, refused)) = self.producer.send(record) {
             let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
             let _ = refused.delivery_opaque.send(Err(code));
@@ -132,7 +134,8 @@ pub(super) async fn run(
 /// Sends the positions of a put; what comes of it answers who waits.
 fn start(connection: &Connection, topic: &Arc<str>, put: Put) -> Writing {
     let Put { positions, done } = put;
-    let fates: Vec<_> = positions.iter().map(|(lane, stored)| connection.send(topic, lane, stored)).collect();
+    let fates: Vec<_> =
+        positions.iter().map(|(lane, stored)| connection.send(topic, lane, stored.as_ref())).collect();
     connection.waker.wake();
     let topic = Arc::clone(topic);
     Box::pin(async move {
@@ -140,8 +143,7 @@ fn start(connection: &Connection, topic: &Arc<str>, put: Put) -> Writing {
         for ((lane, stored), fate) in positions.into_iter().zip(future::join_all(fates).await) {
             match fate.unwrap_or(Err(RDKafkaErrorCode::PurgeQueue)) {
                 Ok(offset) => {
-                    let entry = Entry { lane, stored: Some(stored) };
-                    written.records.push((Place { offset }, entry));
+                    written.records.push((Place { offset }, Entry { lane, stored }));
                 }
                 Err(code) => {
                     let what = format!("the position of {lane} was not stored in topic {topic}");

@@ -26,9 +26,15 @@ type PutNumber = u64;
 pub(super) struct Item {
     put: PutNumber,
     lane: LaneId,
-    stored: Stored,
+    stored: Option<Stored>,
     pub key: String,
-    pub value: String,
+    pub value: Option<String>,
+}
+
+impl Item {
+    fn bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, String::len) + RECORD_OVERHEAD_BYTES
+    }
 }
 
 /// What goes to a partition in one batch.
@@ -78,7 +84,7 @@ impl Outbox {
         self.pending.extend(positions.into_iter().map(|(lane, stored)| Item {
             put: number,
             key: format::key(&lane),
-            value: format::value(&stored),
+            value: stored.as_ref().map(format::value),
             lane,
             stored,
         }));
@@ -110,7 +116,7 @@ impl Outbox {
                 self.pending.push_back(item);
                 continue;
             };
-            let bytes = item.key.len() + item.value.len() + RECORD_OVERHEAD_BYTES;
+            let bytes = item.bytes();
             let new = || Draft { partition, items: Vec::new(), bytes: 0 };
             let draft = drafts.entry(partition).or_insert_with(new);
             if draft.bytes > 0 && draft.bytes + bytes > BATCH_BYTES_MAX {
@@ -132,7 +138,7 @@ impl Outbox {
         for (offset, Item { put, lane, stored, .. }) in (base_offset..).zip(draft.items) {
             // The put may have been given up meanwhile; then the reader finds the record.
             if let Some(open) = self.puts.get_mut(&put) {
-                open.written.records.push((Place { offset }, Entry { lane, stored: Some(stored) }));
+                open.written.records.push((Place { offset }, Entry { lane, stored }));
             }
             self.settle(put);
         }

@@ -350,8 +350,11 @@ fn leaders(view: &Metadata, name: &TopicName) -> Option<(Topic, BTreeMap<i32, Op
 fn frame(topic: &Topic, drafts: &[Draft], timestamp: i64) -> ProduceFrame {
     let mut frame = ProduceFrame::new();
     for draft in drafts {
-        let record = |key, value| NewRecord { key: Some(key), value: Some(value), timestamp };
-        let items = draft.items.iter().map(|item| record(item.key.as_bytes(), item.value.as_bytes()));
+        let items = draft.items.iter().map(|item| NewRecord {
+            key: Some(item.key.as_bytes()),
+            value: item.value.as_deref().map(str::as_bytes),
+            timestamp,
+        });
         let batch = build(&items.collect::<Vec<_>>());
         let split =
             batch.as_ref().and_then(|batch| batch.first_chunk::<BATCH_HEADER_BYTES>().zip(Some(batch)));
@@ -439,7 +442,7 @@ mod tests {
         };
         let mut outbox = Outbox::new("p");
         let (done, _answer) = tokio::sync::oneshot::channel();
-        let positions = (0..40).map(|partition| (lane(partition), Stored::plain(1))).collect();
+        let positions = (0..40).map(|partition| (lane(partition), Some(Stored::plain(1)))).collect();
         outbox.push(Duration::ZERO, Put { positions, done });
         let drafts = outbox.take(4, |_| true);
         let topic = Topic::new("p".parse().unwrap(), TopicId(1));
@@ -448,7 +451,7 @@ mod tests {
         let key = |partition| PartitionKey { topic: topic.clone(), partition };
         assert!((0..4).all(|partition| frame.contains(&key(partition))));
         let items = drafts.iter().flat_map(|draft| &draft.items);
-        let payload: usize = items.map(|item| item.key.len() + item.value.len()).sum();
+        let payload: usize = items.map(|item| item.key.len() + item.value.as_ref().unwrap().len()).sum();
         assert!(frame.batch_bytes() > payload, "{} for {payload}", frame.batch_bytes());
     }
 

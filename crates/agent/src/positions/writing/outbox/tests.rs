@@ -12,7 +12,7 @@ fn lane(topic: &str, partition: i32) -> LaneId {
 /// A put of one position for each lane.
 fn put(outbox: &mut Outbox, now: Duration, lanes: &[LaneId]) -> Receiver<Written> {
     let (done, answer) = oneshot::channel();
-    let positions = lanes.iter().map(|lane| (lane.clone(), Stored::plain(5))).collect();
+    let positions = lanes.iter().map(|lane| (lane.clone(), Some(Stored::plain(5)))).collect();
     outbox.push(now, Put { positions, done });
     answer
 }

@@ -234,3 +234,38 @@ fn offsets_that_cannot_be_changed_are_refused_with_the_reason() {
     let told = body["message"].as_str().unwrap_or_default();
     assert!(status == 400 && told.contains("does not select topic another"), "{status} {body}");
 }
+
+#[test]
+fn topics_are_active_once_something_was_copied_and_again_after_a_reset() {
+    let mut scenario = Scenario::start_with(
+        "offsets-topics",
+        &suite::pair().1.bootstrap(),
+        &[("offset.flush.interval.ms", "500")],
+    );
+    source().create_topic("idle", 1).expect("created");
+    let pairs = [("topic.regex", "busy|idle"), ("topic.rename.format", "${topic}.active")];
+    let mut copy = Copy::create(&mut scenario, "busy", &pairs);
+    let topics = |copy: &Copy<'_>| copy.scenario.get("/connectors/busy/topics");
+    let wait = |copy: &Copy<'_>, wanted: &Value| {
+        let found = wait_until("active topics", LIMIT, Progress::Silent, || {
+            Ok((topics(copy) == *wanted).then_some(()))
+        });
+        copy.scenario.must(&format!("{wanted}, not {}", topics(copy)), found);
+    };
+    copy.scenario.wait_running("busy", 4);
+    let (none, busy) = (json!({"busy": {"topics": []}}), json!({"busy": {"topics": ["busy.active"]}}));
+    assert_eq!(topics(&copy), none);
+    copy.produce();
+    wait(&copy, &busy);
+    copy.put("topics/reset", 202);
+    assert_eq!(topics(&copy), none);
+    copy.scenario.copyist.kill_9();
+    copy.scenario.copyist.restart().expect("restarted");
+    copy.scenario.wait_running("busy", 4);
+    assert_eq!(topics(&copy), none, "the reset is stored");
+    copy.produce();
+    wait(&copy, &busy);
+    assert_eq!(copy.scenario.get("/connectors/nobody/topics"), json!({"nobody": {"topics": []}}));
+    let reset = copy.scenario.copyist.rest().call(Method::PUT, "/connectors/nobody/topics/reset", None);
+    copy.scenario.expect(202, reset);
+}

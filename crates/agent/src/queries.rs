@@ -22,6 +22,9 @@ const DEADLINE: Duration = Duration::from_secs(25);
 /// Of one message: half of what the contract allows.
 const MESSAGE_BYTES_MAX: usize = 512 << 10;
 
+/// At most 520 bytes each.
+const TOPICS_PER_MESSAGE: usize = 1_000;
+
 /// Of an offset in a message, beside its texts.
 const OFFSET_OVERHEAD_BYTES: usize = 32;
 
@@ -68,6 +71,11 @@ async fn found(positions: &Positions, question: Option<Question>) -> Result<Vec<
         Some(Question::AlterOffsets(question)) => {
             let before = alter(positions, question).await?;
             Ok(vec![Found::AlterOffsets(wire::AlterOffsetsAnswer { before })])
+        }
+        Some(Question::Topics(wire::TopicsQuestion { connector })) => {
+            let connector = named(&connector)?;
+            let all = positions.all(&connector).await.map_err(|error| chain(&error))?;
+            Ok(topics(&all))
         }
         Some(Question::Lanes(_)) | None => Err("this agent does not know the question".to_owned()),
     }
@@ -124,9 +132,33 @@ fn offsets(all: &[(LaneId, Stored)]) -> Vec<Found> {
     parts.into_iter().map(|offsets| Found::Offsets(wire::OffsetsAnswer { offsets })).collect()
 }
 
+/// What was copied of each topic, a message's worth at a time.
+fn topics(all: &[(LaneId, Stored)]) -> Vec<Found> {
+    let mut copied: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for (lane, stored) in all {
+        // A plain offset does not say how much of what is before it was copied here.
+        let (destination, progress) = match &stored.exact {
+            Some(exact) => (exact.record.destination.topic.as_str(), exact.position.n),
+            None => ("", stored.next_offset),
+        };
+        if progress > 0 {
+            *copied.entry((lane.topic.as_str(), destination)).or_default() += progress.unsigned_abs();
+        }
+    }
+    let topic = |((topic, destination), progress): (&(&str, &str), &u64)| wire::CopiedTopic {
+        topic: (*topic).to_owned(),
+        destination: (*destination).to_owned(),
+        progress: *progress,
+    };
+    let copied: Vec<wire::CopiedTopic> = copied.iter().map(topic).collect();
+    let part = |topics: &[wire::CopiedTopic]| Found::Topics(wire::TopicsAnswer { topics: topics.to_vec() });
+    copied.chunks(TOPICS_PER_MESSAGE).map(part).collect()
+}
+
 fn messages(query_id: u64, found: Result<Vec<Found>, String>) -> Vec<wire::Answer> {
     let answer = |error, answer, more| wire::Answer { query_id, error, answer, more };
     match found {
+        Ok(parts) if parts.is_empty() => vec![answer(String::new(), None, false)],
         Ok(parts) => {
             let last = parts.len().saturating_sub(1);
             let part = |(at, found)| answer(String::new(), Some(found), at < last);
@@ -182,5 +214,47 @@ mod tests {
         assert_eq!(change(Some(5)), Ok((lane(1), Some(Stored::plain(5)))));
         assert_eq!(change(None), Ok((lane(1), None)));
         assert!(super::change(wire::LaneOffset::default()).is_err());
+    }
+
+    #[test]
+    fn a_topic_was_copied_as_far_as_its_lanes_were() {
+        let end = |topic: &str| copyist_model::LaneEnd {
+            cluster: "k".parse().unwrap(),
+            topic: topic.parse().unwrap(),
+            topic_id: copyist_model::TopicId::NONE,
+            partition: 0,
+        };
+        let generation = copyist_model::LaneGeneration(4);
+        let record = copyist_model::LaneRecord {
+            lane: lane(0),
+            generation,
+            engine: copyist_model::Engine::Raw,
+            source: end("t"),
+            destination: end("t.copy"),
+            producer_id: 7,
+            base_n: 1,
+            base_offset: 2,
+            base_source_offset: 3,
+            shared: false,
+        };
+        let exact = |n| {
+            let position = copyist_model::Position {
+                generation,
+                next_offset: 900,
+                leader_epoch: -1,
+                n,
+                destination_offset: 0,
+            };
+            Stored::exact(position, record.clone())
+        };
+        let all =
+            [(lane(0), exact(5)), (lane(1), exact(7)), (lane(2), exact(0)), (lane(3), Stored::plain(9))];
+        let told = topics(&all);
+        let [Found::Topics(part)] = &told[..] else { panic!("{told:?}") };
+        let rows: Vec<_> =
+            part.topics.iter().map(|it| (it.topic.as_str(), it.destination.as_str(), it.progress)).collect();
+        assert_eq!(rows, [("t", "", 9), ("t", "t.copy", 12)]);
+        let nothing = messages(1, Ok(topics(&[(lane(0), exact(0))])));
+        assert!(matches!(&nothing[..], [answer] if answer.answer.is_none() && answer.error.is_empty()));
     }
 }

@@ -33,6 +33,7 @@ fn line(view: &View, write: &Write) -> Option<Line> {
         | Write::Request(..)
         | Write::Task(..)
         | Write::Lane(..)
+        | Write::TopicMarks(..)
         | Write::Agent(..)
         | Write::Assignment(..)
         | Write::Released(..)

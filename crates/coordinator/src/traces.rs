@@ -85,6 +85,7 @@ fn connector(command: &Command) -> Option<ConnectorName> {
         Command::ForgetAgent { .. }
         | Command::DrainAgent { .. }
         | Command::BeginAlteration { .. }
-        | Command::EndAlteration { .. } => None,
+        | Command::EndAlteration { .. }
+        | Command::ResetTopics { .. } => None,
     }
 }

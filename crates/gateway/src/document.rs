@@ -155,6 +155,12 @@ impl<'a> TryFrom<&'a GetOffsetsResponse> for Offsets<'a> {
     }
 }
 
+/// Connect's ActiveTopicsInfo, beneath the connector's name.
+#[derive(Serialize)]
+pub struct Topics<'a> {
+    pub topics: &'a [String],
+}
+
 /// What was done, in a sentence.
 #[derive(Serialize)]
 pub struct Done<'a> {

@@ -25,6 +25,8 @@ pub enum Endpoint {
     GetOffsets,
     AlterOffsets,
     ResetOffsets,
+    GetTopics,
+    ResetTopics,
 }
 
 /// A method with a meaning of its own; HEAD is GET without the body, OPTIONS is answered from the table.
@@ -124,6 +126,12 @@ const TABLE: &[Resource] = {
             &[CONNECTORS, Connector, Literal("offsets")],
             &[(Get, Endpoint::GetOffsets), (Patch, Endpoint::AlterOffsets), (Delete, Endpoint::ResetOffsets)],
             "HEAD,DELETE,GET,OPTIONS,PATCH",
+        ),
+        resource(&[CONNECTORS, Connector, Literal("topics")], &[(Get, Endpoint::GetTopics)], GET),
+        resource(
+            &[CONNECTORS, Connector, Literal("topics"), Literal("reset")],
+            &[(Put, Endpoint::ResetTopics)],
+            "OPTIONS,PUT",
         ),
     ]
 };

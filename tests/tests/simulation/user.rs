@@ -327,6 +327,7 @@ fn kind(command: &Command) -> &'static str {
         Command::DrainAgent { .. } => "agents drained by the user",
         Command::Move { .. } => "parts moved by the user",
         Command::BeginAlteration { .. } | Command::EndAlteration { .. } => "changes of offsets",
+        Command::ResetTopics { .. } => "resets of topics",
     }
 }
 
@@ -345,6 +346,7 @@ pub fn shown(command: &Command) -> String {
         Command::Move { id, to } => format!("move {id} to {to}"),
         Command::BeginAlteration { name, .. } => format!("begin to alter the offsets of {name}"),
         Command::EndAlteration { name, .. } => format!("end to alter the offsets of {name}"),
+        Command::ResetTopics { name, .. } => format!("reset the topics of {name}"),
     }
 }
 

@@ -10,7 +10,7 @@ use copyist_model::{
 };
 
 use super::offsets::Removed;
-use super::view::{Destination, Holder, Write};
+use super::view::{Destination, Holder, TopicMarks, Write};
 use crate::store::keys;
 
 /// Now, as two plain numbers: rights count on the first, calendars on the second.
@@ -170,6 +170,11 @@ pub enum Command {
     EndAlteration {
         name: ConnectorName,
         altered: Option<String>,
+    },
+    /// What was copied so far is no sign of an active topic.
+    ResetTopics {
+        name: ConnectorName,
+        marks: TopicMarks,
     },
 }
 

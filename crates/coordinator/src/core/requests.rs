@@ -7,8 +7,9 @@ use copyist_model::{
 };
 
 use super::event::{Answer, Command, Commit, Failure, GivenConfig, Now, Send, Ticket};
-use super::view::{Agent, Connector, RequestAnswer, Status, Task, Write};
+use super::view::{Agent, Connector, RequestAnswer, Status, Task, TopicMarks, Write};
 use super::{Core, StatusView, Until, Waiting, is_failed};
+use crate::store::keys;
 
 /// How long the answer to a write is kept for whoever repeats it.
 pub(super) const REQUEST_KEPT_MS: u64 = 120_000;
@@ -66,6 +67,7 @@ impl Core {
             Command::Move { id, to } => self.check_move(id, to),
             Command::BeginAlteration { name, removed } => self.begin_alteration(now, ticket, name, removed),
             Command::EndAlteration { name, altered } => self.end_alteration(name, altered.as_deref()),
+            Command::ResetTopics { name, marks } => self.reset_topics(name, marks),
         }
     }
 
@@ -207,6 +209,21 @@ impl Core {
         Ok((after.into_iter().map(|after| Write::Agent(id.clone(), Some(after))).collect(), Answer::Done))
     }
 
+    /// For a connector that is not there, there is nothing to reset, as in Connect.
+    fn reset_topics(&self, name: &ConnectorName, marks: &TopicMarks) -> Outcome {
+        if !self.view.connectors.contains_key(name) || self.view.topic_marks.get(name) == Some(marks) {
+            return Ok((Vec::new(), Answer::Done));
+        }
+        let write = Write::TopicMarks(name.clone(), Some(marks.clone()));
+        if keys::size(&write) > Commit::BYTES_MAX {
+            let count = marks.len();
+            return Err(Failure::Invalid(format!(
+                "the marks of {count} topics are more than can be stored at once"
+            )));
+        }
+        Ok((vec![write], Answer::Done))
+    }
+
     fn connector(
         &self,
         name: &ConnectorName,
@@ -229,7 +246,8 @@ fn request_id(command: &Command) -> &str {
         | Command::DrainAgent { .. }
         | Command::Move { .. }
         | Command::BeginAlteration { .. }
-        | Command::EndAlteration { .. } => "",
+        | Command::EndAlteration { .. }
+        | Command::ResetTopics { .. } => "",
     }
 }
 
@@ -247,7 +265,8 @@ fn awaited(command: &Command) -> Option<(&ConnectorName, Until)> {
         | Command::ForgetAgent { .. }
         | Command::DrainAgent { .. }
         | Command::BeginAlteration { .. }
-        | Command::EndAlteration { .. } => None,
+        | Command::EndAlteration { .. }
+        | Command::ResetTopics { .. } => None,
         Command::Move { id, to } => Some((&id.connector, Until::Moved(id.clone(), to.clone()))),
     }
 }

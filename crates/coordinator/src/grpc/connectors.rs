@@ -8,7 +8,7 @@ use copyist_proto::connect::connector_service_server::ConnectorService;
 use tonic::{Request, Response, Status};
 
 use super::Build;
-use super::{details, offsets};
+use super::{details, offsets, topics};
 use crate::alteration::Changes;
 use crate::clock::boot_ms;
 use crate::core::{Answer, Command, Core, Failure, GivenConfig, Info, StatusView, view};
@@ -254,12 +254,23 @@ impl ConnectorService for Connectors {
         Ok(Response::new(wire::RestartTaskResponse {}))
     }
 
-    async fn get_topics(&self, _: Request<wire::GetTopicsRequest>) -> Reply<wire::GetTopicsResponse> {
-        Err(later("topics"))
+    async fn get_topics(&self, request: Request<wire::GetTopicsRequest>) -> Reply<wire::GetTopicsResponse> {
+        let topics = match self.topics_of(&request.into_inner().name).await? {
+            Some((name, known)) => topics::get(&self.handle, &name, known).await?,
+            // As in Connect: an unknown connector has no topics.
+            None => Vec::new(),
+        };
+        Ok(Response::new(wire::GetTopicsResponse { topics }))
     }
 
-    async fn reset_topics(&self, _: Request<wire::ResetTopicsRequest>) -> Reply<wire::ResetTopicsResponse> {
-        Err(later("topics"))
+    async fn reset_topics(
+        &self,
+        request: Request<wire::ResetTopicsRequest>,
+    ) -> Reply<wire::ResetTopicsResponse> {
+        if let Some((name, known)) = self.topics_of(&request.into_inner().name).await? {
+            topics::reset(&self.handle, &name, known).await?;
+        }
+        Ok(Response::new(wire::ResetTopicsResponse {}))
     }
 
     async fn get_offsets(
@@ -326,6 +337,10 @@ impl Connectors {
         let known =
             self.of(&name, |core, _, name| core.view().connectors.contains_key(name).then(|| name.clone()));
         known.await?.ok_or_else(|| not_found(&name))
+    }
+
+    async fn topics_of(&self, name: &str) -> Result<Option<(ConnectorName, topics::Known)>, Status> {
+        self.of(name, |core, _, name| Some((name.clone(), topics::known(core, name)?))).await
     }
 
     /// Changes offsets, and says so in Connect's sentence.

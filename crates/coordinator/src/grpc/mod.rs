@@ -5,6 +5,7 @@ pub mod connectors;
 mod details;
 pub mod fleet;
 mod offsets;
+mod topics;
 pub(crate) mod watch;
 
 use copyist_proto::connect::connector_service_server::ConnectorServiceServer;

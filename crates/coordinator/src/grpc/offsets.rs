@@ -23,7 +23,7 @@ pub(super) async fn get(handle: &Handle, name: &ConnectorName) -> Result<Vec<wir
     let found = handle.ask(question).await.map_err(|failure| status(&failure))?;
     let parts = found.into_iter().filter_map(|part| match part {
         Found::Offsets(part) => Some(part.offsets),
-        Found::Lanes(_) | Found::AlterOffsets(_) => None,
+        Found::Lanes(_) | Found::AlterOffsets(_) | Found::Topics(_) => None,
     });
     let offset = |stored: copyist_proto::control::StoredOffset| wire::ConnectorOffset {
         partition_json: stored.partition_json,

@@ -39,7 +39,11 @@ pub(crate) fn changed(core: &Core, revision: StoreRevision, writes: &[Write]) ->
             }
             Write::Assignment(id, _) | Write::Status(id, _) => drop(parts.insert(id.clone())),
             Write::Agent(id, _) => drop(agents.insert(id.clone())),
-            Write::Meta(_) | Write::Request(..) | Write::Lane(..) | Write::Released(..) => {}
+            Write::Meta(_)
+            | Write::Request(..)
+            | Write::Lane(..)
+            | Write::TopicMarks(..)
+            | Write::Released(..) => {}
         }
     }
     let connectors = connectors

@@ -4,6 +4,7 @@ mod connectors;
 mod offsets;
 mod running;
 mod server;
+mod topics;
 
 use copyist_model::TargetState;
 use http::StatusCode;
@@ -37,6 +38,8 @@ pub async fn handle(endpoint: Endpoint, call: Call) -> Result<Reply, Refusal> {
         Endpoint::GetOffsets => offsets::get(call).await,
         Endpoint::AlterOffsets => offsets::alter(call).await,
         Endpoint::ResetOffsets => offsets::reset(call).await,
+        Endpoint::GetTopics => topics::get(call).await,
+        Endpoint::ResetTopics => topics::reset(call).await,
     }
 }
 

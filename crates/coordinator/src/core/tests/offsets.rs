@@ -1,4 +1,4 @@
-//! Changes of offsets: when they may be, and what they are shielded from.
+//! Changes of offsets: when they may be, and what they are shielded from. The marks of active topics.
 
 use super::*;
 
@@ -163,4 +163,29 @@ fn the_first_agent_that_can_is_asked() {
     assert_eq!(asked(&world).as_deref(), Some("c:1"));
     world.feed(Event::LeaseEnded(holder("c:1", "one")));
     assert_eq!(asked(&world).as_deref(), Some("a:1"), "better than nobody");
+}
+
+#[test]
+fn marks_of_topics_are_stored_once_and_go_with_their_connector() {
+    let mut world = running();
+    let reset = |name: &str, progress| {
+        let marks = [("t.copy".parse().unwrap(), progress)].into();
+        Command::ResetTopics { name: connector(name), marks }
+    };
+    assert_eq!(world.ask(1, reset("d", 5)), Some(Ok(Answer::Done)), "as in Connect");
+    assert_eq!(world.core.view.topic_marks.len(), 0);
+    world.ask(2, reset("c", 5));
+    world.ask(3, reset("c", 7));
+    let commits = world.commits.len();
+    world.ask(4, reset("c", 7));
+    assert_eq!(world.commits.len(), commits, "it is so already");
+    let marks = world.core.view.topic_marks[&connector("c")].clone();
+    assert_eq!(marks.into_values().collect::<Vec<_>>(), [7]);
+    let topic = |number: u32| format!("{number:0>240}").parse().unwrap();
+    let marks = (0..5_000).map(|number| (topic(number), 1)).collect();
+    let too_many = world.ask(5, Command::ResetTopics { name: connector("c"), marks });
+    assert!(matches!(too_many, Some(Err(Failure::Invalid(_)))), "{too_many:?}");
+    world.ask(6, delete("c"));
+    world.confirm_releases();
+    assert_eq!(world.core.view.topic_marks.len(), 0);
 }

@@ -7,6 +7,7 @@ use crate::key::Effect::{Always, Honoured, Without};
 use crate::key::Importance::{High, Low, Medium};
 use crate::key::{Effect, FieldWidth as F, Key, Section, key};
 use crate::kind::{Kind, Width};
+use crate::plugin::VERSION;
 
 const LONG: Kind = Kind::Number { width: Width::Long, min: None, max: None, counted: false };
 const TASKS_MAX: Kind = Kind::Number { width: Width::Int, min: Some(1), max: None, counted: true };
@@ -21,7 +22,7 @@ const NO_TRANSACTIONS: Effect = Without("records are not written in transactions
 const COMMON: &[Key] = &[
     key("name", Kind::Name, Required, High, Honoured, "The connector's name, of which there is one in a fleet.").shown("Connector name", F::Medium),
     key("connector.class", Kind::Text, Required, High, Honoured, "The connector's class, by full or simple name.").shown("Connector class", F::Long),
-    key("connector.plugin.version", Kind::Text, Absent, Medium, ONE_VERSION, "The version of the class.").shown("Connector version", F::Medium),
+    key("connector.plugin.version", Kind::Text, Value(VERSION), Medium, Always(&[VERSION]), "There is one version of each class, the one that runs.").shown("Connector version", F::Medium),
     key("tasks.max", TASKS_MAX, Absent, High, Honoured, "The most tasks to spread the partitions over; by itself one for each partition, up to 256.").shown("Tasks max", F::Short),
     key("tasks.max.enforce", Kind::Boolean, Value("true"), Low, Always(&["true"]), "There are never more tasks than tasks.max says.").shown("Enforce tasks max", F::Short),
     key("key.converter", Kind::ByteArrays, Absent, Low, Honoured, "A byte-array converter: keys are copied byte by byte.").shown("Key converter class", F::Short),

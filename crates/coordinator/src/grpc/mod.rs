@@ -4,6 +4,7 @@ pub mod agents;
 pub mod connectors;
 mod details;
 pub mod fleet;
+mod plugins;
 pub(crate) mod watch;
 
 use copyist_proto::connect::connector_service_server::ConnectorServiceServer;

@@ -231,7 +231,7 @@ mod tests {
         );
         assert_eq!(own.dependents, ["dest.topic.replication.factor", "topic.timestamp.type"]);
         assert_eq!((own.required, own.default, own.importance), (false, Some("true"), Importance::Low));
-        let required = find("src.kafka.bootstrap.servers");
+        let required = find("name");
         assert_eq!((required.required, required.default), (true, None));
     }
 

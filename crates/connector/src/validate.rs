@@ -83,10 +83,11 @@ fn is_for(plugin: &str, class: &str) -> bool {
 }
 
 fn keys(class: &'static Class, config: &Config, problems: &[Problem]) -> Vec<ValidatedKey> {
-    let errors = |name: &str| {
-        let of_key = problems.iter().filter(|problem| problem.key == name);
-        of_key.map(|problem| problem.message.clone()).collect::<Vec<_>>()
-    };
+    let mut messages: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for problem in problems {
+        messages.entry(&problem.key).or_default().push(problem.message.clone());
+    }
+    let errors = |name: &str| messages.get(name).cloned().unwrap_or_default();
     let is_own = |name: &str| matches!(class.define(name), Definition::Own(_));
     let nulls = config.iter().filter(|(name, value)| value.is_none() && !is_own(name));
     let undefined = nulls.map(|(name, _)| ValidatedKey {

@@ -2,8 +2,6 @@
 //!
 //!     UPDATE_REFERENCE=1 cargo test -p copyist-connector --test reference
 
-#![expect(clippy::expect_used, reason = "a page that cannot be read or written has no other remedy")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

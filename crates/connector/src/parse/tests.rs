@@ -685,7 +685,6 @@ fn what_has_no_effect_is_named_with_the_reason() {
         ("producer.override.acks", "1"),
         ("topic.creation.default.partitions", "3"),
         ("topic.creation.groups", "a"),
-        ("dest.zookeeper.connect", "z:2181"),
     ])
     .warnings;
     assert_eq!(
@@ -699,7 +698,7 @@ fn what_has_no_effect_is_named_with_the_reason() {
             ("Every in-sync replica acknowledges, always", "producer.override.acks"),
             ("Java classes are not loaded", "src.kafka.interceptor.classes"),
             ("a byte-array converter has no settings", "key.converter.schemas.enable"),
-            ("brokers are asked, not ZooKeeper", "dest.zookeeper.connect, src.zookeeper.connect"),
+            ("brokers are asked, not ZooKeeper", "src.zookeeper.connect"),
             (
                 "created topics take after their source topics",
                 "topic.creation.default.partitions, topic.creation.groups"

@@ -41,10 +41,9 @@ fn refusal(plugin: &str, config: &Config) -> String {
 /// Each kind of error, on the key that it is about; the count and the texts are those of a refused creation.
 #[test]
 fn each_mistake_stands_at_its_key_and_is_counted_as_creation_counts() {
-    let missing = |key: &str| format!("Missing required configuration \"{key}\" which has no default value.");
     let invalid =
         |key: &str, value: &str, rule: &str| format!("Invalid value {value} for configuration {key}: {rule}");
-    let rows: [(Config, &str, Vec<String>); 10] = [
+    let rows: [(Config, &str, Vec<String>); 9] = [
         (with(&[]), "tasks.max", vec![]),
         (with(&[("tasks.max", "0")]), "tasks.max", vec![invalid("tasks.max", "0", "Value must be at least 1")]),
         (
@@ -54,11 +53,6 @@ fn each_mistake_stands_at_its_key_and_is_counted_as_creation_counts() {
                 invalid("tasks.max", "abc", "Not a number of type INT"),
                 invalid("tasks.max", "null", "Value must be non-null"),
             ],
-        ),
-        (
-            without("src.kafka.bootstrap.servers"),
-            "src.kafka.bootstrap.servers",
-            vec![missing("src.kafka.bootstrap.servers")],
         ),
         (
             with(&[("errors.tolerance", "some")]),
@@ -131,7 +125,7 @@ fn all_mistakes_are_told_at_once() {
 fn nulls_of_keys_that_nobody_defines_come_first() {
     let null = "Null value can not be supplied as the configuration value.";
     let mut given = with(&[("unknown", "x"), ("tasks.max", "1")]);
-    for key in ["zzz", "producer.override.linger.ms", "tasks.max", "name", "src.zookeeper.connect"] {
+    for key in ["zzz", "producer.override.linger.ms", "tasks.max", "name", "schema.registry.topic"] {
         given.insert(key.to_owned(), None);
     }
     let validation = judged(&given);
@@ -145,7 +139,7 @@ fn nulls_of_keys_that_nobody_defines_come_first() {
     assert_eq!(again, 1, "a null has no second entry among the client keys");
     assert_eq!(of(&validation, "tasks.max").errors.len(), 2);
     assert_eq!(of(&validation, "name").errors, [null]);
-    assert!(of(&validation, "src.zookeeper.connect").definition.is_some());
+    assert!(of(&validation, "schema.registry.topic").definition.is_some());
     assert!(!validation.keys.iter().any(|key| key.name == "unknown"), "it has a value: a warning names it");
 }
 
@@ -222,7 +216,7 @@ fn client_keys_appear_when_they_are_set_and_known() {
 fn the_three_kinds_of_key_are_told_apart() {
     let validation = judged(&with(&[
         ("topic.poll.interval.ms", "5000"),
-        ("src.zookeeper.connect", "z:2181"),
+        ("schema.registry.topic", "_schemas"),
         ("topic.whitelst", "t"),
         ("some.stranger", "x"),
     ]));
@@ -232,13 +226,13 @@ fn the_three_kinds_of_key_are_told_apart() {
         [
             "unknown key topic.whitelst; did you mean topic.whitelist?",
             "unknown keys, without effect: some.stranger",
-            "without effect here (brokers are asked, not ZooKeeper): src.zookeeper.connect",
+            "without effect here (schemas are not copied): schema.registry.topic",
         ]
     );
     let documentation = |key: &str| of(&validation, key).definition.as_ref().unwrap().documentation.clone();
     assert_eq!(
-        documentation("src.zookeeper.connect"),
-        "ZooKeeper of the source cluster. Without effect here: brokers are asked, not ZooKeeper."
+        documentation("schema.registry.topic"),
+        "The source's topic of schemas. Without effect here: schemas are not copied."
     );
     assert!(!documentation("topic.poll.interval.ms").contains("effect"));
 }

@@ -136,7 +136,7 @@ mod tests {
             ("src.kafka.bootstrap.servers", "b:1"),
             ("topic.whitelist", "t"),
             ("src.kafka.sasl.jaas.config", "S3CR3T"),
-            ("src.zookeeper.connect", "z:1"),
+            ("schema.registry.topic", "s"),
         ];
         let config: GivenConfig = rows.map(|(key, value)| (key.to_owned(), Some(value.to_owned()))).into();
         let answer = validate("CopyistSource", &config).unwrap();

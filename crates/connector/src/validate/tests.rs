@@ -157,7 +157,7 @@ fn values_are_shown_by_type_whether_possible_or_not() {
         ("topic.whitelist", " a , b,,", Some("a,b")),
         ("transforms", "x, y", Some("x,y")),
         ("src.kafka.bootstrap.servers", " a:1 ,b:2 ", Some("a:1,b:2")),
-        ("src.kafka.bootstrap.servers", "${file:/s,t:brokers}", Some("${file:/s,t:brokers}")),
+        ("src.kafka.bootstrap.servers", "${file:/s, t:b}", Some("${file:/s, t:b}")),
         ("agent.labels", "a=b , c=", Some("a=b,c=")),
         ("errors.tolerance", " some ", Some("some")),
         ("key.converter", converter, Some(converter)),

@@ -8,7 +8,7 @@ use copyist_proto::connect::connector_service_server::ConnectorService;
 use tonic::{Request, Response, Status};
 
 use super::Build;
-use super::{details, offsets, topics};
+use super::{details, offsets, plugins, topics};
 use crate::alteration::Changes;
 use crate::clock::boot_ms;
 use crate::core::{Answer, Command, Core, Failure, GivenConfig, Info, StatusView, view};
@@ -304,22 +304,26 @@ impl ConnectorService for Connectors {
         Ok(Response::new(wire::ResetOffsetsResponse { message: message.await? }))
     }
 
-    async fn list_plugins(&self, _: Request<wire::ListPluginsRequest>) -> Reply<wire::ListPluginsResponse> {
-        Err(later("connector plugins"))
+    async fn list_plugins(
+        &self,
+        request: Request<wire::ListPluginsRequest>,
+    ) -> Reply<wire::ListPluginsResponse> {
+        Ok(Response::new(plugins::list(&request.into_inner())))
     }
 
     async fn get_plugin_config(
         &self,
-        _: Request<wire::GetPluginConfigRequest>,
+        request: Request<wire::GetPluginConfigRequest>,
     ) -> Reply<wire::GetPluginConfigResponse> {
-        Err(later("connector plugins"))
+        plugins::config(&request.into_inner()).map(Response::new)
     }
 
     async fn validate_config(
         &self,
-        _: Request<wire::ValidateConfigRequest>,
+        request: Request<wire::ValidateConfigRequest>,
     ) -> Reply<wire::ValidateConfigResponse> {
-        Err(later("validation"))
+        let wire::ValidateConfigRequest { plugin, config } = request.into_inner();
+        plugins::validate(&plugin, &given(config)).map(Response::new)
     }
 
     async fn get_loggers(&self, _: Request<wire::GetLoggersRequest>) -> Reply<wire::GetLoggersResponse> {

@@ -5,6 +5,7 @@ pub mod connectors;
 mod details;
 pub mod fleet;
 mod offsets;
+mod plugins;
 mod topics;
 pub(crate) mod watch;
 

@@ -2,6 +2,7 @@
 
 mod connectors;
 mod offsets;
+mod plugins;
 mod running;
 mod server;
 mod topics;
@@ -40,6 +41,9 @@ pub async fn handle(endpoint: Endpoint, call: Call) -> Result<Reply, Refusal> {
         Endpoint::ResetOffsets => offsets::reset(call).await,
         Endpoint::GetTopics => topics::get(call).await,
         Endpoint::ResetTopics => topics::reset(call).await,
+        Endpoint::ListPlugins => plugins::list(call).await,
+        Endpoint::GetPluginConfig => plugins::config(call).await,
+        Endpoint::ValidateConfig => plugins::validate(call).await,
     }
 }
 

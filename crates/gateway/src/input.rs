@@ -86,7 +86,7 @@ pub fn offsets(body: &[u8]) -> Result<Vec<ConnectorOffset>, BadBody> {
                 }
             }
             ("offsets", "null") => {}
-            ("offsets", _) => problems.extend(must_be("\"offsets\"", value, "an array").0),
+            ("offsets", kind) => problems.push(format!("\"offsets\" is {kind}: it must be an array")),
             _ => problems.push(format!("Unknown field {field:?}: the known one is \"offsets\"")),
         }
     }

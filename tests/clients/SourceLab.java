@@ -20,7 +20,7 @@ import org.sourcelab.kafka.connect.apiclient.request.post.PostConnectorRestart;
 
 /** The typed client org.sourcelab:kafka-connect-client 4.0.5, method by method. Facts and rows as in report.py. */
 public final class SourceLab {
-    private static final long LIMIT_NANOS = 60_000_000_000L;
+    private static final long LIMIT_NANOS = 30_000_000_000L;
     private static Map<String, Object> facts;
     private static Map<String, String> config;
     private static String name;
@@ -201,7 +201,7 @@ public final class SourceLab {
                         && status.getTasks().stream().allMatch(task -> state.equals(task.getState()))));
     }
 
-    /** Asks until the answer is as wanted, for a minute at most, and returns the last answer or throws the last error. */
+    /** Asks until the answer is as wanted, for half a minute at most, and returns the last answer or throws the last error. */
     private static <T> T waited(Callable<T> ask, Predicate<T> wanted) throws Exception {
         long end = System.nanoTime() + LIMIT_NANOS;
         while (true) {

@@ -9,6 +9,7 @@ from report import config as config_of
 
 KC = os.path.join(os.path.dirname(sys.executable), "kc")
 CONFIG = json.dumps(FACTS["config"])
+TOPICS = {NAME: {"topics": [FACTS["topic"]]}}
 ONLY = ["--pattern", f"^{NAME}$"]
 
 
@@ -67,8 +68,7 @@ row("config", lambda: config_of(kc("config", NAME)))
 row("list-tasks", tasks)
 row("task-status", lambda: f"{kc('task-status', NAME, '0')['state']}")
 row("task-status, unknown", lambda: kc("task-status", NAME, "7"))
-row("list-topics", lambda: wait(lambda: kc("list-topics", NAME)[NAME]["topics"], lambda answer: answer == [FACTS["topic"]])
-    == [FACTS["topic"]])
+row("list-topics", lambda: wait(lambda: kc("list-topics", NAME), lambda answer: answer == TOPICS, 20) == TOPICS)
 row("reset-topics", lambda: kc("reset-topics", NAME))
 row("restart", lambda: wait(lambda: kc("restart", NAME), is_state("RUNNING"))["connector"]["state"])
 row("restart --include-tasks", lambda: kc("restart", "--include-tasks", NAME)["type"])

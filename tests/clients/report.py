@@ -23,7 +23,7 @@ def row(call, outcome):
     print(f"{call} | {' '.join(str(outcome).split())}", flush=True)
 
 
-def wait(ask, wanted, limit_s=60):
+def wait(ask, wanted, limit_s=30):
     """Asks until the answer is as wanted, and returns the last one."""
     end = time.monotonic() + limit_s
     while True:

@@ -54,9 +54,10 @@ impl ConnectWorker {
 }
 
 fn properties(bootstrap: &str, port: u16) -> String {
-    let storage = [("config", "configs"), ("offset", "offsets"), ("status", "status")].map(|(what, topic)| {
-        format!("{what}.storage.topic=connect-{topic}\n{what}.storage.replication.factor=1\n")
-    });
+    let storage =
+        [("config", "configs"), ("offset", "offsets"), ("status", "status")].map(|(what, topic)| {
+            format!("{what}.storage.topic=connect-{topic}\n{what}.storage.replication.factor=1\n")
+        });
     format!(
         "bootstrap.servers={bootstrap}\n\
          group.id=connect\n\

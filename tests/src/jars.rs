@@ -162,7 +162,8 @@ impl Fetched {
         let mut output = std::ffi::OsString::from("-DoutputDirectory=");
         output.push(dir);
         let log = root.join("fetch.log");
-        let spec = Spec::new(format!("the fetch of {} by mvn", self.what), maven, &log).args(["--batch-mode", "--file"]);
+        let spec = Spec::new(format!("the fetch of {} by mvn", self.what), maven, &log)
+            .args(["--batch-mode", "--file"]);
         let spec =
             spec.arg(dir.join("pom.xml")).args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
         let spec = spec.arg(format!("-Dkafka.version={}", self.version));

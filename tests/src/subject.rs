@@ -101,13 +101,15 @@ impl Subject {
                 "topic.rename.format": "source.${topic}"}));
         }
         let converter = "org.apache.kafka.connect.converters.ByteArrayConverter";
-        Ok(json!({"connector.class": "org.apache.kafka.connect.mirror.MirrorSourceConnector", "tasks.max": "1",
+        Ok(
+            json!({"connector.class": "org.apache.kafka.connect.mirror.MirrorSourceConnector", "tasks.max": "1",
             "source.cluster.alias": "source", "source.cluster.bootstrap.servers": bootstrap,
             "target.cluster.alias": "target", "target.cluster.bootstrap.servers": bootstrap,
             "topics": topic, "key.converter": converter, "value.converter": converter,
             "consumer.auto.offset.reset": "earliest",
             "replication.factor": "1", "offset-syncs.topic.replication.factor": "1",
-            "sync.topic.acls.enabled": "false"}))
+            "sync.topic.acls.enabled": "false"}),
+        )
     }
 }
 

@@ -1,7 +1,11 @@
 //! Clients of Connect's REST API that others wrote, unmodified and unattended: each leads a connector through its life,
 //! and what each call comes to is compared with `tests/clients/table.txt`. `tests/connect-parity` does the same with
 //! Kafka Connect itself; with `COPYIST_TEST_WRITE_TABLE=1` the table is written from what was seen.
-#![expect(clippy::expect_used, reason = "a test whose step fails has failed, and says why")]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test whose step fails has failed, and says why; what was compared is told"
+)]
 
 use std::fmt::Write;
 use std::fs;
@@ -10,7 +14,8 @@ use std::time::Duration;
 
 use copyist_tests::suite::{jars, must, tool};
 use copyist_tests::{
-    Cluster, ClusterOptions, Deadline, Jars, KAFKA_VERSION, Process, Progress, Scratch, Spec, Subject, cache_dir, free_port,
+    Cluster, ClusterOptions, Deadline, Jars, KAFKA_VERSION, Process, Progress, Scratch, Spec, Subject,
+    cache_dir, free_port,
 };
 use serde_json::{Value, json};
 
@@ -111,8 +116,11 @@ impl Stage {
 
     /// The rows of all clients. Connect gets them one after the other: it refuses what comes during a rebalance.
     fn run(&self) -> Vec<String> {
-        let clients: Vec<(&str, Spec)> =
-            PYTHON_CLIENTS.into_iter().chain([JAVA_CLIENT]).map(|client| (client, self.spec(client))).collect();
+        let clients: Vec<(&str, Spec)> = PYTHON_CLIENTS
+            .into_iter()
+            .chain([JAVA_CLIENT])
+            .map(|client| (client, self.spec(client)))
+            .collect();
         let rows: Vec<Vec<String>> = match self.subject {
             Subject::Connect(_) => clients.iter().map(|(client, spec)| rows(client, spec)).collect(),
             Subject::Copyist(_) => std::thread::scope(|scope| {
@@ -135,7 +143,8 @@ impl Stage {
         }
         let python = must("the cache", cache_dir()).join("connect-clients/bin/python");
         assert!(python.is_file(), "{} is not there: tests/run makes it", python.display());
-        let mut spec = Spec::new(client, python, log).arg(directory().join(format!("{client}.py"))).arg(facts);
+        let mut spec =
+            Spec::new(client, python, log).arg(directory().join(format!("{client}.py"))).arg(facts);
         // No cache of compiled modules beside our sources, and no proxy to loopback.
         for (name, value) in [("PYTHONDONTWRITEBYTECODE", "1"), ("NO_PROXY", "127.0.0.1")] {
             spec.environment.insert(name.into(), Some(value.into()));
@@ -169,7 +178,8 @@ impl Stage {
     fn logs(&self) -> String {
         let clients = PYTHON_CLIENTS.into_iter().chain([JAVA_CLIENT]);
         let logs = clients.map(|client| {
-            let text = fs::read_to_string(self.scratch.path().join(format!("{client}.log"))).unwrap_or_default();
+            let text =
+                fs::read_to_string(self.scratch.path().join(format!("{client}.log"))).unwrap_or_default();
             let others: Vec<&str> = text.lines().filter(|line| !line.contains(" | ")).collect();
             format!("\n{client}:\n{}", others.join("\n"))
         });

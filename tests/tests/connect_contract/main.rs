@@ -3,7 +3,12 @@
 //! in its table with the reason.
 //!
 //! Start reading at `sections/04-create.txt`, then `case.rs`, which has the tables' language.
-#![expect(clippy::expect_used, clippy::panic, reason = "a test whose step fails has failed, and says why")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test whose step fails has failed, and says why; what was compared is told"
+)]
 
 mod case;
 mod shape;
@@ -12,7 +17,7 @@ mod wire;
 
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use copyist_tests::{Deadline, Subject};
@@ -21,8 +26,7 @@ use crate::case::Case;
 use crate::stage::Stage;
 
 /// Sections that Copyist does not fulfil yet: some of their cases must fail. Empty it when it does.
-const NOT_YET: &[&str] =
-    &["05-topics", "08-offsets", "10-loggers", "10-plugins", "10-validate", "13-topics"];
+const NOT_YET: &[&str] = &["05-topics", "08-offsets", "10-loggers", "10-plugins", "10-validate", "13-topics"];
 
 /// Cases that Copyist answers wrongly so far: section, title, reason. Each must fail.
 const WRONG_SO_FAR: &[(&str, &str, &str)] = &[
@@ -113,13 +117,33 @@ fn internal_topics() {
     section("13-topics");
 }
 
+#[test]
+fn every_table_is_asked() {
+    let asked = include_str!("main.rs");
+    let tables = fs::read_dir(directory()).expect("the tables").flatten();
+    let names: Vec<String> =
+        tables.filter_map(|table| table.path().file_stem()?.to_str().map(str::to_owned)).collect();
+    assert!(names.len() > 10, "the tables were found: {names:?}");
+    for name in &names {
+        assert!(asked.contains(&format!("    section(\"{name}\");")), "no test asks {name}");
+    }
+    for name in NOT_YET.iter().chain(WRONG_SO_FAR.iter().map(|(name, ..)| name)) {
+        assert!(names.iter().any(|known| known == name), "no table is called {name}");
+    }
+}
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/connect_contract/sections")
+}
+
 /// How long what is `eventually` so may take.
 const LIMIT: Duration = Duration::from_secs(60);
 /// The same where it is known not to come.
 const SHORT_LIMIT: Duration = Duration::from_secs(1);
 
 fn section(name: &str) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/connect_contract/sections/{name}.txt"));
+    let file =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/connect_contract/sections/{name}.txt"));
     let table = fs::read_to_string(file).expect("the section's table");
     let stage = Stage::enter();
     let cases = case::parse(&stage.expand(&table));
@@ -156,7 +180,11 @@ fn section(name: &str) {
 /// Takes out what is known to fail, and says what should have failed and did not.
 fn excuse(name: &str, failed: &mut Vec<(&Case, String)>) -> String {
     if NOT_YET.contains(&name) {
-        let all_fine = if failed.is_empty() { format!("{name} is fulfilled: take it from NOT_YET") } else { String::new() };
+        let all_fine = if failed.is_empty() {
+            format!("{name} is fulfilled: take it from NOT_YET")
+        } else {
+            String::new()
+        };
         failed.clear();
         return all_fine;
     }
@@ -166,7 +194,8 @@ fn excuse(name: &str, failed: &mut Vec<(&Case, String)>) -> String {
         let before = failed.len();
         failed.retain(|(case, _)| case.title != *title);
         if failed.len() == before {
-            let _infallible = writeln!(unexpected, "{name}: {title:?} is right now: take it from WRONG_SO_FAR");
+            let _infallible =
+                writeln!(unexpected, "{name}: {title:?} is right now: take it from WRONG_SO_FAR");
         }
     }
     unexpected

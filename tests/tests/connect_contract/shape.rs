@@ -97,7 +97,11 @@ pub fn fits(shape: &Json, json: &Json, at: &str) -> Result<(), String> {
         (Json::String(word), Json::Number(_)) if word == "<number>" => Ok(()),
         (Json::String(word), Json::String(_)) if word == "<string>" => Ok(()),
         (Json::String(word), Json::String(text)) if word.starts_with('~') => {
-            if glob(&word[1..], text) { Ok(()) } else { differs() }
+            if glob(&word[1..], text) {
+                Ok(())
+            } else {
+                differs()
+            }
         }
         (Json::Array(shapes), Json::Array(values)) => array(shapes, values, at),
         (Json::Object(shapes), Json::Object(values)) => object(shapes, values, at),
@@ -136,18 +140,19 @@ fn in_order(shapes: &[Json], values: &[Json], at: &str) -> Result<(), String> {
     if shapes.len() != values.len() {
         return Err(format!("{at} has {} elements, not {}: {values:?}", values.len(), shapes.len()));
     }
-    let pairs = shapes.iter().zip(values).enumerate();
-    pairs.map(|(n, (shape, value))| fits(shape, value, &format!("{at}[{n}]"))).collect()
+    let mut pairs = shapes.iter().zip(values).enumerate();
+    pairs.try_for_each(|(n, (shape, value))| fits(shape, value, &format!("{at}[{n}]")))
 }
 
 fn object(shapes: &[(String, Json)], values: &[(String, Json)], at: &str) -> Result<(), String> {
     let is_config = shapes.iter().any(|(key, _)| key == "connector.class");
     let word = shapes.first().map(|(key, _)| &**key).filter(|key| [ANY_ORDER, AND_OTHERS].contains(key));
     let there = |key: &str| values.iter().any(|(name, _)| name == key);
-    let named = shapes[usize::from(word.is_some())..].iter().filter_map(|(key, shape)| match key.strip_suffix('?') {
-        Some(optional) => there(optional).then(|| (optional.to_owned(), shape.clone())),
-        None => Some((key.clone(), shape.clone())),
-    });
+    let named =
+        shapes[usize::from(word.is_some())..].iter().filter_map(|(key, shape)| match key.strip_suffix('?') {
+            Some(optional) => there(optional).then(|| (optional.to_owned(), shape.clone())),
+            None => Some((key.clone(), shape.clone())),
+        });
     let shapes: &[(String, Json)] = &named.collect::<Vec<_>>();
     let keys = |of: &[(String, Json)]| of.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
     let (mut wanted, mut found) = (keys(shapes), keys(values));
@@ -213,8 +218,14 @@ fn shapes_fit_what_they_should() {
 
 #[test]
 fn globs_match() {
-    let rows =
-        [("", "", true), ("a", "ab", false), ("a*", "ab", true), ("*b*", "abc", true), ("*é", "aé", true), ("a*b*c", "acb", false)];
+    let rows = [
+        ("", "", true),
+        ("a", "ab", false),
+        ("a*", "ab", true),
+        ("*b*", "abc", true),
+        ("*é", "aé", true),
+        ("a*b*c", "acb", false),
+    ];
     for (pattern, text, expected) in rows {
         assert_eq!(glob(pattern, text), expected, "{pattern} and {text}");
     }

@@ -87,7 +87,9 @@ impl Stage {
         let text = |bytes: Option<Vec<u8>>| bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let last: BTreeMap<String, String> = records
             .into_iter()
-            .map(|record| (text(record.key).unwrap_or_default(), text(record.value).unwrap_or("null".to_owned())))
+            .map(|record| {
+                (text(record.key).unwrap_or_default(), text(record.value).unwrap_or("null".to_owned()))
+            })
             .collect();
         let fields: Vec<String> =
             last.into_iter().map(|(key, value)| format!("{}:{value}", Value::String(key))).collect();
@@ -112,7 +114,9 @@ impl Stage {
 
 fn encoded(name: &str) -> String {
     let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    name.bytes().map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    name.bytes()
+        .map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 fn names(subject: &Subject, bootstrap: &str) -> Vec<(&'static str, String)> {
@@ -157,7 +161,8 @@ fn of_a_rebalance(answer: &Answer) -> bool {
 }
 
 fn shown(answer: &Answer) -> String {
-    let headers: BTreeMap<&String, &String> = answer.headers.iter().map(|(name, value)| (name, value)).collect();
+    let headers: BTreeMap<&String, &String> =
+        answer.headers.iter().map(|(name, value)| (name, value)).collect();
     let headers: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     format!("{}\n{}\n\n{}", answer.status, headers.join("\n"), answer.text())
 }
@@ -195,7 +200,8 @@ fn body(expected: &Body, answer: &Answer) -> Result<(), String> {
         Body::Text(pattern) if shape::glob(pattern, answer.text().trim_end()) => Ok(()),
         Body::Text(pattern) => Err(format!("the body is not {pattern:?}")),
         Body::Json(wanted) => {
-            let found: Json = serde_json::from_slice(&answer.body).map_err(|error| format!("no JSON: {error}"))?;
+            let found: Json =
+                serde_json::from_slice(&answer.body).map_err(|error| format!("no JSON: {error}"))?;
             shape::fits(wanted, &found, "$")
         }
     }

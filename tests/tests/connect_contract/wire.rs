@@ -107,7 +107,9 @@ fn head(from: &mut impl BufRead) -> std::io::Result<Answer> {
     let mut headers = Vec::new();
     loop {
         let text = line(from)?;
-        let Some((name, value)) = text.split_once(':') else { return Ok(Answer { status, headers, body: vec![] }) };
+        let Some((name, value)) = text.split_once(':') else {
+            return Ok(Answer { status, headers, body: vec![] });
+        };
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
 }

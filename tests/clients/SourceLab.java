@@ -55,6 +55,9 @@ public final class SourceLab {
         });
         row("validateConnectorPluginConfig", () -> validated(Map.of("name", name)));
         row("validateConnectorPluginConfig, bad", () -> validated(Map.of("name", name, "tasks.max", "0")));
+        // Copyist says that this has no effect there: a field more.
+        row("validateConnectorPluginConfig, without effect",
+                () -> validated(Map.of("name", name, "errors.tolerance", "all")));
         row("addConnector", () -> shown(client.addConnector(definition(config))));
         row("addConnector, again", () -> shown(client.addConnector(definition(config))));
         row("addConnector, bad", () -> shown(client.addConnector(definition(with(Map.of("tasks.max", "0"))))));

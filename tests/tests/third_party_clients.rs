@@ -30,6 +30,7 @@ const NOT_YET: &[(&str, &str)] = &[
     ("SourceLab", "getConnectorPlugins"),
     ("SourceLab", "validateConnectorPluginConfig"),
     ("SourceLab", "validateConnectorPluginConfig, bad"),
+    ("SourceLab", "validateConnectorPluginConfig, without effect"),
     ("SourceLab", "getConnectorTopics"),
     ("SourceLab", "resetConnectorTopics"),
 ];

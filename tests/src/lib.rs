@@ -46,7 +46,6 @@ mod zookeeper;
 pub use cache::cache_dir;
 pub use certificates::Certificates;
 pub use cluster::{Cluster, ClusterOptions, ScramUser};
-pub use connect_worker::ConnectWorker;
 pub use copyist::{Copyist, CopyistOptions, copyist_binary};
 pub use cut::Cut;
 pub use error::{Error, LogTail, Result};

@@ -56,11 +56,13 @@ find_missing_packages() {
   [[ -e /etc/ssl/certs/ca-certificates.crt ]] || packages+=(ca-certificates)
 }
 
-# What only the tests need besides. promtool, etcd and grpcurl are made into the cache, see below.
+# What only the tests need besides. promtool, etcd, grpcurl and Connect's clients are made into the cache, see below.
 find_missing_test_packages() {
   has shellcheck || packages+=(shellcheck)
   has openssl || packages+=(openssl)
   if ! has grpcurl && ! [[ -x $cache/bin/grpcurl ]] && ! has go; then packages+=(golang-go); fi
+  # Python's own module venv is there without what it needs to put pip into an environment.
+  if ! has python3 || ! python3 -c 'import ensurepip' 2>/dev/null; then packages+=(python3-venv); fi
 }
 
 apt_install_line() { printf 'apt-get install --no-install-recommends %s' "${packages[*]}"; }
@@ -120,4 +122,15 @@ ensure_grpcurl() {
   GOBIN=$work CGO_ENABLED=0 go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.8.9
   mv "$work/grpcurl" "$cache/bin/grpcurl"
   rmdir "$work"
+}
+
+# Third-party clients of Connect's REST API, in Python, in an environment of their own. Made where it stays: its programs
+# name their place.
+ensure_connect_clients() {
+  local venv="$cache/connect-clients" wanted="$repository/tests/clients/requirements.txt"
+  cmp --quiet "$wanted" "$venv/installed.txt" && return
+  rm -rf "$venv" && mkdir -p "$cache"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" --quiet --disable-pip-version-check install --requirement "$wanted"
+  cp "$wanted" "$venv/installed.txt"
 }

@@ -14,6 +14,9 @@ use crate::wait::{Waited, wait_telling};
 
 const POM: &str = include_str!("../kafka/pom.xml");
 const BROKER_POM: &str = include_str!("../kafka/broker.xml");
+const CONNECT_POM: &str = include_str!("../kafka/connect.xml");
+const REST_CLIENT_POM: &str = include_str!("../clients/pom.xml");
+const REST_CLIENT_VERSION: &str = "4.0.5";
 const LOG4J: &str = include_str!("../kafka/log4j2.properties");
 const LOG4J_FILE: &str = "log4j2.properties";
 const FETCH_LIMIT: Duration = Duration::from_secs(900);
@@ -42,16 +45,49 @@ impl Jars {
 
     /// As [`Jars::fetch`], with another directory in place of `…/copyist`.
     pub fn fetch_into(cache: &Path, progress: Progress) -> Result<Jars> {
-        let what =
-            Fetched { version: KAFKA_VERSION, pom: POM, required: REQUIRED.map(str::to_owned).to_vec() };
+        let what = Fetched {
+            what: format!("Kafka {KAFKA_VERSION}"),
+            version: KAFKA_VERSION.to_string(),
+            pom: POM,
+            required: REQUIRED.map(str::to_owned).to_vec(),
+        };
         what.fetch(&cache.join(format!("kafka-{KAFKA_VERSION}")), progress)
     }
 
     /// A broker of another version, without its tools, into `…/kafka-VERSION`.
     pub fn fetch_broker(version: KafkaVersion, progress: Progress) -> Result<Jars> {
         let required = ["kafka_2.13", "kafka-clients"].map(|jar| format!("{jar}-{version}.jar"));
-        let what = Fetched { version, pom: BROKER_POM, required: required.to_vec() };
+        let what = Fetched {
+            what: format!("Kafka {version}"),
+            version: version.to_string(),
+            pom: BROKER_POM,
+            required: required.to_vec(),
+        };
         what.fetch(&cache_dir()?.join(format!("kafka-{version}")), progress)
+    }
+
+    /// A worker of Kafka Connect with the file connectors and MirrorMaker's, into `…/connect-4.3.1`.
+    pub fn fetch_connect(progress: Progress) -> Result<Jars> {
+        let required = ["connect-runtime", "connect-file", "connect-mirror"];
+        let what = Fetched {
+            what: format!("Kafka Connect {KAFKA_VERSION}"),
+            version: KAFKA_VERSION.to_string(),
+            pom: CONNECT_POM,
+            required: required.map(|jar| format!("{jar}-{KAFKA_VERSION}.jar")).to_vec(),
+        };
+        what.fetch(&cache_dir()?.join(format!("connect-{KAFKA_VERSION}")), progress)
+    }
+
+    /// `org.sourcelab:kafka-connect-client`, a typed client of Connect's REST API, into `…/kafka-connect-client-4.0.5`.
+    pub fn fetch_rest_client(progress: Progress) -> Result<Jars> {
+        let name = format!("kafka-connect-client-{REST_CLIENT_VERSION}");
+        let what = Fetched {
+            what: name.clone(),
+            version: REST_CLIENT_VERSION.to_owned(),
+            pom: REST_CLIENT_POM,
+            required: vec![format!("{name}.jar")],
+        };
+        what.fetch(&cache_dir()?.join(name), progress)
     }
 
     /// Where the jars and what is compiled against them lie.
@@ -97,7 +133,10 @@ impl Jars {
 
 /// The jars of one pom.
 struct Fetched {
-    version: KafkaVersion,
+    /// What messages call it.
+    what: String,
+    /// The pom's `${version}`.
+    version: String,
     pom: &'static str,
     required: Vec<String>,
 }
@@ -118,12 +157,13 @@ impl Fetched {
 
     fn copy_dependencies(&self, dir: &Path, root: &Path, progress: Progress) -> Result<()> {
         let maven = find_program("mvn", "to fetch Kafka", "maven")?;
-        progress.say(format_args!("Fetching Kafka {} (about 55 MB)", self.version));
+        progress.say(format_args!("Fetching {} (up to 55 MB)", self.what));
         fs::write(dir.join("pom.xml"), self.pom).map_err(Error::io("write pom.xml"))?;
         let mut output = std::ffi::OsString::from("-DoutputDirectory=");
         output.push(dir);
         let log = root.join("fetch.log");
-        let spec = Spec::new("the fetch of Kafka by mvn", maven, &log).args(["--batch-mode", "--file"]);
+        let spec = Spec::new(format!("the fetch of {} by mvn", self.what), maven, &log)
+            .args(["--batch-mode", "--file"]);
         let spec =
             spec.arg(dir.join("pom.xml")).args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
         let spec = spec.arg(format!("-Dkafka.version={}", self.version));
@@ -131,7 +171,7 @@ impl Fetched {
         let status = wait_telling(FETCH_LIMIT, progress, || {
             Ok(match process.exited()? {
                 Some(status) => Waited::For(status),
-                None => Waited::Still(fetched_so_far(self.version, &process.log_text()?)),
+                None => Waited::Still(fetched_so_far(&self.what, &process.log_text()?)),
             })
         });
         process.ended_well(status)
@@ -149,10 +189,10 @@ impl Fetched {
 }
 
 /// Maven logs one line per file; the pom of each jar is one as well.
-fn fetched_so_far(version: KafkaVersion, log: &str) -> String {
+fn fetched_so_far(what: &str, log: &str) -> String {
     let files = log.lines().filter(|line| line.contains("Downloaded from")).count();
     let jars = log.lines().filter(|line| line.contains("Downloaded from") && line.contains(".jar (")).count();
-    format!("Kafka {version}: {files} files so far, {jars} of them jars")
+    format!("{what}: {files} files so far, {jars} of them jars")
 }
 
 #[cfg(test)]
@@ -163,7 +203,7 @@ mod tests {
     fn counts_what_maven_fetched() {
         let log = "[INFO] Downloading from central: x/a.pom\n[INFO] Downloaded from central: x/a.pom (2 kB at 3 kB/s)\n\
                    [INFO] Downloaded from central: x/a.jar (5 MB at 9 MB/s)\n";
-        assert_eq!(fetched_so_far(KAFKA_VERSION, log), "Kafka 4.3.1: 2 files so far, 1 of them jars");
+        assert_eq!(fetched_so_far("Kafka 4.3.1", log), "Kafka 4.3.1: 2 files so far, 1 of them jars");
     }
 
     #[test]
@@ -173,7 +213,8 @@ mod tests {
             fs::write(dir.path().join(jar), "").expect("written");
         }
         let required = REQUIRED.map(str::to_owned).to_vec();
-        let what = Fetched { version: KAFKA_VERSION, pom: POM, required };
+        let (what, version) = ("Kafka".to_owned(), KAFKA_VERSION.to_string());
+        let what = Fetched { what, version, pom: POM, required };
         let error = what.check(dir.path()).expect_err("one is missing").to_string();
         assert!(error.ends_with("not there: kafka_2.13-4.3.1.jar"), "{error}");
     }

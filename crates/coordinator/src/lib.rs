@@ -16,6 +16,7 @@ pub mod handle;
 pub mod journal;
 pub mod metrics;
 mod reports;
+mod scribe;
 pub mod store;
 mod term;
 mod traces;

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ends, Identity, OUTBOX, Parting, Standing, hold, renew};
+use super::{Duty, Ends, Identity, OUTBOX, Parting, Standing, hold, renew};
 use crate::core::{Event, Saying};
 use crate::worker::Worker;
 
@@ -38,6 +38,7 @@ struct Agent {
     /// Asks for rights at once.
     renew: mpsc::Sender<()>,
     events: mpsc::Receiver<Event>,
+    duty: watch::Receiver<Duty>,
     stop: CancellationToken,
     link: JoinHandle<()>,
 }
@@ -62,9 +63,10 @@ impl Agent {
         let (heard, events) = mpsc::channel(64);
         let stop = CancellationToken::new();
         let parting = Parting::default();
-        let ends = Ends { outbox: words, rejoin: rejoins, events: heard, parting };
+        let (duty, shown_duty) = watch::channel(None);
+        let ends = Ends { outbox: words, rejoin: rejoins, events: heard, parting, duty };
         let link = link(ends, at_once, stop.clone());
-        Self { outbox, rejoin, renew, events, stop, link }
+        Self { outbox, rejoin, renew, events, duty: shown_duty, stop, link }
     }
 
     async fn event(&mut self) -> Event {

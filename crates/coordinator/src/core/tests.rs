@@ -466,5 +466,6 @@ mod moves;
 mod placing;
 mod releases;
 mod requests;
+mod scribe;
 mod scripts;
 mod surveys;

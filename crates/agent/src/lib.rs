@@ -7,6 +7,7 @@
 //! tells), then [`engine`] (how a task copies) and [`survey`] (how a connector learns what there is).
 
 pub mod client;
+mod compacted;
 pub mod core;
 pub mod driver;
 pub mod engine;

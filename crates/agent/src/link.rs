@@ -63,7 +63,12 @@ pub struct Ends {
     /// What it is answered.
     pub answers: mpsc::Receiver<wire::Answer>,
     pub parting: Parting,
+    /// The mark of the scribe's records while this agent is the scribe.
+    pub duty: watch::Sender<Duty>,
 }
+
+/// What the fleet's scribe marks its records with; nothing: this agent is not the scribe.
+pub type Duty = Option<Arc<str>>;
 
 /// Says a word to the leader. When too many wait already, a new session says everything again.
 pub fn say(outbox: &mpsc::Sender<Saying>, rejoin: &mpsc::Sender<()>, saying: Saying) {

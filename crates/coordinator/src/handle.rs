@@ -13,7 +13,9 @@ use copyist_proto::forward::Target;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::Span;
 
-use crate::core::{self, Answer, Command, Core, Destination, Event, Failure, Holder, Patience, Proposal};
+use crate::core::{
+    self, Answer, Command, Core, Destination, Event, Failure, Holder, Patience, Proposal, View,
+};
 use crate::error::chain;
 use crate::failovers::Failovers;
 use crate::store::etcd::{Leader, Renewed, Replica};
@@ -26,6 +28,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long an agent may take to answer a question, in the time that itself allows and some more.
 const ASK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Proposals that the core is told at once: their verdicts must fit an agent's outbox.
+const PROPOSALS_MAX: usize = 1024;
 
 /// A question about the core, answered between two of its steps.
 type Lookup = Box<dyn FnOnce(&Core, &Known) + std::marker::Send>;
@@ -83,6 +87,14 @@ pub(crate) type Answers = Result<Vec<Found>, Failure>;
 /// What a process holds; nothing when its lease is gone.
 pub(crate) type Renewal = Result<Option<BTreeMap<AssignmentId, AssignmentEpoch>>, Failure>;
 
+/// Without its key an agent is gone for everybody else: its lease alone gives no right.
+pub(crate) fn renewal(alive: bool, view: &View, holder: &Holder) -> Renewal {
+    if alive && !view.is_alive(holder) {
+        return Err(Failure::Unavailable(format!("agent {} is not known yet", holder.agent)));
+    }
+    Ok(alive.then(|| view.held_by(holder)))
+}
+
 /// An agent that opens a session.
 pub(crate) struct Hello {
     pub(crate) hello: core::Hello,
@@ -93,6 +105,22 @@ pub(crate) struct Hello {
     pub(crate) outbox: mpsc::Sender<CoordinatorMessage>,
     /// Told once the session is open, or why it is not.
     pub(crate) opened: oneshot::Sender<Result<Opened, String>>,
+}
+
+/// A proposal with those that came right behind it, while a commit kept this loop; and what came after them.
+pub(crate) fn gather(
+    first: Proposal,
+    messages: &mut mpsc::Receiver<Message>,
+) -> (Vec<Proposal>, Option<Message>) {
+    let mut proposals = vec![first];
+    while proposals.len() < PROPOSALS_MAX {
+        match messages.try_recv() {
+            Ok(Message::Proposed(next)) => proposals.push(next),
+            Ok(other) => return (proposals, Some(other)),
+            Err(_) => break,
+        }
+    }
+    (proposals, None)
 }
 
 /// Tells a session from the next one of the same agent.

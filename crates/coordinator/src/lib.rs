@@ -18,6 +18,7 @@ pub mod journal;
 pub mod metrics;
 mod queries;
 mod reports;
+mod scribe;
 pub mod store;
 mod term;
 mod traces;

@@ -18,21 +18,19 @@ use tracing::{Instrument, Span};
 
 use crate::clock::{boot_ms, now};
 use crate::core::{
-    AgentShown, Answer, Command, Commit, Core, Event, Failure, Holder, LaneVerdict, Proposal, Refusal, Send,
-    Statement, Ticket, View, Write,
+    AgentShown, Answer, Command, Commit, Core, Event, Failure, Holder, LaneVerdict, Refusal, Send, Statement,
+    Ticket, View, Write,
 };
 use crate::driver::Settings;
 use crate::error::Error;
 use crate::grpc::{agents, watch};
-use crate::handle::{Answers, Known, Message, Renewal, SessionNumber};
+use crate::handle::{self, Answers, Known, Message, SessionNumber};
 use crate::journal::{self, Line};
 use crate::metrics::Metrics;
 use crate::queries::Queries;
+use crate::scribe::{Duty, Scribe};
 use crate::store::{Outcome, Store};
 use crate::traces::{self, Traces};
-
-/// Proposals that the core is told at once: their verdicts must fit an agent's outbox.
-const PROPOSALS_MAX: usize = 1024;
 
 /// How often time goes by: agents become suspect, and every few ticks statuses are stored.
 const TICK: Duration = Duration::from_millis(250);
@@ -63,6 +61,7 @@ pub(crate) struct Term<S> {
     last_session: SessionNumber,
     /// What agents were asked.
     queries: Queries,
+    duty: Duty,
     tickets: BTreeMap<Ticket, oneshot::Sender<Result<Answer, Failure>>>,
     last_ticket: Ticket,
     ticks: u32,
@@ -100,6 +99,7 @@ impl<S: Store> Term<S> {
             stored: Vec::new(),
             sessions: BTreeMap::new(),
             last_session: 0,
+            duty: Duty::default(),
             tickets: BTreeMap::new(),
             last_ticket: Ticket(0),
             ticks: 0,
@@ -193,7 +193,7 @@ impl<S: Store> Term<S> {
 
     async fn take(&mut self, message: Message, messages: &mut mpsc::Receiver<Message>) -> Result<(), Error> {
         let Message::Proposed(first) = message else { return self.hear(message).await };
-        let (proposals, next) = gather(first, messages);
+        let (proposals, next) = handle::gather(first, messages);
         self.step(Event::Proposed(proposals)).await?;
         match next {
             Some(next) => self.hear(next).await,
@@ -233,7 +233,7 @@ impl<S: Store> Term<S> {
             Message::Renew(holder, reply) => {
                 let alive = self.store.keep_alive(&holder).await?;
                 // The agent may have given up waiting.
-                drop(reply.send(renewed(alive, self.core.view(), &holder)));
+                drop(reply.send(handle::renewal(alive, self.core.view(), &holder)));
                 Ok(())
             }
         }
@@ -257,7 +257,7 @@ impl<S: Store> Term<S> {
         let session = self
             .core
             .respondent()
-            .and_then(|holder| self.sessions.get(&holder.agent).filter(|session| session.holder == *holder));
+            .and_then(|holder| self.sessions.get(&holder.agent).filter(|session| session.holder == holder));
         let Some(session) = session else {
             let text = "no agent is connected that could answer, try again".to_owned();
             // Who asked may have gone.
@@ -289,7 +289,21 @@ impl<S: Store> Term<S> {
             }
         }
         self.tell_of_stored();
+        self.state_scribe();
         Ok(())
+    }
+
+    fn state_scribe(&mut self) {
+        let holder = self.core.scribe();
+        let session = holder.as_ref().and_then(|holder| self.sessions.get(&holder.agent));
+        let number = session.filter(|it| Some(&it.holder) == holder.as_ref()).map(|it| it.number);
+        let mark = || self.core.scribes_mark();
+        let scribe = holder.zip(number).map(|(holder, session)| Scribe { holder, session, mark: mark() });
+        for (told, message) in self.duty.pass(scribe) {
+            if self.sessions.get(&told.holder.agent).is_some_and(|it| it.number == told.session) {
+                self.say(&told.holder, message);
+            }
+        }
     }
 
     /// Sessions, silence and loads are stored nowhere.
@@ -369,45 +383,29 @@ impl<S: Store> Term<S> {
                 }
             }
             Send::Statement(holder, statement) => {
-                let Some(session) = self.sessions.get(&holder.agent) else { return };
-                if session.holder != holder {
-                    return;
-                }
                 let trace = self.traces.of(&statement, boot_ms());
                 let message = agents::statement(statement, trace, &self.settings);
-                match session.outbox.try_send(message) {
-                    Ok(()) => {}
-                    // The agent left; its listener is about to say so.
-                    Err(mpsc::error::TrySendError::Closed(_)) => {}
-                    Err(mpsc::error::TrySendError::Full(_)) => {
-                        tracing::warn!(agent = %holder.agent, "the agent does not keep up; its session ends");
-                        self.drop_session(&holder);
-                    }
-                }
+                self.say(&holder, message);
             }
         }
     }
-}
 
-/// A proposal with those that came right behind it, while a commit kept this loop; and what came after them.
-fn gather(first: Proposal, messages: &mut mpsc::Receiver<Message>) -> (Vec<Proposal>, Option<Message>) {
-    let mut proposals = vec![first];
-    while proposals.len() < PROPOSALS_MAX {
-        match messages.try_recv() {
-            Ok(Message::Proposed(next)) => proposals.push(next),
-            Ok(other) => return (proposals, Some(other)),
-            Err(_) => break,
+    /// To a process that has a session; another one of its agent is not told.
+    fn say(&mut self, holder: &Holder, message: CoordinatorMessage) {
+        let Some(session) = self.sessions.get(&holder.agent) else { return };
+        if session.holder != *holder {
+            return;
+        }
+        match session.outbox.try_send(message) {
+            Ok(()) => {}
+            // The agent left; its listener is about to say so.
+            Err(mpsc::error::TrySendError::Closed(_)) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                tracing::warn!(agent = %holder.agent, "the agent does not keep up; its session ends");
+                self.drop_session(holder);
+            }
         }
     }
-    (proposals, None)
-}
-
-/// Without its key an agent is gone for everybody else: its lease alone gives no right.
-fn renewed(alive: bool, view: &View, holder: &Holder) -> Renewal {
-    if alive && !view.is_alive(holder) {
-        return Err(Failure::Unavailable(format!("agent {} is not known yet", holder.agent)));
-    }
-    Ok(alive.then(|| view.held_by(holder)))
 }
 
 fn tell(line: &Line) {
@@ -429,7 +427,7 @@ mod tests {
     use copyist_proto::control::{Assignment, LaneRecordVerdict};
     use copyist_proto::record;
 
-    use crate::core::{Destination, Findings, FoundTopic};
+    use crate::core::{Destination, Findings, FoundTopic, Proposal};
     use crate::handle::{Handle, Hello, Opened};
     use crate::store::embedded::Embedded;
 
@@ -917,6 +915,29 @@ mod tests {
         }
         let there: Vec<_> = fleet.term.core.view().agents.keys().map(ToString::to_string).collect();
         assert_eq!(there, ["a:1", "b:2", "b:3"], "one that does not say it is of an older version");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn one_agent_is_told_that_it_is_the_scribe_and_when_it_is_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fleet = Fleet::open(&folder.path().join("store")).await;
+        let scribes = |heard: Vec<Stated>| -> Vec<(bool, String)> {
+            let duty = |heard| if let Stated::Scribe(duty) = heard { Some(duty) } else { None };
+            heard.into_iter().filter_map(duty).map(|duty| (duty.is_scribe, duty.mark)).collect()
+        };
+        let mark = format!("{}/1", fleet.term.core.view().meta.store_id);
+        assert_eq!(scribes(fleet.heard()), [(true, mark.clone())]);
+        let (outbox, mut inbox) = mpsc::channel(64);
+        let before = Holder { agent: "a:0".parse().unwrap(), incarnation: "one".into() };
+        fleet.hello(before.clone(), "ours", Some(destination("W")), outbox).await.unwrap().unwrap();
+        let told: Vec<_> = std::iter::from_fn(|| inbox.try_recv().ok()?.message).collect();
+        assert_eq!(scribes(told), [(true, mark.clone())], "the first by id");
+        assert_eq!(scribes(fleet.heard()), [(false, mark.clone())]);
+        let number = fleet.term.last_session;
+        fleet.take(Message::SessionEnded(before, number)).await;
+        assert_eq!(scribes(fleet.heard()), [(true, mark)]);
+        fleet.term.tick().await.unwrap();
+        assert_eq!(scribes(fleet.heard()), [], "it knows");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

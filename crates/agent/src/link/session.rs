@@ -48,6 +48,7 @@ pub async fn hold(coordinators: Coordinators, identity: Identity, mut ends: Ends
             }
             Err(invalid) => Over::Unreachable(invalid.to_string()),
         };
+        ends.duty.send_replace(None);
         if matches!(over, Over::Parted) {
             return;
         }
@@ -277,7 +278,8 @@ impl Session {
                 | Stated::Release(_)
                 | Stated::SetComplete(_)
                 | Stated::Query(_)
-                | Stated::LaneRecord(_),
+                | Stated::LaneRecord(_)
+                | Stated::Scribe(_),
             )
             | None => Err(Over::Unreachable("it began with something else than Welcome".to_owned())),
         }
@@ -297,6 +299,9 @@ impl Session {
         loop {
             if let Some(Stated::Redirect(redirect)) = message {
                 return Ended::Redirected(redirect.leader_address);
+            }
+            if let Some(Stated::Scribe(wire::Scribe { is_scribe, mark })) = &message {
+                ends.duty.send_replace(is_scribe.then(|| mark.as_str().into()));
             }
             if let Some(Stated::Query(query)) = message {
                 ask(query, ends, lines);

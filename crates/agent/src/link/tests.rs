@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ends, Identity, OUTBOX, Parting, Standing, hold, renew};
+use super::{Duty, Ends, Identity, OUTBOX, Parting, Standing, hold, renew};
 use crate::core::{Event, Saying};
 use crate::worker::Worker;
 
@@ -41,6 +41,7 @@ struct Agent {
     events: mpsc::Receiver<Event>,
     queries: mpsc::Receiver<wire::Query>,
     answers: mpsc::Sender<wire::Answer>,
+    duty: watch::Receiver<Duty>,
     stop: CancellationToken,
     link: JoinHandle<()>,
 }
@@ -67,10 +68,18 @@ impl Agent {
         let parting = Parting::default();
         let (ask, queries) = mpsc::channel(1);
         let (answers, answered) = mpsc::channel(1);
-        let ends =
-            Ends { outbox: words, rejoin: rejoins, events: heard, queries: ask, answers: answered, parting };
+        let (duty, shown_duty) = watch::channel(None);
+        let ends = Ends {
+            outbox: words,
+            rejoin: rejoins,
+            events: heard,
+            queries: ask,
+            answers: answered,
+            parting,
+            duty,
+        };
         let link = link(ends, at_once, stop.clone());
-        Self { outbox, rejoin, renew, events, queries, answers, stop, link }
+        Self { outbox, rejoin, renew, events, queries, answers, duty: shown_duty, stop, link }
     }
 
     async fn event(&mut self) -> Event {

@@ -6,7 +6,8 @@
 //! `scripts/*.txt` tell what it does in the lives of connectors and agents; a test plays them. Of the code read
 //! [`event`] first, then `requests` and `offsets` (what users ask), `reconcile` (what follows from what is stored), `placing` (which
 //! agent has what), `statements` (what agents are told), `releases` and `suspicion` (who may still be at work), `changes`
-//! (what a write concerns), `surveys` (what becomes tasks), `lane_records` (what agents propose), `read` (what is shown).
+//! (what a write concerns), `surveys` (what becomes tasks), `lane_records` (what agents propose), `read` (what is shown), `scribe` (who
+//! keeps Connect's topics).
 //! Invariants:
 //! - one commit is in flight; nothing is planned on top of what is not stored (`Core::decide`);
 //! - nobody is told what is not stored (`Commit`: sends follow writes);
@@ -31,6 +32,7 @@ mod reconcile;
 mod releases;
 mod requests;
 pub mod rules;
+mod scribe;
 mod statements;
 mod surveys;
 mod suspicion;

@@ -467,5 +467,6 @@ mod offsets;
 mod placing;
 mod releases;
 mod requests;
+mod scribe;
 mod scripts;
 mod surveys;

@@ -326,6 +326,12 @@ pub(crate) fn statement(
     wire::CoordinatorMessage { message: Some(message) }
 }
 
+/// Whether an agent is the scribe.
+#[must_use]
+pub(crate) fn scribe(is_scribe: bool, mark: String) -> wire::CoordinatorMessage {
+    wire::CoordinatorMessage { message: Some(Stated::Scribe(wire::Scribe { is_scribe, mark })) }
+}
+
 fn wire_verdict(verdict: LaneVerdict) -> wire::LaneRecordVerdict {
     let (refused_because, holds) = match verdict.refusal {
         None => (String::new(), None),

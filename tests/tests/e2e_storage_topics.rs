@@ -7,6 +7,8 @@
 //! - `session-key` and `restart-connector-…` are how Connect's workers talk to each other: there are none;
 //! - a new config that changes the tasks shows the moment without tasks (`{"tasks":0}`);
 //! - `generation` counts the changes of hands of its key;
+//! - a topic is told as active once a position behind a copied record is stored, for task 0 (Connect's class here writes
+//!   nothing, so that there is none);
 //! - a state other than FAILED may have a `trace`, too, as in our REST.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test whose step fails has failed, and says why")]
 
@@ -106,7 +108,28 @@ impl Life<'_> {
                 last.insert(text(record.key.as_ref()), (record.partition, comparable(&record)));
             }
         }
+        last.retain(|key, _| !key.starts_with("status-topic-"));
         last
+    }
+
+    /// Waits until the topic that the connector writes to is told as active, or as no more so.
+    fn wait_topic(&self, scenario: &Scenario, is_active: bool) {
+        let key = "status-topic-scribed:connector-c";
+        let mut last = None;
+        let found = wait_until("the active topic", LIMIT, Progress::Silent, || {
+            let records = records(self.group, "status");
+            last = records.into_iter().rfind(|record| text(record.key.as_ref()) == key);
+            let value = last.as_ref().and_then(|record| record.value.as_ref());
+            let told = value.map(|value| serde_json::from_slice::<Value>(value).expect("JSON"));
+            let is_told = told.as_ref().is_some_and(|told| {
+                let topic = &told["topic"];
+                assert!(topic["discoverTimestamp"].as_i64().is_some_and(|at| at > scenario::THEN), "{told}");
+                (&topic["name"], &topic["connector"]) == (&json!("scribed"), &json!("c"))
+                    && topic["task"].is_u64()
+            });
+            Ok((last.is_some() && is_told == is_active).then_some(()))
+        });
+        scenario.must(&format!("{key}: {last:?}"), found);
     }
 
     /// What was written to the config topic since the last call, in its order.
@@ -263,6 +286,7 @@ fn live(scenario: &mut Scenario, connect: &ConnectWorker) {
             assert_eq!(written, [vec![], vec![]]);
         }
     }
+    ours.wait_topic(scenario, true);
     // Killed before it could write what it has answered: the next one does.
     both(&ours, &theirs, Method::PUT, "/connectors/c/config", Some(&config("1")));
     kill_and_restart(scenario);
@@ -279,6 +303,7 @@ fn live(scenario: &mut Scenario, connect: &ConnectWorker) {
     let [by_us, by_them] = wait_same(scenario, &mut ours, &mut theirs, "a delete", is_over);
     assert_eq!(by_us, by_them, "a delete");
     assert_eq!(by_us, ["connector-c", "target-state-c"].map(|key| (key.to_owned(), Value::Null)));
+    ours.wait_topic(scenario, false);
     for record in records(OURS, "config") {
         assert_eq!(record.headers.len(), usize::from(record.value.is_some()), "{record:?}");
     }

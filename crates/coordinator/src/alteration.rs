@@ -163,6 +163,7 @@ pub(crate) fn told(changes: &Changes, before: &BTreeMap<LaneId, i64>) -> Option<
             }
             (Some(from), Some(to)) if to > from => format!("{lane} leaves out offsets {from} to {}", to - 1),
             (Some(_), Some(_)) | (None, None) => continue,
+            (Some(0), None) => format!("{lane} begins anew (nothing of it was copied)"),
             (Some(from), None) => format!("{lane} begins anew (it was copied up to offset {})", from - 1),
             (None, Some(to)) => format!("{lane} begins at offset {to}"),
         };

@@ -40,8 +40,10 @@ const SETTLE: Duration = Duration::from_millis(100);
 const READ_BACK: Duration = Duration::from_secs(30);
 /// The topics are read anew that often, in case that somebody has made them anew.
 const REREAD: Duration = Duration::from_secs(900);
-/// Nobody tells that a topic has become active: it is asked for that often, and when its connector changes.
-const TOPICS_LOOK: Duration = Duration::from_secs(60);
+/// Nobody tells that a topic has become active: it is asked for when its connector changes, and that often.
+const TOPICS_LOOK: Duration = Duration::from_secs(10);
+/// In a large fleet less often: each question looks through the connector's positions.
+const TOPICS_LOOK_PER_CONNECTOR: Duration = Duration::from_millis(20);
 /// Connectors looked at between two looks at what else is told: who falls too far behind begins anew.
 const LOOKS_AT_ONCE: usize = 20;
 /// Records written at once, or as many as belong to one connector.
@@ -273,7 +275,9 @@ impl Keeper<'_> {
                     continue;
                 }
                 () = sleep_until(topics_at) => {
-                    topics_at = Instant::now() + TOPICS_LOOK;
+                    let connectors = u32::try_from(self.fleet.connectors.len()).unwrap_or(u32::MAX);
+                    let pause = TOPICS_LOOK_PER_CONNECTOR.saturating_mul(connectors);
+                    topics_at = Instant::now() + TOPICS_LOOK + pause;
                     if !self.look_at_topics().await {
                         continue;
                     }

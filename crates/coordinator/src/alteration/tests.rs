@@ -115,6 +115,8 @@ fn what_is_written_again_or_left_out_is_told() {
                     anew (it was copied up to offset 99); t-4 begins at offset 7; in all 50 offsets are written again";
     assert_eq!(told(&changes, &before).as_deref(), Some(expected));
     assert_eq!(told(&[(lane(3), Some(100)), (lane(9), None)].into(), &before), None);
+    let began = told(&[(lane(0), None)].into(), &[(lane(0), 0)].into()).unwrap();
+    assert!(began.ends_with("t-0 begins anew (nothing of it was copied)"), "{began}");
     let many: Changes = (0..12).map(|partition| (lane(partition), Some(7))).collect();
     let told = told(&many, &BTreeMap::new()).unwrap();
     assert!(told.ends_with("t-9 begins at offset 7; and 2 more"), "{told}");

@@ -33,17 +33,15 @@ pub(crate) fn changed(core: &Core, revision: StoreRevision, writes: &[Write]) ->
                 connectors.insert(name.clone());
                 parts.insert(AssignmentId::survey(name));
             }
+            // What is seen of it changes, whoever shows it.
+            Write::TopicMarks(name, _) => drop(connectors.insert(name.clone())),
             Write::Task(id, _) => {
                 connectors.insert(id.connector.clone());
                 parts.insert(AssignmentId::task(&id.connector, id.number));
             }
             Write::Assignment(id, _) | Write::Status(id, _) => drop(parts.insert(id.clone())),
             Write::Agent(id, _) => drop(agents.insert(id.clone())),
-            Write::Meta(_)
-            | Write::Request(..)
-            | Write::Lane(..)
-            | Write::TopicMarks(..)
-            | Write::Released(..) => {}
+            Write::Meta(_) | Write::Request(..) | Write::Lane(..) | Write::Released(..) => {}
         }
     }
     let connectors = connectors

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use copyist_tests::grpc::Grpc;
-use copyist_tests::scenario::{connector_state, numbered};
+use copyist_tests::scenario::{config, connector_state, numbered, source};
 use copyist_tests::{
     Cluster, ClusterOptions, Copyist, CopyistOptions, Scenario, ScramUser, Scratch, Side, suite,
 };
@@ -127,6 +127,31 @@ fn passwords_come_from_files_and_variables_and_are_shown_nowhere() {
     let refused = scenario.expect(400, refused).to_string();
     assert!(refused.contains("topic.whitelist: a reference to a config provider"), "{refused}");
     nothing_shows_a_secret(&scenario, ["by-file", "whole", "missing", "stale"]);
+}
+
+/// The raw engine drains, goes over to the other address and resumes: nothing is lost, nothing comes twice.
+#[test]
+fn brokers_that_a_reference_names_anew_are_taken_by_a_restart() {
+    let scratch = suite::must("a directory", Scratch::new("moved"));
+    let file = scratch.path().join("brokers.properties");
+    let address = suite::pair().0.bootstrap();
+    fs::write(&file, format!("at={address}\n")).expect("written");
+    source().create_topic("moved", 2).expect("created");
+    source().produce(&numbered("moved", 2, "first", 500)).expect("produced");
+    let class = format!("{CLASSES}.FileConfigProvider");
+    let providers = [("config.providers", "f"), ("config.providers.f.class", &*class)];
+    let scenario = Scenario::start_with("moved", &suite::pair().1.bootstrap(), &providers);
+    let reference = format!("${{f:{}:at}}", file.display());
+    let own = [("src.kafka.bootstrap.servers", &*reference), ("topic.whitelist", "moved"), ("engine", "raw")];
+    scenario.create("moved", &config(&own));
+    scenario.wait_copied("moved", "moved", 500);
+    fs::write(&file, format!("at={}\n", address.replace("127.0.0.1", "localhost"))).expect("written");
+    let restarted = scenario.copyist.rest().post("/connectors/moved/restart?includeTasks=true", &Value::Null);
+    scenario.expect(202, restarted);
+    scenario.wait_logged(&["moved", "what its clients need has changed"]);
+    source().produce(&numbered("moved", 2, "second", 500)).expect("produced");
+    scenario.wait_copied("moved", "moved", 1_000);
+    scenario.wait_running("moved", 2);
 }
 
 #[expect(clippy::expect_used, reason = "a test whose step fails has failed, and says why")]

@@ -1,5 +1,5 @@
 //! A real Kafka cluster on this machine: node 1 is broker and controller, any further node a broker. Versions before
-//! 3.3 come with one node of ZooKeeper.
+//! 3.3 come with one node of ZooKeeper, those before 4.0 where it is asked for.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::jars::Jars;
 use crate::java::classes;
 use crate::ports::free_port;
 use crate::probe::living_brokers;
-use crate::process::{Lifetime, Process};
+use crate::process::{Lifetime, Process, Spec};
 use crate::progress::Progress;
 use crate::scratch::Scratch;
 use crate::version::KafkaVersion;
@@ -31,6 +31,10 @@ pub struct ClusterOptions {
     pub name: String,
     /// Of the brokers; `None`: that of the jars which the cluster is started with.
     pub version: Option<KafkaVersion>,
+    /// Keeps what it knows of itself in ZooKeeper also where the version leaves the choice (3.3 to 3.9).
+    pub on_zookeeper: bool,
+    /// Below which path of ZooKeeper, as in `/kafka`; empty: the root.
+    pub chroot: String,
     /// Brokers, at least one.
     pub nodes: usize,
     /// Of node 1's PLAINTEXT listener; `None`: a free one.
@@ -55,6 +59,8 @@ impl ClusterOptions {
         ClusterOptions {
             name: name.to_owned(),
             version: None,
+            on_zookeeper: false,
+            chroot: String::new(),
             nodes: 1,
             port: None,
             jvm_flags: ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
@@ -131,7 +137,8 @@ impl Cluster {
         let kept = options.dir.as_deref();
         let dir = kept.or(scratch.as_ref().map(Scratch::path)).unwrap_or(Path::new(".")).to_owned();
         let id = formatted_id(&dir).unwrap_or_else(new_cluster_id);
-        let needs_zookeeper = options.version.is_some_and(KafkaVersion::needs_zookeeper);
+        let needs_zookeeper =
+            options.on_zookeeper || options.version.is_some_and(KafkaVersion::needs_zookeeper);
         let zookeeper =
             needs_zookeeper.then(|| ZooKeeper::start(&broker_jars, &dir, options.lifetime, options.progress));
         let mut cluster = Cluster {
@@ -270,6 +277,17 @@ impl Cluster {
 
     pub fn cluster_id(&self) -> &str {
         &self.id
+    }
+
+    /// Where its ZooKeeper is, in the form of `zookeeper.connect`.
+    pub fn zookeeper(&self) -> Option<String> {
+        let zookeeper = self.zookeeper.as_ref()?;
+        Some(format!("127.0.0.1:{}{}", zookeeper.port, self.options.chroot))
+    }
+
+    /// A command line tool of the brokers' own version; arguments follow.
+    pub fn command(&self, what: &str, class: &str, log: &Path) -> Result<Spec> {
+        self.broker_jars.command(what, class, log)
     }
 
     /// The log of node 1; it goes on over restarts.

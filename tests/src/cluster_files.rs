@@ -46,7 +46,9 @@ pub(crate) fn server_properties(
         ]
         .map(|(key, value)| (key.to_owned(), value)),
     );
-    properties.extend(in_quorum(quorum, id, ports).into_iter().map(|(key, value)| (key.to_owned(), value)));
+    properties.extend(
+        in_quorum(quorum, &options.chroot, id, ports).into_iter().map(|(key, value)| (key.to_owned(), value)),
+    );
     properties.extend(FIXED.map(|(key, value)| (key.to_owned(), value.to_owned())));
     if options.scram.is_some() {
         properties.extend(SCRAM.map(|(key, value)| (key.to_owned(), value.to_owned())));
@@ -59,7 +61,7 @@ pub(crate) fn server_properties(
     properties.iter().map(|(key, value)| format!("{key}={}\n", value.replace('\\', "\\\\"))).collect()
 }
 
-fn in_quorum(quorum: Quorum, id: usize, ports: Ports) -> Vec<(&'static str, String)> {
+fn in_quorum(quorum: Quorum, chroot: &str, id: usize, ports: Ports) -> Vec<(&'static str, String)> {
     match quorum {
         Quorum::KRaft(port) => {
             let roles = if ports.controller.is_some() { "broker,controller" } else { "broker" };
@@ -72,7 +74,7 @@ fn in_quorum(quorum: Quorum, id: usize, ports: Ports) -> Vec<(&'static str, Stri
         }
         Quorum::ZooKeeper(port) => vec![
             ("broker.id", id.to_string()),
-            ("zookeeper.connect", format!("{LOOPBACK}:{port}")),
+            ("zookeeper.connect", format!("{LOOPBACK}:{port}{chroot}")),
             ("zookeeper.session.timeout.ms", SESSION_MS.to_owned()),
         ],
     }
@@ -149,10 +151,10 @@ mod tests {
     #[test]
     fn a_broker_finds_zookeeper_and_has_no_role() {
         let ports = Ports { plaintext: 1, sasl: None, controller: None };
-        let options = ClusterOptions::named("x");
+        let options = ClusterOptions { chroot: "/k".to_owned(), ..ClusterOptions::named("x") };
         let text = server_properties(&options, 2, ports, Quorum::ZooKeeper(9), Path::new("/data"));
         assert!(
-            text.contains("\nzookeeper.connect=127.0.0.1:9\n") && text.contains("broker.id=2\n"),
+            text.contains("\nzookeeper.connect=127.0.0.1:9/k\n") && text.contains("broker.id=2\n"),
             "{text}"
         );
         assert!(!text.contains("process.roles") && !text.contains("voters"), "{text}");

@@ -17,6 +17,7 @@ const BROKER_POM: &str = include_str!("../kafka/broker.xml");
 const CONNECT_POM: &str = include_str!("../kafka/connect.xml");
 const REST_CLIENT_POM: &str = include_str!("../clients/pom.xml");
 const REST_CLIENT_VERSION: &str = "4.0.5";
+const SCALA_2_12_POM: &str = include_str!("../kafka/broker-2.12.xml");
 const LOG4J: &str = include_str!("../kafka/log4j2.properties");
 const LOG4J_FILE: &str = "log4j2.properties";
 const FETCH_LIMIT: Duration = Duration::from_secs(900);
@@ -56,11 +57,15 @@ impl Jars {
 
     /// A broker of another version, without its tools, into `…/kafka-VERSION`.
     pub fn fetch_broker(version: KafkaVersion, progress: Progress) -> Result<Jars> {
-        let required = ["kafka_2.13", "kafka-clients"].map(|jar| format!("{jar}-{version}.jar"));
+        let (pom, broker) = match version.is_for_scala_2_13() {
+            true => (BROKER_POM, "kafka_2.13"),
+            false => (SCALA_2_12_POM, "kafka_2.12"),
+        };
+        let required = [broker, "kafka-clients"].map(|jar| format!("{jar}-{version}.jar"));
         let what = Fetched {
             what: format!("Kafka {version}"),
             version: version.to_string(),
-            pom: BROKER_POM,
+            pom,
             required: required.to_vec(),
         };
         what.fetch(&cache_dir()?.join(format!("kafka-{version}")), progress)

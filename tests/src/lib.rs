@@ -1,4 +1,4 @@
-//! Starts what the end-to-end tests and `deploy/quickstart` need, for real: Kafka clusters (4.3.1, or any version from 2.4 on), Kafka's own Java
+//! Starts what the end-to-end tests and `deploy/quickstart` need, for real: Kafka clusters (4.3.1, or any version from 0.10.2 on), Kafka's own Java
 //! clients, and the `copyist` binary, each as a child process with a log file, free ports, and a certain end.
 //!
 //! Absent on purpose: mocks, containers, async (its users are plain `#[test]` functions and one small binary), and

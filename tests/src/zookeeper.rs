@@ -31,7 +31,13 @@ impl ZooKeeper {
     pub fn start(jars: &Jars, dir: &Path, lifetime: Lifetime, progress: Progress) -> Result<ZooKeeper> {
         fs::create_dir_all(dir).map_err(Error::io(format_args!("create {}", dir.display())))?;
         let port = free_port()?;
-        let flags = ["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dcopyist.log.level=WARN"];
+        let flags = [
+            "-Xmx128m",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-Dcopyist.log.level=WARN",
+            "-Dzookeeper.admin.enableServer=false",
+        ];
         let class = "org.apache.zookeeper.server.ZooKeeperServerMain";
         let log = dir.join("zookeeper.log");
         let spec = jars.java_with("ZooKeeper", &flags.map(str::to_owned), &jars.class_path(), class, &log)?;

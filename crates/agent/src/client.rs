@@ -6,11 +6,14 @@
 pub mod jaas;
 pub mod limit;
 pub mod poller;
+pub mod providers;
+pub mod resolve;
 pub mod voice;
+pub mod zookeeper;
 
 mod security;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use copyist_model::ClientProperties;
 use copyist_model::client::is_secret;
@@ -157,19 +160,27 @@ const ALWAYS_PRODUCER: [(&str, &str); 5] = [
 /// # Errors
 /// [`Error::Stuck`] with every problem at once.
 pub fn config(properties: &ClientProperties, role: Role) -> Result<(ClientConfig, Vec<String>), Error> {
-    let mut draft = Draft::default();
+    let mut draft = Draft::of(properties, role);
     if properties.bootstrap_servers().trim().is_empty() {
-        draft.problems.push("bootstrap.servers is missing: it must name at least one host:port".into());
+        let missing = "bootstrap.servers is missing: it must name at least one host:port";
+        draft.problems.insert(0, Problem::blind(missing.to_owned()));
     }
-    let rest = security::take(properties, &mut draft);
-    for (name, value) in &rest {
-        draft.translate(name, value.trim(), role);
-    }
-    draft.probe();
     if !draft.problems.is_empty() {
-        return Err(Error::Stuck(draft.problems.join("; ")));
+        let texts: Vec<String> = draft.problems.into_iter().map(|problem| problem.text).collect();
+        return Err(Error::Stuck(texts.join("; ")));
     }
     Ok((draft.enforce(role), draft.without_effect))
+}
+
+/// Those of the properties named whose values [`config`] refuses with a text that shows them.
+#[must_use]
+pub fn hidden_problems(
+    properties: &ClientProperties,
+    role: Role,
+    hidden: &BTreeSet<String>,
+) -> BTreeSet<String> {
+    let problems = Draft::of(properties, role).problems;
+    problems.into_iter().filter_map(|problem| problem.shows).filter(|name| hidden.contains(name)).collect()
 }
 
 #[derive(Default)]
@@ -177,10 +188,36 @@ struct Draft {
     /// librdkafka's name → the user's name and the value.
     set: BTreeMap<String, (String, String)>,
     without_effect: Vec<String>,
-    problems: Vec<String>,
+    problems: Vec<Problem>,
+}
+
+struct Problem {
+    text: String,
+    /// The property whose value the text shows.
+    shows: Option<String>,
+}
+
+impl Problem {
+    fn blind(text: String) -> Self {
+        Self { text, shows: None }
+    }
+
+    fn showing(name: &str, text: String) -> Self {
+        Self { text, shows: Some(name.to_owned()) }
+    }
 }
 
 impl Draft {
+    fn of(properties: &ClientProperties, role: Role) -> Self {
+        let mut draft = Self::default();
+        let rest = security::take(properties, &mut draft);
+        for (name, value) in &rest {
+            draft.translate(name, value.trim(), role);
+        }
+        draft.probe();
+        draft
+    }
+
     fn set(&mut self, name: &str, written: &str, value: &str) {
         self.set.insert(name.to_owned(), (written.to_owned(), value.to_owned()));
     }
@@ -221,9 +258,10 @@ impl Draft {
                     self.without_effect.push(written);
                 }
                 Err(KafkaError::ClientConfig(_, why, ..)) if !is_secret(&written) => {
-                    self.problems.push(format!("{written}={value}: {why}"));
+                    let text = format!("{written}={value}: {why}");
+                    self.problems.push(Problem::showing(&written, text));
                 }
-                Err(_) => self.problems.push(format!("{written}: the value is not valid")),
+                Err(_) => self.problems.push(Problem::blind(format!("{written}: the value is not valid"))),
             }
         }
         self.without_effect.sort();

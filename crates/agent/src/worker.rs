@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::client::providers::Providers;
 use copyist_model::{AgentId, ClientProperties, TopicName};
 
 /// A topic of the worker's own, as its properties describe it.
@@ -28,6 +29,8 @@ pub struct Worker {
     pub producer: ClientProperties,
     /// `consumer.*` of the worker file, over `cluster`.
     pub consumer: ClientProperties,
+    /// Resolve the references in the properties of connectors.
+    pub providers: Providers,
     pub offset_storage: StorageTopic,
     pub config_storage: StorageTopic,
     pub status_storage: StorageTopic,
@@ -55,6 +58,7 @@ impl Worker {
             cluster: ClientProperties([("bootstrap.servers".to_owned(), "127.0.0.1:1".to_owned())].into()),
             producer: ClientProperties::default(),
             consumer: ClientProperties::default(),
+            providers: Providers::default(),
             offset_storage: topic("o"),
             config_storage: topic("c"),
             status_storage: topic("s"),

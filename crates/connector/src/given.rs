@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use copyist_model::reference::has_reference;
 use copyist_model::{ClientProperties, RenameFormat, TopicName, TopicPattern};
 
 use crate::class::{Class, Definition};
@@ -10,6 +11,9 @@ use crate::key::{Default, Effect};
 use crate::kind::{Breach, Kind, Value};
 use crate::rejection::Problem;
 
+const ONLY_CLIENTS: &str = "a reference to a config provider is resolved where clients are made: only keys that begin \
+                            with src.kafka., src.consumer., dest.kafka. or producer.override. may hold one; write the \
+                            value itself";
 const NULL: &str = "Null value can not be supplied as the configuration value.";
 
 /// A config, its values read. What is absent has its table's default; what is wrong is absent here, and was
@@ -59,7 +63,7 @@ impl<'a> Given<'a> {
                 ) => problems.undefined.push(Problem::new(name, NULL)),
                 (Definition::Client { key, .. }, Some(raw)) => {
                     // A reference to a config provider is resolved, and judged, where the clients are made.
-                    let kind = if is_reference(raw) { Kind::Text } else { key.kind };
+                    let kind = if has_reference(raw) { Kind::Text } else { key.kind };
                     problems.client.extend(given.read_one(name, kind, Some(raw)));
                 }
                 (Definition::IgnoredClient(_) | Definition::Ignored(_) | Definition::Unknown, Some(_)) => (),
@@ -74,8 +78,15 @@ impl<'a> Given<'a> {
         let Some(raw) = raw else {
             return kind.null_breach().map(problem).into_iter().chain([Problem::new(key, NULL)]).collect();
         };
-        // `src.kafka.bootstrap.servers` and the like are in a table of their own, and client keys all the same.
-        let kind = if kind == Kind::Servers && is_reference(raw) { Kind::Text } else { kind };
+        let is_own = matches!(self.class.define(key), Definition::Own(_));
+        let kind = match (has_reference(raw), is_own) {
+            (false, _) | (true, false) => kind,
+            // `src.kafka.bootstrap.servers` and the like are in a table of their own, and client keys all the same.
+            (true, true) if kind == Kind::Servers => Kind::Text,
+            // What a connector is called is nobody's secret; a secret without an effect is not read at all.
+            (true, true) if matches!(kind, Kind::Name | Kind::Password) => kind,
+            (true, true) => return vec![Problem::invalid(key, raw, ONLY_CLIENTS)],
+        };
         match kind.read(raw) {
             Ok(value) => {
                 self.values.insert(key, value);
@@ -141,6 +152,12 @@ impl<'a> Given<'a> {
         self.config.get(key).and_then(Option::as_deref).is_none_or(blank)
     }
 
+    /// Whether a key is written with a JSON null, which is reported as such.
+    #[must_use]
+    pub fn is_null(&self, key: &str) -> bool {
+        self.config.get(key).is_some_and(Option::is_none)
+    }
+
     /// The client properties under these prefixes that have an effect on the clients of `side`; a later
     /// prefix wins. `auto.offset.reset` is no client's business here, and blank servers are none.
     #[must_use]
@@ -184,9 +201,4 @@ impl Value {
             Self::Topics(_) | Self::Pattern(_) | Self::Rename(_) | Self::Labels(_) => None,
         }
     }
-}
-
-/// Whether a value holds a `${provider:…}` reference.
-pub(crate) fn is_reference(raw: &str) -> bool {
-    raw.split_once("${").is_some_and(|(_, rest)| rest.contains('}'))
 }

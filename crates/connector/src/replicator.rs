@@ -4,20 +4,19 @@ use std::time::Duration;
 
 use copyist_model::{
     AgentChoice, ClientProperties, ConnectorSpec, Destination, EngineChoice, LossPolicy, OffsetReset,
-    TopicCreation, TopicSelection,
+    TopicCreation, TopicSelection, ZooKeeper, ZooKeepers,
 };
 
 use crate::class::{Family, Members};
 use crate::clients::Side;
 use crate::given::Given;
-use crate::key::Default::{Absent, Required, Value};
+use crate::key::Default::{Absent, Value};
 use crate::key::Effect::{Always, Honoured, Without};
 use crate::key::Importance::{High, Low, Medium};
 use crate::key::{Effect, Key, Section, key};
 use crate::kind::{Kind, Width};
 use crate::rejection::Problem;
 
-const NO_ZOOKEEPER: Effect = Without("brokers are asked, not ZooKeeper");
 const NO_TRANSLATION: Effect = Without("offsets of consumer groups are not translated");
 const NO_SCHEMAS: Effect = Without("schemas are not copied");
 const NO_PROVENANCE: &str = "no provenance headers are added or looked at";
@@ -28,10 +27,10 @@ const SAME_PARTITION: &str = "each record goes into the partition that it came f
 
 #[rustfmt::skip]
 const SOURCE: &[Key] = &[
-    key("src.kafka.bootstrap.servers", Kind::Servers, Required, High, Honoured, "Brokers of the source cluster, as host:port, separated by commas."),
-    key("src.zookeeper.connect", Kind::Text, Absent, Low, NO_ZOOKEEPER, "ZooKeeper of the source cluster."),
-    key("src.zookeeper.connection.timeout.ms", INT_MS, Value("6000"), Low, NO_ZOOKEEPER, "How long to wait for a connection to it."),
-    key("src.zookeeper.session.timeout.ms", INT_MS, Value("6000"), Low, NO_ZOOKEEPER, "After which silence a session with it ends."),
+    key("src.kafka.bootstrap.servers", Kind::Servers, Absent, High, Honoured, "Brokers of the source cluster, as host:port, separated by commas; without it src.zookeeper.connect must be there."),
+    key("src.zookeeper.connect", Kind::Text, Absent, Low, Honoured, "ZooKeeper of the source cluster, as host:port, separated by commas, with the cluster's path behind the last one; without src.kafka.bootstrap.servers it says where the brokers are, else only whether they are those of the same cluster."),
+    key("src.zookeeper.connection.timeout.ms", Kind::number(Width::Int, 1), Value("6000"), Low, Honoured, "How long to wait for a connection to it."),
+    key("src.zookeeper.session.timeout.ms", Kind::number(Width::Int, 1), Value("6000"), Low, Honoured, "After which silence a session with it ends."),
     key("src.key.converter", Kind::ByteArrays, Absent, Low, Honoured, "A byte-array converter: keys are copied byte by byte."),
     key("src.value.converter", Kind::ByteArrays, Absent, Low, Honoured, "A byte-array converter: values are copied byte by byte."),
     key("src.header.converter", Kind::ByteArrays, Absent, Low, Honoured, "A byte-array converter: headers are copied byte by byte."),
@@ -50,9 +49,9 @@ const TOPICS: &[Key] = &[
 #[rustfmt::skip]
 const DESTINATION: &[Key] = &[
     key("dest.kafka.bootstrap.servers", Kind::Servers, Value(""), High, Honoured, "Brokers of the destination cluster; by itself the worker's."),
-    key("dest.zookeeper.connect", Kind::Text, Value(""), Low, NO_ZOOKEEPER, "ZooKeeper of the destination cluster."),
-    key("dest.zookeeper.connection.timeout.ms", INT_MS, Value("6000"), Low, NO_ZOOKEEPER, "How long to wait for a connection to it."),
-    key("dest.zookeeper.session.timeout.ms", INT_MS, Value("6000"), Low, NO_ZOOKEEPER, "After which silence a session with it ends."),
+    key("dest.zookeeper.connect", Kind::Text, Value(""), Low, Honoured, "ZooKeeper of the destination cluster, as src.zookeeper.connect; the brokers are known otherwise, and it says whether they are those of the same cluster."),
+    key("dest.zookeeper.connection.timeout.ms", Kind::number(Width::Int, 1), Value("6000"), Low, Honoured, "How long to wait for a connection to it."),
+    key("dest.zookeeper.session.timeout.ms", Kind::number(Width::Int, 1), Value("6000"), Low, Honoured, "After which silence a session with it ends."),
     key("topic.rename.format", Kind::Rename, Value("${topic}"), High, Honoured, "The destination topic's name, in which ${topic} stands for the source topic's; without it, all records go into the one topic named."),
     key("topic.auto.create", Kind::Boolean, Value("true"), Low, Honoured, "Whether to create missing destination topics, and to add partitions as the source topic has them.").with_dependents(&["dest.topic.replication.factor", "topic.timestamp.type"]),
     key("topic.preserve.partitions", Kind::OnlyTrue(SAME_PARTITION), Value("true"), Low, Honoured, "Each record goes into the partition that it came from, always."),
@@ -121,10 +120,7 @@ const DESTINATION_PREFIXES: [&str; 2] = ["dest.kafka.", "producer.override."];
 #[must_use]
 pub fn rules(given: &Given<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if given.text("src.kafka.bootstrap.servers") == Some("") {
-        let rule = "no broker is named; write host:port, several separated by commas";
-        problems.push(Problem::invalid("src.kafka.bootstrap.servers", "", rule));
-    }
+    problems.extend(where_rules(given));
     if given.is_blank("topic.whitelist") && given.is_blank("topic.regex") {
         let text = "Must configure one of topic.whitelist (names, separated by commas) or topic.regex (a \
                     regular expression over names), or both";
@@ -141,6 +137,34 @@ pub fn rules(given: &Given<'_>) -> Vec<Problem> {
         problems.extend(sasl_rules(given, &DESTINATION_PREFIXES, Side::Destination));
     }
     problems
+}
+
+/// The source's brokers must be found, and each ZooKeeper that is given must be one.
+fn where_rules(given: &Given<'_>) -> Vec<Problem> {
+    const SERVERS: &str = "src.kafka.bootstrap.servers";
+    let mut problems = Vec::new();
+    if given.is_blank("src.zookeeper.connect") && given.is_blank(SERVERS) && !given.is_null(SERVERS) {
+        let instead = "it has no default value. Brokers as host:port, separated by commas, or in its stead \
+                       src.zookeeper.connect, where they are found.";
+        problems
+            .push(Problem::new(SERVERS, format!("Missing required configuration \"{SERVERS}\": {instead}")));
+    }
+    for side in ["src", "dest"] {
+        let key = format!("{side}.zookeeper.connect");
+        let rules = zookeeper(given, side).and_then(Result::err).unwrap_or_default();
+        let shown = given.text(&key).unwrap_or_default();
+        problems.extend(rules.iter().map(|rule| Problem::invalid(&key, shown, rule)));
+    }
+    problems
+}
+
+/// What `src.zookeeper.*` or `dest.zookeeper.*` say.
+fn zookeeper(given: &Given<'_>, side: &str) -> Option<Result<ZooKeeper, Vec<String>>> {
+    let key = |name: &str| format!("{side}.zookeeper.{name}");
+    let connect = given.text(&key("connect")).filter(|_| !given.is_blank(&key("connect")))?;
+    let millis =
+        |name: &str| Duration::from_millis(given.number(&key(name)).unwrap_or_default().unsigned_abs());
+    Some(ZooKeeper::parse(connect, millis("connection.timeout.ms"), millis("session.timeout.ms")))
 }
 
 /// With SASL, both the mechanism and the login must be written: Kafka's default mechanism is Kerberos.
@@ -177,6 +201,10 @@ pub fn assemble(given: &Given<'_>) -> (ConnectorSpec, Vec<String>) {
         tasks_max: given.number("tasks.max").and_then(|tasks| u32::try_from(tasks).ok()),
         source: given.properties(&SOURCE_PREFIXES, Side::Source),
         destination: destination(given.properties(&DESTINATION_PREFIXES, Side::Destination), given),
+        zookeepers: ZooKeepers {
+            source: zookeeper(given, "src").and_then(Result::ok),
+            destination: zookeeper(given, "dest").and_then(Result::ok),
+        },
         engine: one_of(given, "engine", EngineChoice::ALL, EngineChoice::as_str),
         loss_policy: one_of(given, "loss.policy", LossPolicy::ALL, LossPolicy::as_str),
         offset_reset: if reset == Some("latest") { OffsetReset::Latest } else { OffsetReset::Earliest },

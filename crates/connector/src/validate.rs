@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::class::{Class, Definition};
 use crate::definition::{self, KeyInfo};
-use crate::given::is_reference;
 use crate::kind::Kind;
 use crate::parse::{judge, read_name, show};
 use crate::rejection::{Problem, Rejection};
 use crate::secret::{self, HIDDEN};
 use crate::warning;
+use copyist_model::reference::has_reference;
 
 type Config = BTreeMap<String, Option<String>>;
 
@@ -121,7 +121,7 @@ fn client_names<'a>(config: &'a Config, problems: &'a [Problem]) -> BTreeSet<&'a
 /// A value as Connect shows it: read by its type, whether it is possible or not.
 fn shown(info: &KeyInfo, raw: &str) -> Option<String> {
     // What a reference stands for is judged where the clients are made.
-    let is_open = is_reference(raw) && (info.group.is_none() || info.kind == Kind::Servers);
+    let is_open = has_reference(raw) && (info.group.is_none() || info.kind == Kind::Servers);
     let kind = if is_open { Kind::Text } else { info.kind };
     let text = kind.typed_text(raw)?;
     Some(if info.kind == Kind::Password { HIDDEN.to_owned() } else { secret::shown(&info.name, &text) })

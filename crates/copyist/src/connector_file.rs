@@ -11,7 +11,7 @@ use copyist_model::state::TargetState;
 use serde_json::value::RawValue;
 
 use crate::error::Problem;
-use crate::properties::Properties;
+use copyist_model::properties::Properties;
 
 /// A connector that the command line asks for.
 #[derive(Clone, PartialEq, Eq)]

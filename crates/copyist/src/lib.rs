@@ -14,7 +14,6 @@ pub mod listen;
 pub mod metrics;
 mod port_holder;
 pub mod process;
-pub mod properties;
 pub mod roles;
 pub mod settings;
 pub mod shutdown;

@@ -14,11 +14,11 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::{Cli, Command};
 use crate::connector_file::{self, ConnectorFile};
 use crate::error::{Error, Problem};
-use crate::properties::Properties;
 use crate::settings::{Level, Machine, Notice, Role, Settings};
 use crate::shutdown::{Shutdown, Signal, Signals};
 use crate::telemetry::traces::{self, Plan, Traces};
 use crate::{roles, telemetry};
+use copyist_model::properties::Properties;
 
 /// What closing the roles may take beyond the tasks' own `task.shutdown.graceful.timeout.ms`.
 const CLOSING_MAX: Duration = Duration::from_secs(5);

@@ -1,9 +1,10 @@
-//! Properties for a Kafka client, as the user wrote them (Kafka's names), with secrets that do not print.
+//! Properties for a Kafka client, as the user wrote them (Kafka's names), with values that do not print.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Kafka client properties by name, `${…}` references unresolved. `Debug` shows no secret.
+/// Kafka client properties by name; of a connector with `${…}` references, until an agent has resolved them. Any of
+/// them may be a secret then, so `Debug` shows few.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct ClientProperties(pub BTreeMap<String, String>);
 
@@ -22,8 +23,9 @@ impl ClientProperties {
 
 impl fmt::Debug for ClientProperties {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown =
-            self.0.iter().map(|(name, value)| (name, if is_secret(name) { "[hidden]" } else { value }));
+        const SHOWN: [&str; 3] = ["bootstrap.servers", "security.protocol", "sasl.mechanism"];
+        let show = |name: &str| SHOWN.contains(&name);
+        let shown = self.0.iter().map(|(name, value)| (name, if show(name) { value } else { "[hidden]" }));
         f.debug_map().entries(shown).finish()
     }
 }
@@ -58,11 +60,13 @@ mod tests {
             ("ssl.key.password", "S2"),
             ("ssl.keystore.key", "S3"),
             ("sasl.oauthbearer.client.secret", "S4"),
+            // A reference may stand anywhere.
+            ("client.id", "S5"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
         let shown = format!("{:?}", ClientProperties(properties));
         assert!(shown.contains("b:9092") && shown.contains("[hidden]"), "{shown}");
-        assert!(["S1", "S2", "S3", "S4"].iter().all(|secret| !shown.contains(secret)), "{shown}");
+        assert!(["S1", "S2", "S3", "S4", "S5"].iter().all(|secret| !shown.contains(secret)), "{shown}");
     }
 }

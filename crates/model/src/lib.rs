@@ -10,19 +10,24 @@ pub mod epoch;
 pub mod labels;
 pub mod lane;
 pub mod name;
+pub mod properties;
 pub mod record;
+pub mod reference;
 pub mod rename;
 pub mod spec;
 pub mod state;
+pub mod zookeeper;
 
 pub use client::ClientProperties;
 pub use epoch::{AssignmentEpoch, ConnectorGeneration, LaneGeneration, StoreRevision, TaskRevision};
 pub use lane::{LaneId, LaneStart, PartitionSet, TaskLanes, TopicLanes};
 pub use name::{AgentId, AssignmentId, ClusterId, ConnectorName, InvalidName, Part, TaskId, TopicName};
 pub use record::{Engine, LaneEnd, LaneRecord, Position, TopicId};
+pub use reference::Reference;
 pub use rename::RenameFormat;
 pub use spec::{
     AgentChoice, ConnectorSpec, Destination, EngineChoice, LossPolicy, OffsetReset, TopicCreation,
-    TopicPattern, TopicSelection,
+    TopicPattern, TopicSelection, ZooKeepers,
 };
 pub use state::{InstanceState, TargetState};
+pub use zookeeper::ZooKeeper;

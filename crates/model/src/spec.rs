@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::client::ClientProperties;
 use crate::name::TopicName;
 use crate::rename::RenameFormat;
+use crate::zookeeper::ZooKeeper;
 
 /// A regular expression that must match a topic's whole name, as Java's `Pattern.matches` does.
 #[derive(Debug, Clone)]
@@ -93,6 +94,15 @@ pub enum Destination {
     Cluster(ClientProperties),
 }
 
+/// The ZooKeepers of a connector's clusters, as far as they are given.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ZooKeepers {
+    /// Says where the source's brokers are, when the client properties do not.
+    pub source: Option<ZooKeeper>,
+    /// Of the destination, whose brokers are always known otherwise: it says whether that is the cluster meant.
+    pub destination: Option<ZooKeeper>,
+}
+
 /// How destination topics come to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicCreation {
@@ -173,9 +183,10 @@ pub struct ConnectorSpec {
     pub rename: RenameFormat,
     /// Upper bound of tasks; nothing: one per lane up to [`ConnectorSpec::TASKS_AUTO_MAX`].
     pub tasks_max: Option<u32>,
-    /// How to reach the source: properties for every client there.
+    /// How to reach the source: properties for every client there. Without `bootstrap.servers`, `zookeepers` has it.
     pub source: ClientProperties,
     pub destination: Destination,
+    pub zookeepers: ZooKeepers,
     pub offset_reset: OffsetReset,
     pub engine: EngineChoice,
     pub loss_policy: LossPolicy,
@@ -200,8 +211,9 @@ impl ConnectorSpec {
     #[must_use]
     pub fn needs_new_generation(&self, other: &Self) -> bool {
         let identity = |spec: &Self| {
-            let Self { selection, rename, tasks_max, source, destination, engine, .. } = spec.clone();
-            (selection, rename, tasks_max, source, destination, engine)
+            let Self { selection, rename, tasks_max, source, destination, zookeepers, engine, .. } =
+                spec.clone();
+            (selection, rename, tasks_max, source, destination, zookeepers, engine)
         };
         identity(self) != identity(other)
     }
@@ -257,6 +269,7 @@ mod tests {
             tasks_max: None,
             source: ClientProperties::default(),
             destination: Destination::Worker(ClientProperties::default()),
+            zookeepers: ZooKeepers::default(),
             offset_reset: OffsetReset::Earliest,
             engine: EngineChoice::Auto,
             loss_policy: LossPolicy::Fail,
@@ -269,13 +282,15 @@ mod tests {
             poll_interval: Duration::from_secs(120),
             agents: AgentChoice::default(),
         };
-        let rows: [Change; 12] = [
+        const SECOND: Duration = Duration::from_secs(1);
+        let rows: [Change; 13] = [
             ("nothing", |_| (), false),
             ("selection", |s| s.selection.whitelist = [topic("t")].into(), true),
             ("rename", |s| s.rename = RenameFormat::parse("x").unwrap(), true),
             ("tasks.max", |s| s.tasks_max = Some(3), true),
             ("source", |s| drop(s.source.0.insert("a".into(), "b".into())), true),
             ("destination", |s| s.destination = Destination::Cluster(ClientProperties::default()), true),
+            ("zookeepers", |s| s.zookeepers.source = ZooKeeper::parse("z", SECOND, SECOND).ok(), true),
             ("reset", |s| s.offset_reset = OffsetReset::Latest, false),
             ("engine", |s| s.engine = EngineChoice::Raw, true),
             ("loss policy", |s| s.loss_policy = LossPolicy::Continue, false),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use copyist_model::{
     AgentChoice, AssignmentEpoch, AssignmentId, ClientProperties, ConnectorSpec, Destination, EngineChoice,
     InvalidName, LossPolicy, OffsetReset, Part, PartitionSet, RenameFormat, StoreRevision, TaskLanes,
-    TopicCreation, TopicLanes, TopicName, TopicPattern, TopicSelection,
+    TopicCreation, TopicLanes, TopicName, TopicPattern, TopicSelection, ZooKeeper, ZooKeepers,
 };
 
 use crate::{control, store};
@@ -105,11 +105,42 @@ impl From<&ConnectorSpec> for control::ConnectorSpec {
             replication_factor: spec.creation.replication_factor.map(u32::from),
             timestamp_type: spec.creation.timestamp_type.clone(),
             topic_overrides: spec.creation.overrides.clone(),
-            poll_interval_ms: u64::try_from(spec.poll_interval.as_millis()).unwrap_or(u64::MAX),
+            poll_interval_ms: millis(spec.poll_interval),
             engine: spec.engine.as_str().to_owned(),
             loss_policy: spec.loss_policy.as_str().to_owned(),
+            source_zookeeper: spec.zookeepers.source.as_ref().map(control::ZooKeeper::from),
+            destination_zookeeper: spec.zookeepers.destination.as_ref().map(control::ZooKeeper::from),
         }
     }
+}
+
+impl From<&ZooKeeper> for control::ZooKeeper {
+    fn from(zookeeper: &ZooKeeper) -> Self {
+        Self {
+            connect: zookeeper.to_string(),
+            connection_timeout_ms: millis(zookeeper.connection_timeout),
+            session_timeout_ms: millis(zookeeper.session_timeout),
+        }
+    }
+}
+
+impl TryFrom<control::ZooKeeper> for ZooKeeper {
+    type Error = Malformed;
+
+    fn try_from(wire: control::ZooKeeper) -> Result<Self, Malformed> {
+        let [connection, session] =
+            [wire.connection_timeout_ms, wire.session_timeout_ms].map(Duration::from_millis);
+        Self::parse(&wire.connect, connection, session).map_err(|problems| Malformed::Value {
+            message: "ZooKeeper",
+            field: "connect",
+            value: wire.connect,
+            reason: problems.join("; "),
+        })
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl TryFrom<control::ConnectorSpec> for ConnectorSpec {
@@ -158,6 +189,10 @@ impl TryFrom<control::ConnectorSpec> for ConnectorSpec {
                 Destination::Worker(destination)
             } else {
                 Destination::Cluster(destination)
+            },
+            zookeepers: ZooKeepers {
+                source: spec.source_zookeeper.map(TryInto::try_into).transpose()?,
+                destination: spec.destination_zookeeper.map(TryInto::try_into).transpose()?,
             },
             offset_reset,
             engine: engine.ok_or_else(|| one_of("engine", spec.engine, "auto, raw or librdkafka"))?,
@@ -302,6 +337,10 @@ mod tests {
                     true => Destination::Worker(destination),
                     false => Destination::Cluster(destination),
                 },
+                zookeepers: ZooKeepers {
+                    source: worker.then(|| zookeeper("a:1,b:2/c")),
+                    destination: latest.then(|| zookeeper("d:1")),
+                },
                 offset_reset: if latest { OffsetReset::Latest } else { OffsetReset::Earliest },
                 creation: TopicCreation {
                     enabled,
@@ -315,6 +354,16 @@ mod tests {
                 agents: AgentChoice::default(),
             }
         })
+    }
+
+    fn zookeeper(connect: &str) -> ZooKeeper {
+        ZooKeeper::parse(connect, Duration::from_millis(7), Duration::from_secs(8)).unwrap()
+    }
+
+    #[test]
+    fn a_zookeeper_without_a_server_is_refused() {
+        let error = ZooKeeper::try_from(control::ZooKeeper::default()).unwrap_err().to_string();
+        assert!(error.contains("connect") && error.contains("no server"), "{error}");
     }
 
     proptest! {

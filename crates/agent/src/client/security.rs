@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use copyist_model::ClientProperties;
 
-use super::{Draft, jaas};
+use super::{Draft, Problem, jaas};
 
 const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 
@@ -26,6 +26,11 @@ fn store_type(rest: &mut BTreeMap<String, String>, name: &str) -> String {
     rest.remove(name).map_or_else(|| "JKS".to_owned(), |kind| kind.trim().to_ascii_uppercase())
 }
 
+/// A store's type as a text may show it: what is none may be anything.
+fn known(kind: &str) -> &str {
+    if ["JKS", "PKCS12", "PEM"].contains(&kind) { kind } else { "foreign" }
+}
+
 fn trust_store(rest: &mut BTreeMap<String, String>, draft: &mut Draft) {
     let kind = store_type(rest, "ssl.truststore.type");
     rest.remove("ssl.truststore.password");
@@ -36,10 +41,13 @@ fn trust_store(rest: &mut BTreeMap<String, String>, draft: &mut Draft) {
     if kind == "PEM" {
         draft.set("ssl.ca.location", "ssl.truststore.location", &location);
     } else {
-        draft.problems.push(format!(
-            "ssl.truststore.location: a {kind} trust store cannot be read here; convert to PEM (keytool -list \
-             -rfc -keystore {location}) and set ssl.truststore.type=PEM"
-        ));
+        let name = "ssl.truststore.location";
+        let text = format!(
+            "{name}: a {} trust store cannot be read here; convert to PEM (keytool -list -rfc -keystore \
+             {location}) and set ssl.truststore.type=PEM",
+            known(&kind)
+        );
+        draft.problems.push(Problem::showing(name, text));
     }
 }
 
@@ -65,11 +73,11 @@ fn key_store(rest: &mut BTreeMap<String, String>, draft: &mut Draft) {
                 draft.set("ssl.keystore.password", "ssl.keystore.password", &password);
             }
         }
-        _ => draft.problems.push(format!(
-            "{name}: a {kind} key store cannot be read here; convert to PEM and set ssl.keystore.type=PEM, or to \
+        _ => draft.problems.push(Problem::showing(name, format!(
+            "{name}: a {} key store cannot be read here; convert to PEM and set ssl.keystore.type=PEM, or to \
              PKCS12 (keytool -importkeystore -deststoretype PKCS12 -srckeystore {location}) and set \
-             ssl.keystore.type=PKCS12"
-        )),
+             ssl.keystore.type=PKCS12", known(&kind)
+        ))),
     }
 }
 
@@ -81,13 +89,13 @@ fn sasl(rest: &mut BTreeMap<String, String>, draft: &mut Draft) {
     let known = mechanism.as_deref().is_some_and(|mechanism| MECHANISMS.contains(&mechanism));
     if (wants || mechanism.is_some()) && !known {
         let shown = mechanism.unwrap_or_else(|| "GSSAPI (the default)".to_owned());
-        draft
-            .problems
-            .push(format!("sasl.mechanism: {shown} is not supported here; use one of {MECHANISMS:?}"));
+        let name = "sasl.mechanism";
+        let text = format!("{name}: {shown} is not supported here; use one of {MECHANISMS:?}");
+        draft.problems.push(Problem::showing(name, text));
     }
     let Some(text) = rest.remove("sasl.jaas.config") else { return };
     match jaas::parse(&text) {
-        Err(fault) => draft.problems.push(format!("sasl.jaas.config: {fault}")),
+        Err(fault) => draft.problems.push(Problem::blind(format!("sasl.jaas.config: {fault}"))),
         Ok(login) => set_login(&login, draft),
     }
 }
@@ -95,16 +103,15 @@ fn sasl(rest: &mut BTreeMap<String, String>, draft: &mut Draft) {
 fn set_login(login: &jaas::Login, draft: &mut Draft) {
     let name = "sasl.jaas.config";
     if !["PlainLoginModule", "ScramLoginModule"].contains(&login.module.as_str()) {
-        draft.problems.push(format!(
-            "{name}: {} is not supported here; use PlainLoginModule or ScramLoginModule",
-            login.module
-        ));
+        let shown = if login.module.ends_with("LoginModule") { &login.module } else { "the login module" };
+        let text = format!("{name}: {shown} is not supported here; use PlainLoginModule or ScramLoginModule");
+        draft.problems.push(Problem::showing(name, text));
         return;
     }
     for (option, target) in [("username", "sasl.username"), ("password", "sasl.password")] {
         match login.options.get(option) {
             Some(value) => draft.set(target, name, value),
-            None => draft.problems.push(format!("{name}: it has no {option}")),
+            None => draft.problems.push(Problem::blind(format!("{name}: it has no {option}"))),
         }
     }
 }

@@ -1,9 +1,7 @@
 //! Which engine copies a connector's lanes, and why. Pure.
 
 use copyist_kafka::ClientOptions;
-use copyist_model::{ClientProperties, ConnectorSpec, Destination, EngineChoice};
-
-use crate::worker::Worker;
+use copyist_model::{ClientProperties, EngineChoice};
 
 /// What was chosen.
 #[derive(Debug, Clone)]
@@ -23,18 +21,6 @@ impl Choice {
             Self::Raw(_) => format!("copied exactly once by the raw engine ({why})"),
             Self::Librdkafka => format!("copied at least once by the librdkafka engine ({why})"),
             Self::Impossible(what) => format!("not copied: {what}"),
-        }
-    }
-}
-
-/// The properties of the destination's clients: a connector's own cluster, or the worker's.
-#[must_use]
-pub fn destination(worker: &Worker, spec: &ConnectorSpec) -> ClientProperties {
-    match &spec.destination {
-        Destination::Cluster(properties) => properties.clone(),
-        Destination::Worker(overrides) => {
-            let layers = [&worker.cluster, &worker.producer, overrides];
-            ClientProperties(layers.into_iter().flat_map(|layer| layer.0.clone()).collect())
         }
     }
 }

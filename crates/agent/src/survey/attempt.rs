@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use copyist_model::{ClientProperties, ConnectorSpec, Destination, TopicName};
+use copyist_model::{ConnectorSpec, EngineChoice, TopicName};
 
 use super::blueprint::Blueprint;
 use super::cluster::{Cluster, Kept};
 use super::configs::{self, Configs};
 use super::create;
+use super::identity::Identities;
 use super::plan::{Ground, NewTopic, Plan};
 use super::remark::{Problem, Remark, Remarks, Wait, Warning};
 use super::view::ClusterView;
+use crate::client::resolve::{Clients, Resolver};
+use crate::engine::choice;
 use crate::error::{Error, chain};
 use crate::job::{Findings, Order};
 use crate::worker::Worker;
@@ -28,11 +31,21 @@ pub struct Survey {
 pub struct Clusters {
     source: Kept,
     destination: Kept,
+    resolver: Resolver,
+    /// Those of the last survey.
+    clients: Option<Clients>,
+    identities: Identities,
 }
 
 impl Default for Clusters {
     fn default() -> Self {
-        Self { source: Kept::new("source"), destination: Kept::new("destination") }
+        Self {
+            source: Kept::new("source"),
+            destination: Kept::new("destination"),
+            resolver: Resolver::default(),
+            clients: None,
+            identities: Identities::default(),
+        }
     }
 }
 
@@ -40,16 +53,32 @@ impl Clusters {
     /// # Errors
     /// When a cluster does not answer or refuses: the text names it. Both are tried and named.
     pub async fn survey(&mut self, worker: &Worker, order: &Order) -> Result<Survey, Error> {
-        let to = destination_properties(worker, &order.spec.destination);
-        let (source, destination) =
-            tokio::join!(self.source.reach(&order.spec.source), self.destination.reach(&to));
-        let result = match both(source, destination) {
-            Ok((source, destination)) => survey(worker, order, source, destination).await,
-            Err(error) => Err(error),
+        let clients = self.resolver.resolve(worker, &order.spec).await?;
+        let clients = &*self.clients.insert(clients);
+        let surveyed = async {
+            let reached = tokio::join!(
+                self.source.reach(&clients.source),
+                self.destination.reach(&clients.destination_admin)
+            );
+            let (source, destination) = both(reached.0, reached.1)?;
+            survey(worker, order, source, destination).await
         };
+        let (surveyed, told) = tokio::join!(surveyed, self.identities.ask(&order.spec.zookeepers));
         self.source.rest();
         self.destination.rest();
-        result
+        let mut surveyed = surveyed?;
+        told.compare(&surveyed.findings)
+            .into_iter()
+            .for_each(|warning| surveyed.remarks.add_general(warning));
+        Ok(surveyed)
+    }
+
+    /// Which engine copies, and why; empty before a survey.
+    #[must_use]
+    pub fn engine(&self, asked: EngineChoice) -> String {
+        let Some(clients) = &self.clients else { return String::new() };
+        let (choice, why) = choice::choose(asked, &clients.source, &clients.destination, "");
+        choice.sentence(&why)
     }
 }
 
@@ -79,19 +108,6 @@ async fn survey(
     let mut remarks = plan.remarks;
     remarks.extend(made);
     Ok(Survey { findings, remarks, compromises })
-}
-
-/// The client properties for a destination; those of a connector come over the worker's.
-#[must_use]
-pub fn destination_properties(worker: &Worker, destination: &Destination) -> ClientProperties {
-    match destination {
-        Destination::Cluster(properties) => properties.clone(),
-        Destination::Worker(overrides) => {
-            let mut properties = worker.cluster.clone();
-            properties.0.extend(overrides.0.clone());
-            properties
-        }
-    }
 }
 
 fn storage_topics(worker: &Worker) -> BTreeSet<TopicName> {
@@ -177,6 +193,9 @@ async fn blueprints(
     let sources: BTreeSet<&TopicName> = topics.values().flat_map(|topic| &topic.sources).collect();
     let sources: Vec<&TopicName> = sources.into_iter().collect();
     let shown = source.configs_of(&sources).await?;
+    let untold = shown.is_none();
+    let no_configs = || sources.iter().map(|source| ((*source).clone(), Configs::new())).collect();
+    let shown = shown.unwrap_or_else(no_configs);
     let Some(any) = topics.keys().next() else { return Ok(BTreeMap::new()) };
     let limits = create::timestamp_limits(destination, any).await?;
     let mut blueprints = BTreeMap::new();
@@ -190,6 +209,9 @@ async fn blueprints(
         let (common, names) = configs::agreed(&known);
         if !names.is_empty() {
             remarks.add(Warning::ConfigsDiffer { names }, name);
+        }
+        if untold {
+            remarks.add(Warning::ConfigsUntold, name);
         }
         let factor = topic.replication_factor;
         let configs = configs::of_created(&common, &spec.creation, limits, factor);

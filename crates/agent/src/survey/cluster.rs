@@ -70,13 +70,16 @@ impl Cluster {
     }
 
     /// The configs set on each topic itself (`DYNAMIC_TOPIC_CONFIG`), without secrets. A topic that may not be
-    /// described, or that is gone, is missing from the answer.
+    /// described, or that is gone, is missing from the answer. Nothing: no broker before Kafka 0.11 tells configs.
     ///
     /// # Errors
     /// When the cluster does not answer.
-    pub async fn configs_of(&self, topics: &[&TopicName]) -> Result<BTreeMap<TopicName, Configs>, Error> {
+    pub async fn configs_of(
+        &self,
+        topics: &[&TopicName],
+    ) -> Result<Option<BTreeMap<TopicName, Configs>>, Error> {
         match self {
-            Self::Own(own) => own.configs_of(topics).await,
+            Self::Own(own) => own.configs_of(topics).await.map(Some),
             Self::Librdkafka(librdkafka) => librdkafka.configs_of(topics).await,
         }
     }

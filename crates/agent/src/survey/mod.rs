@@ -10,6 +10,7 @@ pub(crate) mod cluster;
 pub(crate) mod configs;
 mod course;
 pub(crate) mod create;
+mod identity;
 mod librdkafka;
 mod own;
 mod place;

@@ -259,6 +259,7 @@ mod tests {
                 } else {
                     Destination::Worker(to)
                 },
+                zookeepers: copyist_model::ZooKeepers::default(),
                 offset_reset: OffsetReset::Earliest,
                 engine: copyist_model::EngineChoice::Auto,
                 loss_policy: copyist_model::LossPolicy::Fail,

@@ -95,6 +95,15 @@ pub enum Warning {
     ConfigsDiffer {
         names: BTreeSet<String>,
     },
+    /// The source's brokers are too old to tell any.
+    ConfigsUntold,
+    /// About no topic: the brokers that are asked are not those that the ZooKeeper given knows.
+    OtherCluster {
+        role: &'static str,
+        zookeeper: String,
+        told: ClusterId,
+        found: ClusterId,
+    },
 }
 
 /// Why a selected source topic is left out.
@@ -252,6 +261,13 @@ impl Warning {
             Self::ConfigsDiffer { names: configs } => format!(
                 "created without configs on which the source topics do not agree ({}): {names}",
                 list(configs)
+            ),
+            Self::ConfigsUntold => format!(
+                "created without configs, which the source does not tell (Kafka before 0.11): {names}"
+            ),
+            Self::OtherCluster { role, zookeeper, told, found } => format!(
+                "the {role}'s brokers are those of cluster {found}, but its ZooKeeper {zookeeper} is that of \
+                 cluster {told}: what the brokers say holds"
             ),
         }
     }

@@ -9,11 +9,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Clusters, Survey, destination_properties};
+use super::attempt::{Clusters, Survey};
 use super::course::{Course, Line, Outcome};
 use super::place::Place;
 use super::remark::{Remark, Remarks};
-use crate::engine::choice;
+use crate::client::resolve::{destination_servers, source_servers};
 use crate::error::{Error, chain};
 use crate::job::{Findings, Order, Reporter};
 use crate::worker::Worker;
@@ -187,9 +187,7 @@ impl Job {
 
     /// Which engine copies, and why.
     fn engine(&self, order: &Order) -> String {
-        let destination = destination_properties(&self.worker, &order.spec.destination);
-        let (choice, why) = choice::choose(order.spec.engine, &order.spec.source, &destination, "");
-        choice.sentence(&why)
+        self.clusters.engine(order.spec.engine)
     }
 
     fn is_told_paused(&self) -> bool {
@@ -197,15 +195,18 @@ impl Job {
     }
 
     fn places(&self, order: &Order) -> String {
-        let source = Place::new("source", &order.spec.source);
-        let to = destination_properties(&self.worker, &order.spec.destination);
-        format!("waits for {source} and {}", Place::new("destination", &to))
+        let source = Place::at("source", &source_servers(&order.spec));
+        let destination = Place::at("destination", destination_servers(&self.worker, &order.spec));
+        format!("waits for {source} and {destination}")
     }
 }
 
 /// Remarks first: they may want something of somebody.
 fn with_engine(remarks: String, engine: &str) -> String {
-    if remarks.is_empty() { engine.to_owned() } else { format!("{remarks}\n{engine}") }
+    if remarks.is_empty() || engine.is_empty() {
+        return remarks + engine;
+    }
+    format!("{remarks}\n{engine}")
 }
 
 fn chance() -> f64 {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use copyist_model::client::is_secret;
 use copyist_model::{
     AgentChoice, ClientProperties, Destination, EngineChoice, LossPolicy, OffsetReset, RenameFormat,
-    TopicCreation, TopicPattern, TopicSelection,
+    TopicCreation, TopicPattern, TopicSelection, ZooKeeper, ZooKeepers,
 };
 use proptest::prelude::*;
 
@@ -57,6 +57,10 @@ fn properties(rows: &[Row]) -> ClientProperties {
     ClientProperties(rows.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
 }
 
+fn zookeeper(connect: &str) -> Option<ZooKeeper> {
+    ZooKeeper::parse(connect, Duration::from_secs(6), Duration::from_secs(6)).ok()
+}
+
 fn topics<const N: usize>(names: [&str; N]) -> BTreeSet<copyist_model::TopicName> {
     names.map(|name| name.parse().unwrap()).into()
 }
@@ -87,6 +91,10 @@ fn the_documented_request_is_understood() {
             tasks_max: None,
             source: properties(&[("bootstrap.servers", "10.0.0.1:9092")]),
             destination: Destination::Worker(ClientProperties::default()),
+            zookeepers: ZooKeepers {
+                source: zookeeper("10.0.0.1:2181"),
+                destination: zookeeper("10.0.0.2:2181"),
+            },
             offset_reset: OffsetReset::Earliest,
             engine: EngineChoice::Auto,
             loss_policy: LossPolicy::Fail,
@@ -100,9 +108,6 @@ fn the_documented_request_is_understood() {
             poll_interval: Duration::from_secs(120),
         },
         warnings: vec![
-            "without effect here (brokers are asked, not ZooKeeper): dest.zookeeper.connect, \
-             src.zookeeper.connect"
-                .to_owned(),
             "without effect here (partitions are assigned by tasks, not by a consumer group): \
              src.kafka.max.poll.records"
                 .to_owned(),
@@ -348,10 +353,11 @@ fn all_mistakes_are_told_at_once_and_in_order() {
          copied byte by byte and never decoded; write org.apache.kafka.connect.converters.ByteArrayConverter, \
          or leave the key out\n\
          Invalid value some for configuration errors.tolerance: String must be one of: none, all\n\
-         Missing required configuration \"src.kafka.bootstrap.servers\" which has no default value.\n\
          Invalid value a b for configuration topic.rename.format: topic name \"a b\" is not valid: only ASCII \
          letters, digits, '.', '_' and '-' are allowed\n\
          Invalid value -1 for configuration dest.topic.replication.factor: Value must be at least 0\n\
+         Missing required configuration \"src.kafka.bootstrap.servers\": it has no default value. Brokers as \
+         host:port, separated by commas, or in its stead src.zookeeper.connect, where they are found.\n\
          Must configure one of topic.whitelist (names, separated by commas) or topic.regex (a regular \
          expression over names), or both\n\
          Invalid value soon for configuration dest.kafka.linger.ms: Not a number of type LONG\n\
@@ -366,13 +372,14 @@ fn all_mistakes_are_told_at_once_and_in_order() {
 #[test]
 fn wrong_values_of_the_classs_keys_are_refused_with_the_reason() {
     let rules = "only ASCII letters, digits, '.', '_' and '-' are allowed";
-    let rows: [(&str, &str, &[&str]); 17] = [
-        ("src.kafka.bootstrap.servers", " ", &["no broker is named; write host:port"]),
+    let rows: [(&str, &str, &[&str]); 18] = [
         (
             "src.kafka.bootstrap.servers",
             "a:1,b,c:x",
             &["entry \"b\" has no port", "entry \"c:x\" has a port"],
         ),
+        ("src.zookeeper.connect", "z:0,:1", &["entry \"z:0\" has a port", "entry \":1\" has no valid host"]),
+        ("dest.zookeeper.connect", "/kafka", &["no server is named; write host:port"]),
         ("dest.kafka.bootstrap.servers", "b", &["entry \"b\" has no port"]),
         ("topic.whitelist", "ok,a b,c/d", &["topic name \"a b\" is not", "topic name \"c/d\" is not"]),
         ("topic.blacklist", "log.*", &["topic name \"log.*\" is not valid: "]),
@@ -550,6 +557,54 @@ fn typed_keys_reach_the_spec() {
 }
 
 #[test]
+fn brokers_may_be_found_in_zookeeper() {
+    for blank in [None, Some(""), Some(" , ")] {
+        let mut given =
+            without("src.kafka.bootstrap.servers", &[("src.zookeeper.connect", "z1, z2:1/kafka")]);
+        given.extend(blank.map(|servers| (SOURCE.0.to_owned(), Some(servers.to_owned()))));
+        let spec = parse("c", &given).unwrap().spec;
+        assert_eq!(
+            (spec.source.bootstrap_servers(), spec.zookeepers.source),
+            ("", zookeeper("z1,z2:1/kafka"))
+        );
+        given.remove("src.zookeeper.connect");
+        let lines = messages(&given);
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        assert!(line.starts_with("Missing required configuration \"src.kafka.bootstrap.servers\""), "{line}");
+        assert!(line.contains("src.zookeeper.connect"), "{line}");
+    }
+    let both = spec(&[("src.zookeeper.connect", "z"), ("src.zookeeper.session.timeout.ms", "7")]);
+    let read = both.zookeepers.source.unwrap();
+    assert_eq!((read.connection_timeout.as_millis(), read.session_timeout.as_millis()), (6_000, 7));
+    assert_eq!(spec(&[("dest.zookeeper.connect", " ")]).zookeepers, ZooKeepers::default());
+}
+
+/// It would not be resolved there, and its text taken as it is.
+#[test]
+fn only_client_keys_may_hold_references() {
+    let rows = [
+        "topic.whitelist",
+        "topic.rename.format",
+        "tasks.max",
+        "src.zookeeper.connect",
+        "key.converter",
+        "topic.auto.create",
+        "agent.labels",
+    ];
+    for key in rows {
+        let lines = messages(&with(&[(key, "${file:/s:k}")]));
+        let [line] = &lines[..] else { panic!("{key}: {lines:?}") };
+        let beginning =
+            format!("Invalid value ${{file:/s:k}} for configuration {key}: a reference to a config");
+        assert!(line.starts_with(&beginning) && line.contains("src.kafka., src.consumer."), "{line}");
+    }
+    for key in ["src.kafka.client.id", "src.consumer.client.id", "dest.kafka.client.id", SOURCE.0] {
+        accept(&[(key, "${file:/s:k}")]);
+    }
+    accept(&[("topic.rename.format", "${topic}.copy"), ("producer.override.client.id", "${env:K}")]);
+}
+
+#[test]
 fn client_keys_pass_through_the_special_prefix_over_the_general_one() {
     let spec = spec(&[
         ("src.kafka.fetch.min.bytes", "10"),
@@ -674,7 +729,6 @@ fn sasl_needs_its_mechanism_and_login() {
 #[test]
 fn what_has_no_effect_is_named_with_the_reason() {
     let warnings = accept(&[
-        ("src.zookeeper.connect", "z:2181"),
         ("src.kafka.interceptor.classes", "x.Y"),
         ("src.consumer.group.id", "g"),
         ("src.kafka.timestamps.topic.replication.factor", "1"),
@@ -698,7 +752,6 @@ fn what_has_no_effect_is_named_with_the_reason() {
             ("Every in-sync replica acknowledges, always", "producer.override.acks"),
             ("Java classes are not loaded", "src.kafka.interceptor.classes"),
             ("a byte-array converter has no settings", "key.converter.schemas.enable"),
-            ("brokers are asked, not ZooKeeper", "src.zookeeper.connect"),
             (
                 "created topics take after their source topics",
                 "topic.creation.default.partitions, topic.creation.groups"

@@ -1,18 +1,19 @@
 //! Kafka client keys in a worker file: without a prefix for all clients of the worker's cluster, and after
 //! `producer.`, `consumer.` and `admin.`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use copyist_agent::client::Role as ClientRole;
+use copyist_agent::client::resolve::hidden_values;
 use copyist_connector::clients::{self as table, Side};
 use copyist_connector::key::Effect;
 use copyist_connector::kind::Value;
 use copyist_model::ClientProperties;
 
-use super::given::check_reference;
 use super::key::{Clients, Members};
 use super::table::FAMILIES;
-use crate::properties::Properties;
+use copyist_model::properties::Properties;
 
 /// Client keys that have an effect.
 #[derive(Clone, Default)]
@@ -20,6 +21,8 @@ pub struct ClientKeys {
     all: BTreeMap<String, String>,
     producers: BTreeMap<String, String>,
     consumers: BTreeMap<String, String>,
+    /// Properties whose values come from references.
+    hidden: BTreeSet<String>,
 }
 
 impl ClientKeys {
@@ -31,6 +34,19 @@ impl ClientKeys {
             Clients::Consumers => &mut self.consumers,
         };
         properties.insert(property.to_owned(), value);
+    }
+
+    /// Its value is not what the file says, and must not be shown.
+    pub fn hide(&mut self, property: &str) {
+        self.hidden.insert(property.to_owned());
+    }
+
+    /// What references stand for and no client takes: one text for each.
+    #[must_use]
+    pub fn hidden_values(&self) -> BTreeSet<String> {
+        let producer = hidden_values(&self.producer(), ClientRole::Producer, &self.hidden);
+        let consumer = hidden_values(&self.consumer(), ClientRole::Consumer, &self.hidden);
+        producer.into_iter().chain(consumer).collect()
     }
 
     /// What SASL needs and is not there: one text for each missing key.
@@ -129,11 +145,9 @@ pub fn read(properties: &Properties, clients: Clients, property: &str, raw: &str
         }
         Effect::Always(_) | Effect::Without(_) => return Read::AsItIs,
     }
-    match check_reference(raw).and_then(|()| {
-        key.kind.read(raw).map_err(|breaches| breaches.into_iter().map(|breach| breach.rule).collect())
-    }) {
+    match key.kind.read(raw) {
         Ok(value) => Read::Property(to_property(value, raw)),
-        Err(rules) => Read::Wrong(rules),
+        Err(breaches) => Read::Wrong(breaches.into_iter().map(|breach| breach.rule).collect()),
     }
 }
 

@@ -15,6 +15,8 @@ pub enum Definition<'a> {
         clients: Clients,
         property: &'a str,
     },
+    /// Of a config provider.
+    Provider,
     /// Known, and without effect for these roles.
     Ignored(Without, &'static [Role]),
     Unknown,
@@ -29,6 +31,7 @@ pub fn define(name: &str) -> Definition<'_> {
     let family = FAMILIES.iter().find_map(|family| Some((family, name.strip_prefix(family.prefix)?)));
     let (clients, property) = match family.map(|(family, rest)| (family.members, family.roles, rest)) {
         Some((Members::Ignored(without), roles, _)) => return Definition::Ignored(without, roles),
+        Some((Members::Providers, _, _)) => return Definition::Provider,
         Some((Members::Clients(clients), _, property)) => (clients, property),
         None => (Clients::All, name),
     };
@@ -54,6 +57,8 @@ mod tests {
             ("metric.reporters", "All metric.reporters"),
             ("key.converter.schemas.enable", "ignored"),
             ("admin.listeners.https.ssl.key.password", "ignored"),
+            ("config.providers", "own config.providers"),
+            ("config.providers.a.class", "provider"),
             ("producer.lingr.ms", "unknown"),
             ("producer.", "unknown"),
             ("lingr", "unknown"),
@@ -62,6 +67,7 @@ mod tests {
             let found = match define(name) {
                 Definition::Own(key) => format!("own {}", key.name),
                 Definition::Client { clients, property } => format!("{clients:?} {property}"),
+                Definition::Provider => "provider".to_owned(),
                 Definition::Ignored(..) => "ignored".to_owned(),
                 Definition::Unknown => "unknown".to_owned(),
             };

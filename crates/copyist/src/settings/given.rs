@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use copyist_agent::client::providers::{Providers, Variables};
 use copyist_model::client::is_secret;
+use copyist_model::reference::has_reference;
 use copyist_model::{AgentId, TopicName};
 
 use super::address::Address;
@@ -12,11 +14,13 @@ use super::definition::{Definition, define};
 use super::etcd::Endpoint;
 use super::key::{Clients, Default, Effect, Level, Without, WorkerKey};
 use super::kind::Value;
+use super::machine::Machine;
+use super::providers;
 use super::role::{self, Role};
 use super::secret::Secret;
 use super::table::{self, KEYS};
 use crate::error::Problem;
-use crate::properties::Properties;
+use copyist_model::properties::Properties;
 
 /// A worker file, its values read. What is absent has the table's default; what is wrong is absent here, and was
 /// reported.
@@ -26,6 +30,7 @@ pub struct Given {
     /// Keys that the file leaves to their defaults.
     defaulted: Vec<&'static str>,
     pub clients: ClientKeys,
+    pub providers: Providers,
     pub unknown: Vec<String>,
     /// By importance and reason.
     pub without_effect: BTreeMap<(Level, &'static str), Vec<String>>,
@@ -35,9 +40,10 @@ pub struct Given {
 impl Given {
     /// Reads the properties of the file `place` that `role` knows.
     #[must_use]
-    pub fn read(place: &str, properties: &Properties, role: Role) -> Self {
+    pub fn read(place: &str, properties: &Properties, machine: &Machine, role: Role) -> Self {
         let mut given = Self::default();
         let mut reader = Reader { place, properties, role, given: &mut given };
+        reader.read_providers(&machine.variables);
         reader.read_own();
         reader.read_others();
         given.problems.sort_by_key(|problem| problem.line);
@@ -109,6 +115,7 @@ impl Given {
     }
 }
 
+const HIDDEN: &str = "what its reference stands for is not possible here (it is not shown)";
 const BROKERS_DEFAULT: &str = "-1, the brokers' own default, is not asked for: the default of Connect holds";
 
 fn default_of(key: &WorkerKey) -> Option<Value> {
@@ -123,6 +130,36 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    fn read_providers(&mut self, variables: &Variables) {
+        let read = providers::read(self.properties, variables);
+        for (key, rule) in read.problems {
+            let line = self.properties.entries.get(&key).map(|entry| entry.line);
+            self.given.problems.push(Problem {
+                place: self.place.to_owned(),
+                line,
+                text: format!("{key}: {rule}"),
+            });
+        }
+        for key in read.without_effect {
+            self.note(Level::Warning, "no provider reads it", &key);
+        }
+        self.given.providers = read.providers;
+    }
+
+    /// A key's value, with what its references stand for; nothing, when that is not to be had, which is reported.
+    fn resolved(&mut self, name: &str, value: &str) -> Option<String> {
+        match self.given.providers.resolve(value) {
+            Ok(resolved) => Some(resolved.unwrap_or_else(|| value.to_owned())),
+            Err(unresolved) => {
+                let line = self.properties.entries.get(name).map(|entry| entry.line);
+                let text = |why| format!("{name}: {why}");
+                let problem = |why| Problem { place: self.place.to_owned(), line, text: text(why) };
+                self.given.problems.extend(unresolved.into_iter().map(problem));
+                None
+            }
+        }
+    }
+
     fn read_own(&mut self) {
         let role = self.role;
         let ours = |key: &&WorkerKey| key.effect == Effect::Honoured && role.is_one_of(key.roles);
@@ -130,17 +167,17 @@ impl Reader<'_> {
             // As for Connect, a key without a value is no key.
             let entry = self.properties.entries.get(key.name);
             let read = match entry.filter(|entry| !entry.value.trim().is_empty()) {
-                Some(entry) => match check_reference(&entry.value).and_then(|()| key.kind.read(&entry.value))
-                {
-                    Ok(Value::Number(-1)) => {
+                Some(entry) => match self.resolved(key.name, &entry.value).map(|text| key.kind.read(&text)) {
+                    Some(Ok(Value::Number(-1))) => {
                         self.note(Level::Info, BROKERS_DEFAULT, key.name);
                         default_of(key)
                     }
-                    Ok(value) => Some(value),
-                    Err(rules) => {
+                    Some(Ok(value)) => Some(value),
+                    Some(Err(rules)) => {
                         self.report(key.name, rules);
                         None
                     }
+                    None => None,
                 },
                 None => {
                     self.given.defaulted.push(key.name);
@@ -168,6 +205,7 @@ impl Reader<'_> {
                         self.read_client(name, clients, property, &entry.value);
                     }
                 }
+                Definition::Provider => (),
                 Definition::Ignored(without, roles) => {
                     self.without_effect(name, &entry.value, without, roles);
                 }
@@ -177,7 +215,14 @@ impl Reader<'_> {
     }
 
     fn read_client(&mut self, name: &str, clients: Clients, property: &str, value: &str) {
-        match clients::read(self.properties, clients, property, value) {
+        // Those are only compared with the keys without a prefix.
+        let is_compared = clients == Clients::Admins || property == "bootstrap.servers";
+        let value = if is_compared { Some(value.to_owned()) } else { self.resolved(name, value) };
+        let Some(value) = value else { return };
+        if self.properties.entries.get(name).is_some_and(|entry| has_reference(&entry.value)) {
+            self.given.clients.hide(property);
+        }
+        match clients::read(self.properties, clients, property, &value) {
             clients::Read::Property(value) => self.given.clients.insert(clients, property, value),
             clients::Read::AsItIs => (),
             clients::Read::WithoutEffect(reason) => self.note(Level::Warning, reason, name),
@@ -205,6 +250,8 @@ impl Reader<'_> {
     fn report(&mut self, name: &str, rules: Vec<String>) {
         let entry = self.properties.entries.get(name);
         let value = entry.map_or("", |entry| entry.value.trim());
+        // Rules show parts of values.
+        let rules = if has_reference(value) { vec![HIDDEN.to_owned()] } else { rules };
         for rule in rules {
             let text = format!("{name}={}: {rule}", show(name, value));
             let line = entry.map(|entry| entry.line);
@@ -224,23 +271,6 @@ fn show(name: &str, value: &str) -> String {
         Some((end, _)) => format!("{}…", &value[..end]),
         None => value.to_owned(),
     }
-}
-
-/// A reference to one of Connect's config providers, `${provider:path:key}` or `${provider:key}`.
-///
-/// # Errors
-/// When the value holds one.
-pub fn check_reference(value: &str) -> Result<(), Vec<String>> {
-    let mut rest = value;
-    while let Some((_, after)) = rest.split_once("${") {
-        if after.split_once('}').is_some_and(|(reference, _)| reference.contains(':')) {
-            let rule =
-                "a reference to a config provider is not resolved here; write the value itself".to_owned();
-            return Err(vec![rule]);
-        }
-        rest = after;
-    }
-    Ok(())
 }
 
 /// The names of all keys that a worker file may have, for a typo to be compared with.

@@ -57,6 +57,8 @@ pub struct Family {
 pub enum Members {
     /// Kafka client keys, for these clients.
     Clients(Clients),
+    /// What describes a config provider.
+    Providers,
     /// Anything.
     Ignored(Without),
 }

@@ -5,6 +5,8 @@ use std::io;
 use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 
+use copyist_agent::client::providers::Variables;
+
 /// Where the process runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
@@ -12,6 +14,8 @@ pub struct Machine {
     pub address: String,
     /// Where relative paths begin.
     pub directory: PathBuf,
+    /// For references to them.
+    pub variables: Variables,
 }
 
 impl Machine {
@@ -24,6 +28,7 @@ impl Machine {
         Self {
             address: address.map_or_else(|| "127.0.0.1".to_owned(), |address| address.ip().to_string()),
             directory: std::env::current_dir().unwrap_or_default(),
+            variables: std::env::vars_os().collect(),
         }
     }
     /// The text of a file.

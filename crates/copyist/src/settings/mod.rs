@@ -12,6 +12,7 @@ pub mod key;
 pub mod kind;
 mod machine;
 mod notice;
+mod providers;
 pub mod role;
 mod secret;
 pub mod table;
@@ -31,7 +32,7 @@ pub use role::Role;
 pub use secret::Secret;
 
 use crate::error::Problem;
-use crate::properties::Properties;
+use copyist_model::properties::Properties;
 use given::Given;
 
 /// What the process is to be like: what it has settings for, it runs. `Debug` shows no secret.
@@ -108,7 +109,7 @@ impl Settings {
         machine: &Machine,
         role: Role,
     ) -> (Result<Self, Vec<Problem>>, Vec<Notice>) {
-        let given = Given::read(place, properties, role);
+        let given = Given::read(place, properties, machine, role);
         let mut problems = given.problems.clone();
         let problem = |text| Problem { place: place.to_owned(), line: None, text };
         problems.extend(rules(&given).into_iter().map(problem));
@@ -218,6 +219,7 @@ fn rules(given: &Given) -> Vec<String> {
         ));
     }
     problems.extend(given.clients.missing());
+    problems.extend(given.clients.hidden_values());
     problems
 }
 
@@ -231,6 +233,7 @@ fn worker(given: &Given, agent_id: AgentId) -> Option<Worker> {
         cluster: clients.cluster(),
         producer: clients.producer(),
         consumer: clients.consumer(),
+        providers: given.providers.clone(),
         offset_storage: StorageTopic {
             name: given.topic("offset.storage.topic")?,
             partitions: given.number("offset.storage.partitions")?,

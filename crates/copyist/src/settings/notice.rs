@@ -4,7 +4,7 @@ use super::given::{Given, known_names};
 use super::key::Level;
 use super::role::Role;
 use super::{Settings, StoreSettings, fleet};
-use crate::properties::Properties;
+use copyist_model::properties::Properties;
 
 /// Unknown keys that get a line of their own with the nearest known one; the search is not free.
 const SUGGESTIONS_MAX: usize = 20;

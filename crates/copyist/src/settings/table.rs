@@ -75,7 +75,6 @@ const EXTENSIONS: Without =
     unmet(&[""], "REST extensions are not loaded: whoever reaches the listeners may use the REST API");
 const HEADERS: Without = unmet(&[""], "the REST API adds no such headers");
 const ADMIN: Without = unmet(&[], "administration is on the same listeners as everything else");
-const PROVIDERS: Without = unmet(&[""], "references of the form ${provider:path:key} are not resolved");
 /// What keys of a fleet are for a standalone process.
 pub const FLEET: Without = unmet(&[""], "a standalone process is its own coordinator, with its own store");
 const EXACTLY_ONCE: Without = unneeded("the raw engine copies exactly once without transactions");
@@ -151,7 +150,7 @@ pub static KEYS: &[WorkerKey] = &[
     without(role::WORKERS, "topic.creation.enable", CREATION, "Whether topics are created for source connectors."),
     without(role::WORKERS, "exactly.once.source.support", EXACTLY_ONCE, "Whether source connectors write in transactions."),
     without(role::WORKERS, "connector.client.config.override.policy", OVERRIDES, "Which client keys connectors may set."),
-    without(role::ALL, "config.providers", PROVIDERS, "Where references in values are looked up."),
+    optional(role::ALL, "config.providers", Kind::Text, "The names of the providers that resolve references such as ${file:/path:key} in this file and in the client keys of connectors, separated by commas; for each, config.providers.NAME.class says which it is."),
 
     without(role::REST, "rest.extension.classes", EXTENSIONS, "Extensions of the REST API, such as authentication."),
     without(role::REST, "access.control.allow.origin", HEADERS, "Which web pages may call the REST API."),
@@ -190,7 +189,7 @@ pub static FAMILIES: [Family; 12] = [
         roles: role::WORKERS,
         members: Members::Ignored(CONVERTERS),
     },
-    Family { prefix: "config.providers.", roles: role::ALL, members: Members::Ignored(PROVIDERS) },
+    Family { prefix: "config.providers.", roles: role::ALL, members: Members::Providers },
     Family { prefix: "listeners.https.", roles: role::REST, members: Members::Ignored(HTTP) },
     Family {
         prefix: "metrics.context.",

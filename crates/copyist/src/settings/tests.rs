@@ -16,7 +16,11 @@ fn read(text: &str) -> (Result<Settings, Vec<String>>, Vec<Notice>) {
 
 fn read_as(role: Role, text: &str) -> (Result<Settings, Vec<String>>, Vec<Notice>) {
     let properties = Properties::parse(text.as_bytes()).unwrap();
-    let machine = Machine { address: "10.1.2.3".into(), directory: "/dir".into() };
+    let machine = Machine {
+        address: "10.1.2.3".into(),
+        directory: "/dir".into(),
+        variables: [("RACK".into(), "r7".into())].into_iter().collect(),
+    };
     let (settings, notices) = Settings::read("w", &properties, &machine, role);
     (settings.map_err(|problems| problems.iter().map(ToString::to_string).collect()), notices)
 }
@@ -225,9 +229,15 @@ const WRONG: &[(&str, &[&str])] = &[
     ),
     (
         "sasl.jaas.config=${file:/s:jaas}",
-        &["w:2: sasl.jaas.config=[hidden]: a reference to a config provider is not"],
+        &[
+            "w:2: sasl.jaas.config: ${file:/s:jaas} cannot be resolved: the worker file names no provider file",
+        ],
     ),
-    ("group.id=${env:GROUP}", &["w:2: group.id=${env:GROUP}: a reference to a config provider is not"]),
+    ("group.id=${env:GROUP}", &["w:2: group.id: ${env:GROUP} cannot be resolved: the worker file names no"]),
+    (
+        "config.providers=v\nconfig.providers.v.class=a.B",
+        &["w:3: config.providers.v.class: a.B is not here: Java classes"],
+    ),
     (
         "security.protocol=SASL_SSL",
         &["w: sasl.mechanism is missing: security.protocol asks for SASL", "w: sasl.jaas.config is missing"],
@@ -314,12 +324,9 @@ const WITHOUT_EFFECT: &[(&str, Level, &[&str])] = &[
         ],
     ),
     (
-        "config.providers=file\nconfig.providers.file.class=a.B",
+        "config.providers.file.class=a.B",
         Level::Warning,
-        &[
-            "w: without effect (references of the form ${provider:path:key} are not resolved): config.providers, \
-               config.providers.file.class",
-        ],
+        &["w: without effect (no provider reads it): config.providers.file.class"],
     ),
     (
         "producer.acks=1",
@@ -414,7 +421,8 @@ fn no_honoured_key_is_forgotten() {
         let name = key.name;
         let value = match name {
             "bootstrap.servers" => "other:1",
-            "rest.advertised.listener" => continue,
+            // A role that has no connectors needs providers only while it reads this file.
+            "rest.advertised.listener" | "config.providers" => continue,
             "listeners" => "http://h:1",
             "log.format" => "json",
             "coordinator.endpoints" | "etcd.endpoints" | "coordinator.advertised.address" => "h:1",
@@ -438,4 +446,80 @@ fn no_honoured_key_is_forgotten() {
             assert_eq!(changed, role.is_one_of(key.roles), "{}: {name}={value}", role.name());
         }
     }
+}
+
+const PROVIDERS: &str = "config.providers=file\n\
+     config.providers.file.class=org.apache.kafka.common.config.provider.FileConfigProvider\n";
+
+/// As Connect does for its whole worker file, when it starts.
+#[test]
+fn references_in_the_worker_file_are_resolved() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("secrets.properties");
+    std::fs::write(
+        &path,
+        "group=fleet-7\njaas=a.PlainLoginModule required username=\"u\" password=\"HUNTER2\";\n",
+    )
+    .unwrap();
+    let at = |key: &str| format!("${{file:{}:{key}}}", path.display());
+    let lines = format!(
+        "{PROVIDERS}group.id={}\nproducer.sasl.jaas.config={}\nproducer.security.protocol=SASL_SSL\n\
+         sasl.mechanism=PLAIN\nproducer.client.id=the-${{topic}}",
+        at("group"),
+        at("jaas")
+    );
+    let settings = settings(&lines);
+    let worker = &settings.agent.as_ref().unwrap().worker;
+    assert_eq!(settings.group_id, "fleet-7");
+    assert!(worker.producer.get("sasl.jaas.config").unwrap().contains("HUNTER2"));
+    assert_eq!(worker.producer.get("client.id"), Some("the-${topic}"));
+    assert!(!format!("{settings:?}").contains("HUNTER2"));
+    assert_eq!(worker.providers.resolve(&at("group")), Ok(Some("fleet-7".to_owned())));
+}
+
+#[test]
+fn what_a_reference_stands_for_is_never_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("secrets.properties");
+    std::fs::write(&path, "canary=HUNTER2\njaas=HUNTER2 required;\n").unwrap();
+    let at = |key: &str| format!("${{file:{}:{key}}}", path.display());
+    let rows = [
+        ("listeners", "canary"),
+        ("offset.flush.interval.ms", "canary"),
+        ("security.protocol", "canary"),
+        ("sasl.jaas.config", "jaas"),
+        ("producer.linger.ms", "canary"),
+        ("ssl.truststore.location", "canary"),
+    ];
+    for (name, key) in rows {
+        let told = problems(&format!("{PROVIDERS}{name}={}", at(key)));
+        assert!(told.iter().all(|text| !text.contains("HUNTER2")), "{told:?}");
+        let property = name.trim_start_matches("producer.");
+        assert!(
+            told.iter().any(|text| text.contains(property) && text.contains("its reference")),
+            "{told:?}"
+        );
+    }
+    let told = problems(&format!("{PROVIDERS}agent.rack={}", at("cnary")));
+    let expected =
+        format!("w:4: agent.rack: {} cannot be resolved: {} has no key cnary", at("cnary"), path.display());
+    assert_eq!(told, [expected]);
+}
+
+#[test]
+fn variables_are_those_of_the_machine() {
+    let env = "config.providers=env\n\
+               config.providers.env.class=org.apache.kafka.common.config.provider.EnvVarConfigProvider\n";
+    assert_eq!(worker(&format!("{env}agent.rack=${{env:RACK}}")).rack, "r7");
+    let told = problems(&format!("{env}agent.rack=${{env:PATH}}"));
+    assert!(told[0].contains("no variable PATH"), "{told:?}");
+}
+
+/// A coordinator may have no file that only agents need.
+#[test]
+fn only_keys_that_a_role_reads_are_resolved() {
+    let text =
+        format!("{PROVIDERS}group.id=g\ncoordinator.endpoints=c:1\nbootstrap.servers=${{file:/none:a}}");
+    assert!(read_as(Role::Gateway, &text).0.is_ok());
+    assert!(read_as(Role::Agent, &text).0.is_err());
 }

@@ -1,12 +1,10 @@
 //! The client settings of a task. Pure.
 
-use copyist_model::ConnectorSpec;
+use copyist_model::ClientProperties;
 
 use super::refusal::BATCH_BYTES;
 use crate::client::{self, Role};
-use crate::engine::choice::destination;
 use crate::error::Error;
-use crate::worker::Worker;
 use rdkafka::ClientConfig;
 
 /// Time from one set of statistics to the next: they feed lag and the sense of an outage.
@@ -17,8 +15,8 @@ const READ_AHEAD_LANE_KBYTES: (usize, usize) = (1 << 10, 16 << 10);
 
 /// # Errors
 /// [`Error::Stuck`]: the source's properties are wrong.
-pub fn consumer(spec: &ConnectorSpec, client_id: &str, lanes: usize) -> Result<ClientConfig, Error> {
-    let (mut config, without_effect) = client::config(&spec.source, Role::Consumer)?;
+pub fn consumer(source: &ClientProperties, client_id: &str, lanes: usize) -> Result<ClientConfig, Error> {
+    let (mut config, without_effect) = client::config(source, Role::Consumer)?;
     tell_without_effect("source", &without_effect);
     let (least, most) = READ_AHEAD_LANE_KBYTES;
     let read_ahead = (READ_AHEAD_KBYTES / lanes.max(1)).clamp(least, most);
@@ -34,12 +32,11 @@ pub fn consumer(spec: &ConnectorSpec, client_id: &str, lanes: usize) -> Result<C
 /// # Errors
 /// [`Error::Stuck`]: the destination's properties are wrong.
 pub fn producer(
-    worker: &Worker,
-    spec: &ConnectorSpec,
+    destination: &ClientProperties,
     client_id: &str,
     batch_bytes: u32,
 ) -> Result<ClientConfig, Error> {
-    let (mut config, without_effect) = client::config(&destination(worker, spec), Role::Producer)?;
+    let (mut config, without_effect) = client::config(destination, Role::Producer)?;
     tell_without_effect("destination", &without_effect);
     let asked = config.get("batch.size").and_then(|size| size.parse().ok()).unwrap_or(BATCH_BYTES);
     config
@@ -70,101 +67,38 @@ fn tell_without_effect(role: &str, names: &[String]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use copyist_model::{
-        ClientProperties, Destination, OffsetReset, RenameFormat, TopicCreation, TopicSelection,
-    };
-    use std::collections::BTreeMap;
-    use std::time::Duration;
 
     fn properties(pairs: &[(&str, &str)]) -> ClientProperties {
-        ClientProperties(pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect())
-    }
-
-    fn spec(destination: Destination) -> ConnectorSpec {
-        ConnectorSpec {
-            selection: TopicSelection::default(),
-            rename: RenameFormat::identity(),
-            tasks_max: None,
-            source: properties(&[("bootstrap.servers", "s:1"), ("client.id", "mine")]),
-            destination,
-            offset_reset: OffsetReset::Earliest,
-            engine: copyist_model::EngineChoice::Auto,
-            loss_policy: copyist_model::LossPolicy::Fail,
-            agents: copyist_model::AgentChoice::default(),
-            creation: TopicCreation {
-                enabled: true,
-                replication_factor: None,
-                timestamp_type: "CreateTime".into(),
-                overrides: BTreeMap::new(),
-            },
-            poll_interval: Duration::from_secs(120),
-        }
-    }
-
-    fn worker() -> Worker {
-        let topic = |name: &str| crate::worker::StorageTopic {
-            name: name.parse().unwrap(),
-            partitions: 1,
-            replication_factor: 1,
-        };
-        Worker {
-            group_id: "g".into(),
-            agent_id: "a:1".parse().unwrap(),
-            cluster: properties(&[
-                ("bootstrap.servers", "w:1"),
-                ("linger.ms", "1"),
-                ("retry.backoff.ms", "9"),
-            ]),
-            producer: properties(&[("linger.ms", "2"), ("compression.type", "lz4")]),
-            consumer: ClientProperties::default(),
-            offset_storage: topic("o"),
-            config_storage: topic("c"),
-            status_storage: topic("s"),
-            rack: String::new(),
-            labels: std::collections::BTreeMap::new(),
-            flush_interval: Duration::from_secs(10),
-            memory_bytes: 64 << 20,
-            stop_timeout: Duration::from_secs(5),
-        }
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        ClientProperties(pairs.chain([("bootstrap.servers".into(), "h:1".into())]).collect())
     }
 
     #[test]
-    fn the_workers_cluster_is_layered_and_a_connectors_own_is_alone() {
-        let own = spec(Destination::Worker(properties(&[("compression.type", "zstd")])));
-        let config = producer(&worker(), &own, "c-0", BATCH_BYTES).unwrap();
-        let rows = [
-            ("bootstrap.servers", "w:1"),
-            ("retry.backoff.ms", "9"),
-            ("linger.ms", "2"),
-            ("compression.type", "zstd"),
-            ("client.id", "c-0"),
-        ];
-        for (name, value) in rows {
-            assert_eq!(config.get(name), Some(value), "{name}");
+    fn clients_are_named_unless_the_user_did() {
+        for (written, expected) in [(properties(&[]), "c-0"), (properties(&[("client.id", "mine")]), "mine")]
+        {
+            let producer = producer(&written, "c-0", BATCH_BYTES).unwrap();
+            let consumer = consumer(&written, "c-0", 1).unwrap();
+            assert_eq!([producer.get("client.id"), consumer.get("client.id")], [Some(expected); 2]);
         }
-        let other = spec(Destination::Cluster(properties(&[("bootstrap.servers", "d:1")])));
-        let config = producer(&worker(), &other, "c-0", BATCH_BYTES).unwrap();
-        assert_eq!((config.get("bootstrap.servers"), config.get("linger.ms")), (Some("d:1"), None));
     }
 
     #[test]
     fn batches_keep_the_smaller_bound_and_one_byte_means_one_record() {
-        let asked = |size| spec(Destination::Worker(properties(&[("batch.size", size)])));
+        let asked = |size| properties(&[("batch.size", size)]);
         for (size, bound, expected) in [("5000", BATCH_BYTES, "5000"), ("5000", 10, "10"), ("0", 10, "1")] {
-            let config = producer(&worker(), &asked(size), "c", bound).unwrap();
+            let config = producer(&asked(size), "c", bound).unwrap();
             assert_eq!(config.get("batch.size"), Some(expected), "{size} {bound}");
         }
-        let one = producer(&worker(), &asked("5000"), "c", 1).unwrap();
+        let one = producer(&asked("5000"), "c", 1).unwrap();
         assert_eq!(one.get("batch.num.messages"), Some("1"));
     }
 
     #[test]
     fn lanes_share_what_is_read_ahead() {
-        let spec = spec(Destination::Worker(ClientProperties::default()));
         for (lanes, kbytes) in [(0, "16384"), (1, "16384"), (8, "4096"), (1000, "1024")] {
-            let config = consumer(&spec, "c", lanes).unwrap();
+            let config = consumer(&properties(&[]), "c", lanes).unwrap();
             assert_eq!(config.get("queued.max.messages.kbytes"), Some(kbytes), "{lanes} lanes");
-            assert_eq!(config.get("client.id"), Some("mine"));
         }
     }
 }

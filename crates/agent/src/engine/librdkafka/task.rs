@@ -21,10 +21,10 @@ use super::settings;
 use super::statistics::{connected, log_ends};
 use super::status::{Side, View, status};
 use crate::client::limit::Limiter;
+use crate::client::resolve::{Clients, Resolver};
 use crate::client::voice::Said;
 use crate::driver::wall_ms;
 use crate::engine::TaskContext;
-use crate::engine::choice::destination;
 use crate::error::{Error, chain};
 use crate::job::{Order, Reporter};
 use crate::metrics::LaneMetrics;
@@ -38,6 +38,10 @@ pub(super) type Storing = Pin<Box<dyn Future<Output = (Vec<(LaneNumber, i64)>, R
 
 pub(super) struct Task {
     pub context: TaskContext,
+    resolver: Resolver,
+    clients: Clients,
+    /// No session was made by them so far.
+    are_clients_fresh: bool,
     pub order: Order,
     pub lanes: Lanes,
     /// The source's, once it told.
@@ -75,6 +79,7 @@ pub(super) enum End {
 /// Copies the lanes of a task until `stop` (or until nobody gives orders any more).
 pub async fn run(
     context: TaskContext,
+    clients: (Resolver, Clients),
     mut orders: watch::Receiver<Order>,
     reporter: Reporter,
     stop: CancellationToken,
@@ -82,7 +87,7 @@ pub async fn run(
     // Nothing but the right keeps two writers of this engine apart.
     reporter.until_free(&stop).await;
     let order = orders.borrow_and_update().clone();
-    let mut task = Task::new(context, reporter, order);
+    let mut task = Task::new(context, clients, reporter, order);
     let mut retry = Backoff::new(SESSION_RETRY);
     while !stop.is_cancelled() {
         task.look_at_right();
@@ -92,6 +97,9 @@ pub async fn run(
                 Some(true) => continue,
                 Some(false) | None => break,
             }
+        }
+        if stop.run_until_cancelled(task.make_ready()).await.is_none() {
+            break;
         }
         let Some(mut session) = task.open().await else { continue };
         let opened = Instant::now();
@@ -114,16 +122,22 @@ pub async fn run(
         }
     }
     task.store_last().await;
-    task.reporter.ended().await;
 }
 
 impl Task {
-    fn new(context: TaskContext, reporter: Reporter, order: Order) -> Self {
-        let servers = destination(&context.worker, &order.spec);
+    fn new(
+        context: TaskContext,
+        (resolver, clients): (Resolver, Clients),
+        reporter: Reporter,
+        order: Order,
+    ) -> Self {
         let mut task = Self {
-            source: Side::new("source", order.spec.source.bootstrap_servers()),
-            destination: Side::new("destination", servers.bootstrap_servers()),
+            source: Side::new("source", clients.source.bootstrap_servers()),
+            destination: Side::new("destination", clients.destination.bootstrap_servers()),
             context,
+            resolver,
+            clients,
+            are_clients_fresh: true,
             lanes: Lanes::default(),
             cluster: None,
             storing: None,
@@ -201,6 +215,23 @@ impl Task {
         self.sweep();
     }
 
+    /// Resolves the clients anew for a further session: a password may have broken the one before. What cannot be resolved
+    /// now was before, and the session says what is wrong with it.
+    async fn make_ready(&mut self) {
+        if std::mem::take(&mut self.are_clients_fresh) {
+            return;
+        }
+        match self.resolver.resolve(&self.context.worker, &self.order.spec).await {
+            Ok(clients) => self.clients = clients,
+            Err(error) => {
+                if let Some(left_out) = self.limiter.admit(self.now(), "resolve") {
+                    let (task, error) = (self.reporter.id(), chain(&error));
+                    tracing::warn!(%task, error, left_out, "the clients stay as they were");
+                }
+            }
+        }
+    }
+
     /// Makes the clients. Wrong settings stop every lane: they need a human.
     async fn open(&mut self) -> Option<Session> {
         let made = match self.settings() {
@@ -222,12 +253,12 @@ impl Task {
     fn settings(&self) -> Result<Settings, Error> {
         let id = self.reporter.id();
         let client_id = format!("copyist-{}-{}", id.connector, id.part);
-        let (worker, spec) = (&self.context.worker, &self.order.spec);
+        let Clients { source, destination, .. } = &self.clients;
         let batch_bytes = self.lanes.batch_bytes().unwrap_or(BATCH_BYTES);
         Ok(Settings {
             name: id.to_string(),
-            consumer: settings::consumer(spec, &client_id, self.lanes.ordered().count())?,
-            producer: settings::producer(worker, spec, &client_id, batch_bytes)?,
+            consumer: settings::consumer(source, &client_id, self.lanes.ordered().count())?,
+            producer: settings::producer(destination, &client_id, batch_bytes)?,
         })
     }
 

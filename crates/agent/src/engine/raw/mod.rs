@@ -43,25 +43,24 @@ use self::plane::RouteKey;
 use self::route::Command;
 use self::task::{TaskNumber, Told};
 use super::TaskContext;
+use crate::client::resolve::Clients;
 use crate::job::{Order, Reporter};
 
 pub use self::budget::Budget;
 pub use self::plane::Plane;
 pub use self::route::Shared;
 
-/// Copies the lanes of one task until `stop`, and reports that it ended.
+/// Copies the lanes of one task until `stop`.
 pub async fn run(
     context: TaskContext,
+    clients: Clients,
     mut orders: watch::Receiver<Order>,
     reporter: Reporter,
     stop: CancellationToken,
     options: [ClientOptions; 2],
 ) {
     let order = orders.borrow_and_update().clone();
-    let key = RouteKey {
-        source: order.spec.source.clone(),
-        destination: super::choice::destination(&context.worker, &order.spec),
-    };
+    let key = RouteKey { source: clients.source, destination: clients.destination };
     let (told, telling) = watch::channel(Told::default());
     match context.plane.attach(key, options, reporter.clone(), Arc::new(order), told).await {
         Some((task, route)) => {
@@ -72,7 +71,6 @@ pub async fn run(
             let why = "the data plane has ended by a defect of copyist (the log has the panic)".to_owned();
             reporter.status(InstanceState::Failed, why).await;
             stop.cancelled().await;
-            reporter.ended().await;
         }
     }
 }
@@ -107,18 +105,17 @@ impl Shell {
                 changed = self.telling.changed() => {
                     if changed.is_err() {
                         // The route is gone: the driver sees a job that ended without having been told to.
-                        return self.reporter.ended().await;
+                        return;
                     }
                     self.tell().await;
                     continue;
                 }
             };
             if self.route.send(command).await.is_err() {
-                return self.reporter.ended().await;
+                return;
             }
         }
         self.stop(context).await;
-        self.reporter.ended().await;
     }
 
     async fn tell(&mut self) {

@@ -67,7 +67,18 @@ impl Side {
             (self.trouble, self.down_since) = (None, None);
             return;
         };
-        let error = chain(error);
+        let remedy = match error {
+            Error::Unsupported { .. } => "; brokers of that version are copied with engine=librdkafka",
+            Error::Unreachable { .. }
+            | Error::Lost { .. }
+            | Error::Busy { .. }
+            | Error::Refused { .. }
+            | Error::Malformed { .. }
+            | Error::Timeout { .. }
+            | Error::Unknown { .. }
+            | Error::Config(_) => "",
+        };
+        let error = chain(error) + remedy;
         if let Some(left_out) = self.limiter.admit(now, "exchange") {
             tracing::warn!(cluster = self.end.name(), error, left_out, "an exchange failed");
         }
@@ -98,5 +109,29 @@ impl Side {
         let servers: Vec<String> = self.options.bootstrap.iter().map(ToString::to_string).collect();
         let trouble = self.trouble.as_ref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
         format!("the {} cluster at {}{trouble}", self.end.name(), servers.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use copyist_kafka::versions::{Api, VersionRange};
+
+    use super::*;
+
+    #[test]
+    fn brokers_that_are_too_old_are_told_with_the_engine_that_copies_them() {
+        let mut side = Side::new(End::Source, ClientOptions::new(Vec::new()));
+        let [ours, theirs] = [(7, 13), (0, 2)].map(|(min, max)| VersionRange { min, max });
+        side.hear(
+            Some(&Error::Unsupported { broker: "b:1".into(), api: Api::Metadata, ours, theirs }),
+            Duration::ZERO,
+        );
+        assert!(
+            side.describe().ends_with(
+                "needed is one of 7..13; brokers of that version are copied with engine=librdkafka"
+            )
+        );
+        side.hear(Some(&Error::Unknown { what: "x".to_owned() }), Duration::ZERO);
+        assert!(side.describe().ends_with(": x"), "{}", side.describe());
     }
 }

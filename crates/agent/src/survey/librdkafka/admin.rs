@@ -10,6 +10,8 @@ use rdkafka::admin::{
     ResourceSpecifier, TopicReplication, TopicResult,
 };
 use rdkafka::client::DefaultClientContext;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
 
 use super::{Librdkafka, OffThread};
 use crate::error::Error;
@@ -30,18 +32,22 @@ impl Librdkafka {
     }
 
     /// The configs set on each topic itself (`DYNAMIC_TOPIC_CONFIG`), without secrets. A topic that may not be
-    /// described, or that is gone, is missing from the answer.
+    /// described, or that is gone, is missing from the answer. Nothing: no broker before Kafka 0.11 tells configs.
     ///
     /// # Errors
     /// When the cluster does not answer.
-    pub async fn configs_of(&self, topics: &[&TopicName]) -> Result<BTreeMap<TopicName, Configs>, Error> {
-        let all = self.described(topics).await?;
+    pub async fn configs_of(
+        &self,
+        topics: &[&TopicName],
+    ) -> Result<Option<BTreeMap<TopicName, Configs>>, Error> {
+        let Some(all) = self.described(topics).await? else { return Ok(None) };
         let set_on_topic = |entries: Vec<ConfigEntry>| entries.into_iter().filter(is_set_on_topic);
         let pair = |entry: ConfigEntry| Some((entry.name, entry.value?));
-        Ok(all
+        let configs = all
             .into_iter()
             .map(|(topic, entries)| (topic, set_on_topic(entries).filter_map(pair).collect()))
-            .collect())
+            .collect();
+        Ok(Some(configs))
     }
 
     /// One config of a topic as it is in effect, wherever it is set; nothing when it may not be described.
@@ -49,16 +55,24 @@ impl Librdkafka {
     /// # Errors
     /// When the cluster does not answer.
     pub async fn effective_config(&self, topic: &TopicName, name: &str) -> Result<Option<String>, Error> {
-        let entries = self.described(&[topic]).await?.remove(topic).unwrap_or_default();
+        let described = self.described(&[topic]).await?;
+        let entries = described.and_then(|mut all| all.remove(topic)).unwrap_or_default();
         Ok(entries.into_iter().find(|entry| entry.name == name).and_then(|entry| entry.value))
     }
 
-    async fn described(&self, topics: &[&TopicName]) -> Result<BTreeMap<TopicName, Vec<ConfigEntry>>, Error> {
+    async fn described(
+        &self,
+        topics: &[&TopicName],
+    ) -> Result<Option<BTreeMap<TopicName, Vec<ConfigEntry>>>, Error> {
+        const NOT_KNOWN: RDKafkaErrorCode = RDKafkaErrorCode::UnsupportedFeature;
         let mut all = BTreeMap::new();
         for some in topics.chunks(TOPICS_PER_REQUEST_MAX) {
             let resources: Vec<_> =
                 some.iter().map(|topic| ResourceSpecifier::Topic(topic.as_str())).collect();
             let answer = self.admin().await?.describe_configs(&resources, &options()).await;
+            if matches!(answer, Err(KafkaError::AdminOp(NOT_KNOWN))) {
+                return Ok(None);
+            }
             // The client does not pass errors of single topics on; such a topic has no entries.
             for resource in answer.map_err(|error| self.place.librdkafka_error(&error))?.into_iter().flatten()
             {
@@ -70,7 +84,7 @@ impl Librdkafka {
                 }
             }
         }
-        Ok(all)
+        Ok(Some(all))
     }
 
     /// # Errors

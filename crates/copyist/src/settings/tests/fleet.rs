@@ -1,5 +1,7 @@
 //! Settings of a fleet's roles.
 
+use copyist_agent::client::providers::Variables;
+
 use super::*;
 use crate::settings::etcd::{Credentials, Identity, Tls};
 
@@ -67,7 +69,8 @@ fn connects_own_file_is_told_the_two_lines_that_make_a_fleet_of_it() {
     let alone = "\n  Without etcd, one process does everything: copyist standalone w";
     assert_eq!(problems_of(Role::Distributed, DISTRIBUTED), [format!("{expected}{alone}")]);
     assert_eq!(problems_of(Role::Coordinator, DISTRIBUTED), [expected]);
-    let alone = Machine { address: "127.0.0.1".into(), directory: "/dir".into() };
+    let alone =
+        Machine { address: "127.0.0.1".into(), directory: "/dir".into(), variables: Variables::default() };
     let properties = |text: &str| Properties::parse(text.as_bytes()).unwrap();
     let problems = Settings::read("w", &properties(DISTRIBUTED), &alone, Role::Coordinator).0.unwrap_err();
     let shown = problems[0].to_string();
@@ -273,7 +276,7 @@ const WRONG_ETCD: &[(&str, &[&str])] = &[
     ("etcd.password=S1", &["w: etcd.user is missing: etcd.password is somebody's"]),
     (
         "etcd.password=${file:a:b}\netcd.user=u",
-        &["w:6: etcd.password=[hidden]: a reference to a config provider"],
+        &["w:6: etcd.password: ${file:a:b} cannot be resolved: the worker file names no provider file"],
     ),
     (
         "etcd.endpoints=http://u:S1@e:2379",

@@ -46,7 +46,7 @@ async fn a_session_lasts_as_long_as_the_right() {
     let id = AssignmentId::task(&"c".parse().unwrap(), 0);
     let reporter = Reporter::new(id, AssignmentEpoch::default(), messages, shown_right);
     let (stop, serving) = (CancellationToken::new(), CancellationToken::new());
-    let task = tokio::spawn(run(context(&serving), shown_orders, reporter, stop.clone()));
+    let task = tokio::spawn(crate::engine::run(context(&serving), shown_orders, reporter, stop.clone()));
     let without_right = trace(&mut mailbox).await;
     assert!(without_right.starts_with("its right to write has ended"), "{without_right}");
     orders.send_replace(order());

@@ -1,8 +1,9 @@
-//! Java's property files, as `Properties.load` of a byte stream reads them, with line numbers.
+//! Java's property files, as `Properties.load` reads them, with line numbers.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 use java_properties::{LineContent, PropertiesIter};
 
 /// What a property file says: for each key its last value.
@@ -35,12 +36,26 @@ pub struct Malformed {
 }
 
 impl Properties {
+    /// As Java reads a stream of bytes, in Latin-1.
+    ///
     /// # Errors
     /// Every malformed line.
     pub fn parse(file: &[u8]) -> Result<Self, Vec<Malformed>> {
+        Self::parse_in(WINDOWS_1252, file)
+    }
+
+    /// As Java reads text in UTF-8.
+    ///
+    /// # Errors
+    /// Every malformed line.
+    pub fn parse_utf8(file: &[u8]) -> Result<Self, Vec<Malformed>> {
+        Self::parse_in(UTF_8, file)
+    }
+
+    fn parse_in(encoding: &'static Encoding, file: &[u8]) -> Result<Self, Vec<Malformed>> {
         let mut properties = Self::default();
         let mut malformed = Vec::new();
-        for line in PropertiesIter::new(without_comments(file).as_slice()) {
+        for line in PropertiesIter::new_with_encoding(without_comments(file).as_slice(), encoding) {
             match line {
                 Ok(line) => {
                     let number = line.line_number();
@@ -131,6 +146,13 @@ mod tests {
     #[test]
     fn a_byte_order_mark_belongs_to_no_key() {
         assert_eq!(pairs("\u{feff}a=b"), [("a".to_owned(), "b".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn text_is_in_latin_1_or_in_utf_8() {
+        let value = |read: Result<Properties, _>| read.unwrap().entries["a"].value.clone();
+        assert_eq!(value(Properties::parse(b"a=\xe9")), "é");
+        assert_eq!(value(Properties::parse_utf8("a=é🐞".as_bytes())), "é🐞");
     }
 
     #[test]

@@ -12,10 +12,11 @@ use crate::progress::Progress;
 
 const COMPILE_LIMIT: Duration = Duration::from_secs(120);
 
-const SOURCES: [(&str, &str); 7] = [
+const SOURCES: [(&str, &str); 8] = [
     ("Admins.java", include_str!("../java/Admins.java")),
     ("Compare.java", include_str!("../java/Compare.java")),
     ("Dump.java", include_str!("../java/Dump.java")),
+    ("EMRReplicatorSourceConnector.java", include_str!("../java/EMRReplicatorSourceConnector.java")),
     ("KafkaTool.java", include_str!("../java/KafkaTool.java")),
     ("Produce.java", include_str!("../java/Produce.java")),
     ("RefusingPolicy.java", include_str!("../java/RefusingPolicy.java")),

@@ -6,9 +6,10 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::connect_worker::ConnectWorker;
+use crate::connect::ConnectWorker;
 use crate::copyist::{Copyist, CopyistOptions};
 use crate::error::{Error, Result};
+use crate::jars::Jars;
 use crate::progress::Progress;
 use crate::record::Rec;
 use crate::rest::Rest;
@@ -16,6 +17,14 @@ use crate::suite;
 
 /// Set and not empty: the subject is a worker of Kafka Connect.
 const CONNECT: &str = "COPYIST_TEST_CONNECT";
+/// Of that worker's file.
+const CONNECT_PROPERTIES: [(&str, &str); 5] = [
+    ("key.converter", "org.apache.kafka.connect.storage.StringConverter"),
+    ("value.converter", "org.apache.kafka.connect.storage.StringConverter"),
+    ("offset.flush.interval.ms", "500"),
+    ("offset.storage.partitions", "5"),
+    ("plugin.discovery", "service_load"),
+];
 /// Records of each topic that a subject's connectors read.
 pub const RECORDS: usize = 3;
 
@@ -30,7 +39,10 @@ impl Subject {
     /// As the environment says.
     pub fn start(bootstrap: &str) -> Result<Subject> {
         if std::env::var_os(CONNECT).is_some_and(|value| !value.is_empty()) {
-            return ConnectWorker::start(bootstrap, Progress::Silent).map(Subject::Connect);
+            let jars = Jars::fetch_connect(Progress::Silent)?;
+            let mut worker = ConnectWorker::launch(&jars, bootstrap, "connect", &CONNECT_PROPERTIES)?;
+            worker.wait_started()?;
+            return Ok(Subject::Connect(worker));
         }
         let properties = BTreeMap::from([("offset.flush.interval.ms".to_owned(), "500".to_owned())]);
         let options = CopyistOptions { properties, ..CopyistOptions::default() };

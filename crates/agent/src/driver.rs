@@ -19,7 +19,8 @@ use crate::job::{JobEvent, JobMessage, Order, Reporter, Right, Unanswered, Verdi
 use crate::link::{self, Identity, Standing};
 use crate::metrics::Metrics;
 use crate::positions::Positions;
-use crate::storage_topics;
+use crate::queries;
+use crate::storage_topics::{self, scribe::Scribe};
 use crate::survey::{self, SurveyContext};
 use crate::worker::Worker;
 
@@ -62,8 +63,11 @@ impl Agent {
         let (outbox, words) = mpsc::channel(link::OUTBOX);
         let (rejoin, rejoins) = mpsc::channel(1);
         let (renew, renewals) = mpsc::channel(1);
+        let (queries, asked) = mpsc::channel(queries::QUERIES_MAX);
+        let (answer, answers) = mpsc::channel(queries::QUERIES_MAX);
         let (standing, shown_standing) = watch::channel(Standing::default());
         let (cluster, known_cluster) = watch::channel(None);
+        let (duty, shown_duty) = watch::channel(None);
         // Ends what serves the jobs, once they are over.
         let serving = CancellationToken::new();
         let (positions, positions_task) =
@@ -87,8 +91,13 @@ impl Agent {
             outbox: words,
             rejoin: rejoins,
             events: events.clone(),
+            queries,
+            answers,
             parting: link::Parting::default(),
+            duty,
         };
+        links.spawn(queries::serve(positions.clone(), asked, answer, serving.clone()));
+        links.spawn(self.scribe(identity.cluster.clone(), shown_duty).run(serving.clone()));
         links.spawn(link::hold(self.coordinators.clone(), identity.clone(), ends, serving.clone()));
         let (coordinators, interval) = (self.coordinators, self.renew_interval);
         links.spawn(link::renew(coordinators, identity, interval, renewals, events, serving.clone()));
@@ -120,6 +129,17 @@ impl Agent {
             tracing::error!("the keeper of positions panicked");
         }
         result
+    }
+}
+
+impl Agent {
+    fn scribe(
+        &self,
+        cluster: watch::Receiver<Option<ClusterId>>,
+        duty: watch::Receiver<link::Duty>,
+    ) -> Scribe {
+        let (worker, coordinators) = (self.worker.clone(), self.coordinators.clone());
+        Scribe { worker, coordinators, cluster, duty, behind: self.metrics.storage_topics_behind.clone() }
     }
 }
 

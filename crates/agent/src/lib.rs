@@ -7,6 +7,7 @@
 //! tells), then [`engine`] (how a task copies) and [`survey`] (how a connector learns what there is).
 
 pub mod client;
+mod compacted;
 pub mod core;
 pub mod driver;
 pub mod engine;
@@ -15,6 +16,7 @@ pub mod job;
 pub mod link;
 pub mod metrics;
 pub mod positions;
+mod queries;
 pub mod storage_topics;
 pub mod survey;
 pub mod worker;

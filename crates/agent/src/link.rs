@@ -14,6 +14,7 @@ mod words;
 use std::sync::Arc;
 
 use copyist_model::ClusterId;
+use copyist_proto::control as wire;
 use rand::RngExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -57,8 +58,17 @@ pub struct Ends {
     pub rejoin: mpsc::Receiver<()>,
     /// What the leader says.
     pub events: mpsc::Sender<Event>,
+    /// What it asks.
+    pub queries: mpsc::Sender<wire::Query>,
+    /// What it is answered.
+    pub answers: mpsc::Receiver<wire::Answer>,
     pub parting: Parting,
+    /// The mark of the scribe's records while this agent is the scribe.
+    pub duty: watch::Sender<Duty>,
 }
+
+/// What the fleet's scribe marks its records with; nothing: this agent is not the scribe.
+pub type Duty = Option<Arc<str>>;
 
 /// Says a word to the leader. When too many wait already, a new session says everything again.
 pub fn say(outbox: &mpsc::Sender<Saying>, rejoin: &mpsc::Sender<()>, saying: Saying) {

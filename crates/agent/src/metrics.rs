@@ -20,6 +20,8 @@ pub struct Metrics {
     stall_age: GaugeVec,
     gaps: IntCounterVec,
     batches: IntCounterVec,
+    /// Records that the storage topics lack; 0 where this agent is not the scribe.
+    pub storage_topics_behind: IntGauge,
 }
 
 impl Metrics {
@@ -47,8 +49,12 @@ impl Metrics {
             stall_age: GaugeVec::new(stall_age, &LABELS)?,
             gaps: IntCounterVec::new(gaps, &LABELS)?,
             batches: IntCounterVec::new(batches, &PLAN_LABELS)?,
+            storage_topics_behind: IntGauge::new(
+                "copyist_storage_topics_behind",
+                "Records of connectors and states that the storage topics lack, as far as this agent keeps them.",
+            )?,
         };
-        let collectors: [Box<dyn Collector>; 7] = [
+        let collectors: [Box<dyn Collector>; 8] = [
             Box::new(metrics.records.clone()),
             Box::new(metrics.bytes.clone()),
             Box::new(metrics.lag_records.clone()),
@@ -56,6 +62,7 @@ impl Metrics {
             Box::new(metrics.stall_age.clone()),
             Box::new(metrics.gaps.clone()),
             Box::new(metrics.batches.clone()),
+            Box::new(metrics.storage_topics_behind.clone()),
         ];
         collectors.into_iter().try_for_each(|collector| registry.register(collector))?;
         Ok(metrics)

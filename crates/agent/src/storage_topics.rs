@@ -1,5 +1,15 @@
 //! The worker's own topics (Connect's `offset.storage.topic`, `config.storage.topic`, `status.storage.topic`):
-//! there, and compacted, before anything is kept in them.
+//! there, and compacted, before anything is kept in them; and what Connect's tools find in the last two, which the fleet's
+//! scribe writes.
+//!
+//! [`records`] has the bytes, [`fleet`] what the fleet has, [`kept`] what a topic holds, [`plan`] the difference: pure.
+//! [`scribe`] is the shell around them.
+
+pub(crate) mod fleet;
+pub(crate) mod kept;
+pub(crate) mod plan;
+pub(crate) mod records;
+pub(crate) mod scribe;
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 
 use copyist_model::ConnectorSpec;
 
-use crate::clients::{self, ClientKey, Side};
+use crate::clients::{self, ClientKey, IgnoredKey, Side};
 use crate::framework;
 use crate::given::Given;
 use crate::key::{Key, Section, keys};
@@ -52,9 +52,25 @@ pub enum Definition {
         key: &'static ClientKey,
         side: Side,
     },
-    /// Known, and without effect.
-    Ignored,
+    /// A client key of Kafka's without effect.
+    IgnoredClient(IgnoredKey),
+    /// Whatever begins so has no effect, for this reason.
+    Ignored(&'static str),
     Unknown,
+}
+
+impl Definition {
+    /// Why this value of the key has no effect, if it is known and has none.
+    #[must_use]
+    pub fn ignores(self, value: &str) -> Option<&'static str> {
+        match self {
+            Self::Own(key) if key.effect.ignores(value) => key.effect.reason(key.documentation),
+            Self::Client { key, side } if !key.side.includes(side) => Some(side.has_no_such_key()),
+            Self::Client { key, .. } if key.effect.ignores(value) => key.effect.reason(key.documentation),
+            Self::IgnoredClient(IgnoredKey { reason, .. }) | Self::Ignored(reason) => Some(reason),
+            Self::Own(_) | Self::Client { .. } | Self::Unknown => None,
+        }
+    }
 }
 
 pub static CLASSES: [&Class; 2] = [
@@ -84,11 +100,10 @@ impl Class {
     pub fn find(name: &str) -> Option<&'static Self> {
         let name = name.trim();
         CLASSES.into_iter().find(|class| {
-            let alias = class.simple_name.strip_suffix("Connector").unwrap_or(class.simple_name);
             let (package, simple) = name.rsplit_once('.').unwrap_or(("", name));
             name == class.full_name
                 || name == class.simple_name
-                || name == alias
+                || name == class.alias()
                 || (class.any_package && !package.is_empty() && simple == class.simple_name)
         })
     }
@@ -103,6 +118,12 @@ impl Class {
         framework::FAMILIES.iter().chain(self.families)
     }
 
+    /// The name that Connect lets one write for short.
+    #[must_use]
+    pub fn alias(&self) -> &'static str {
+        self.simple_name.strip_suffix("Connector").unwrap_or(self.simple_name)
+    }
+
     #[must_use]
     pub fn define(&self, name: &str) -> Definition {
         if let Some(key) = self.own_keys().find(|key| key.name == name) {
@@ -114,11 +135,11 @@ impl Class {
         };
         let Some((family, rest)) = self.families().find_map(member) else { return Definition::Unknown };
         match family.members {
-            Members::Ignored(_) => Definition::Ignored,
-            Members::Clients(side) => match clients::find(rest) {
-                Some(key) => Definition::Client { key, side },
-                None if clients::is_ignored(rest) => Definition::Ignored,
-                None => Definition::Unknown,
+            Members::Ignored(reason) => Definition::Ignored(reason),
+            Members::Clients(side) => match (clients::find(rest), clients::ignored(rest)) {
+                (Some(key), _) => Definition::Client { key, side },
+                (None, Some(ignored)) => Definition::IgnoredClient(ignored),
+                (None, None) => Definition::Unknown,
             },
         }
     }

@@ -5,8 +5,9 @@ use crate::clients::Side;
 use crate::key::Default::{Absent, Required, Value};
 use crate::key::Effect::{Always, Honoured, Without};
 use crate::key::Importance::{High, Low, Medium};
-use crate::key::{Effect, Key, Section, key};
+use crate::key::{Effect, FieldWidth as F, Key, Section, key};
 use crate::kind::{Kind, Width};
+use crate::plugin::VERSION;
 
 const LONG: Kind = Kind::Number { width: Width::Long, min: None, max: None, counted: false };
 const TASKS_MAX: Kind = Kind::Number { width: Width::Int, min: Some(1), max: None, counted: true };
@@ -19,58 +20,58 @@ const NO_TRANSACTIONS: Effect = Without("records are not written in transactions
 
 #[rustfmt::skip]
 const COMMON: &[Key] = &[
-    key("name", Kind::Name, Required, High, Honoured, "The connector's name, of which there is one in a fleet."),
-    key("connector.class", Kind::Class, Required, High, Honoured, "The connector's class, by full or simple name."),
-    key("connector.plugin.version", Kind::Text, Absent, Medium, ONE_VERSION, "The version of the class."),
-    key("tasks.max", TASKS_MAX, Absent, High, Honoured, "The most tasks to spread the partitions over; by itself one for each partition, up to 256."),
-    key("tasks.max.enforce", Kind::Boolean, Value("true"), Low, Always(&["true"]), "There are never more tasks than tasks.max says."),
-    key("key.converter", Kind::ByteArrays, Absent, Low, Honoured, "A byte-array converter: keys are copied byte by byte."),
-    key("key.converter.plugin.version", Kind::Text, Absent, Low, ONE_VERSION, "The version of the key converter."),
-    key("value.converter", Kind::ByteArrays, Absent, Low, Honoured, "A byte-array converter: values are copied byte by byte."),
-    key("value.converter.plugin.version", Kind::Text, Absent, Low, ONE_VERSION, "The version of the value converter."),
-    key("header.converter", Kind::ByteArrays, Absent, Low, Honoured, "A byte-array converter: headers are copied byte by byte."),
-    key("header.converter.plugin.version", Kind::Text, Absent, Low, ONE_VERSION, "The version of the header converter."),
+    key("name", Kind::Name, Required, High, Honoured, "The connector's name, of which there is one in a fleet.").shown("Connector name", F::Medium),
+    key("connector.class", Kind::Text, Required, High, Honoured, "The connector's class, by full or simple name.").shown("Connector class", F::Long),
+    key("connector.plugin.version", Kind::Text, Value(VERSION), Medium, Always(&[VERSION]), "There is one version of each class, the one that runs.").shown("Connector version", F::Medium),
+    key("tasks.max", TASKS_MAX, Absent, High, Honoured, "The most tasks to spread the partitions over; by itself one for each partition, up to 256.").shown("Tasks max", F::Short),
+    key("tasks.max.enforce", Kind::Boolean, Value("true"), Low, Always(&["true"]), "There are never more tasks than tasks.max says.").shown("Enforce tasks max", F::Short),
+    key("key.converter", Kind::ByteArrays, Absent, Low, Honoured, "A byte-array converter: keys are copied byte by byte.").shown("Key converter class", F::Short),
+    key("key.converter.plugin.version", Kind::Text, Absent, Low, ONE_VERSION, "The version of the key converter.").shown("Key converter version", F::Short),
+    key("value.converter", Kind::ByteArrays, Absent, Low, Honoured, "A byte-array converter: values are copied byte by byte.").shown("Value converter class", F::Short),
+    key("value.converter.plugin.version", Kind::Text, Absent, Low, ONE_VERSION, "The version of the value converter.").shown("Value converter version", F::Short),
+    key("header.converter", Kind::ByteArrays, Absent, Low, Honoured, "A byte-array converter: headers are copied byte by byte.").shown("Header converter class", F::Short),
+    key("header.converter.plugin.version", Kind::Text, Absent, Low, ONE_VERSION, "The version of the header converter.").shown("Header converter version", F::Short),
 ];
 
 #[rustfmt::skip]
 const TRANSFORMS: &[Key] = &[
-    key("transforms", Kind::EmptyList(NO_TRANSFORMS), Value(""), Low, Honoured, "Must be empty: copies are exact."),
+    key("transforms", Kind::EmptyList(NO_TRANSFORMS), Value(""), Low, Honoured, "Must be empty: copies are exact.").shown("Transforms", F::Long),
 ];
 
 #[rustfmt::skip]
 const PREDICATES: &[Key] = &[
-    key("predicates", Kind::EmptyList(NO_PREDICATES), Value(""), Low, Honoured, "Must be empty: copies are exact."),
+    key("predicates", Kind::EmptyList(NO_PREDICATES), Value(""), Low, Honoured, "Must be empty: copies are exact.").shown("Predicates", F::Long),
 ];
 
 #[rustfmt::skip]
 const RELOAD: &[Key] = &[
-    key("config.action.reload", Kind::OneOf(&["none", "restart"]), Value("restart"), Low, Without("references are resolved when a client is made"), "What to do when an external value that the config refers to has changed."),
+    key("config.action.reload", Kind::OneOf(&["none", "restart"]), Value("restart"), Low, Without("references are resolved when a client is made"), "What to do when an external value that the config refers to has changed.").shown("Reload Action", F::Medium),
 ];
 
 #[rustfmt::skip]
 const ERRORS: &[Key] = &[
-    key("errors.retry.timeout", LONG, Value("0"), Medium, NEVER_SKIPPED, "How long a failed operation is repeated."),
-    key("errors.retry.delay.max.ms", LONG, Value("60000"), Medium, NEVER_SKIPPED, "The longest wait between two such attempts."),
-    key("errors.tolerance", Kind::OneOf(&["none", "all"]), Value("none"), Medium, Always(&["none"]), "What becomes of a record that cannot be copied: it stops its partition, and is never skipped."),
-    key("errors.log.enable", Kind::Boolean, Value("false"), Medium, Without("every failure is logged"), "Whether tolerated failures are logged."),
-    key("errors.log.include.messages", Kind::Boolean, Value("false"), Medium, Always(&["false"]), "Records are never written to the log."),
+    key("errors.retry.timeout", LONG, Value("0"), Medium, NEVER_SKIPPED, "How long a failed operation is repeated.").shown("Retry Timeout for Errors", F::Medium),
+    key("errors.retry.delay.max.ms", LONG, Value("60000"), Medium, NEVER_SKIPPED, "The longest wait between two such attempts.").shown("Maximum Delay Between Retries for Errors", F::Medium),
+    key("errors.tolerance", Kind::OneOf(&["none", "all"]), Value("none"), Medium, Always(&["none"]), "A record that cannot be copied stops its partition, and is never skipped.").shown("Error Tolerance", F::Short),
+    key("errors.log.enable", Kind::Boolean, Value("false"), Medium, Without("every failure is logged"), "Whether tolerated failures are logged.").shown("Log Errors", F::Short),
+    key("errors.log.include.messages", Kind::Boolean, Value("false"), Medium, Always(&["false"]), "Records are never written to the log.").shown("Log Error Details", F::Short),
 ];
 
 #[rustfmt::skip]
 const CREATION: &[Key] = &[
-    key("topic.creation.groups", Kind::List, Value(""), Low, Without("created topics take after their source topics"), "Groups of configs for created topics."),
+    key("topic.creation.groups", Kind::List, Value(""), Low, Without("created topics take after their source topics"), "Groups of configs for created topics.").shown("Topic Creation Groups", F::Long),
 ];
 
 #[rustfmt::skip]
 const EXACTLY_ONCE: &[Key] = &[
-    key("exactly.once.support", Kind::OneOfAnyCase(&["REQUIRED", "REQUESTED"]), Value("requested"), Medium, Honoured, "Whether to insist on exactly-once copies, which engine=raw makes; required refuses another engine."),
-    key("transaction.boundary", Kind::OneOfAnyCase(&["INTERVAL", "POLL", "CONNECTOR"]), Value("poll"), Medium, NO_TRANSACTIONS, "Where a producer's transactions end."),
-    key("transaction.boundary.interval.ms", Kind::number(Width::Long, 0), Absent, Low, NO_TRANSACTIONS, "How long a producer's transactions last."),
+    key("exactly.once.support", Kind::OneOfAnyCase(&["REQUIRED", "REQUESTED"]), Value("requested"), Medium, Honoured, "Whether to insist on exactly-once copies, which engine=raw makes; required refuses another engine.").shown("Exactly once support", F::Short),
+    key("transaction.boundary", Kind::OneOfAnyCase(&["INTERVAL", "POLL", "CONNECTOR"]), Value("poll"), Medium, NO_TRANSACTIONS, "Where a producer's transactions end.").shown("Transaction Boundary", F::Short),
+    key("transaction.boundary.interval.ms", Kind::number(Width::Long, 0), Absent, Low, NO_TRANSACTIONS, "How long a producer's transactions last.").shown("Transaction boundary interval", F::Short),
 ];
 
 #[rustfmt::skip]
 const OFFSETS: &[Key] = &[
-    key("offsets.storage.topic", Kind::NonEmptyText, Absent, Low, Without("positions are stored in the worker's offset.storage.topic"), "A topic of the connector's own for its positions."),
+    key("offsets.storage.topic", Kind::NonEmptyText, Absent, Low, Without("positions are stored in the worker's offset.storage.topic"), "A topic of the connector's own for its positions.").shown("Offsets topic", F::Long),
 ];
 
 /// Connect's groups; `Common` is in two parts, and orders run on between groups, as in Connect.

@@ -50,15 +50,19 @@ impl<'a> Given<'a> {
         for (name, raw) in config {
             match (class.define(name), raw.as_deref()) {
                 (Definition::Own(_), _) => (),
-                (Definition::Client { .. } | Definition::Ignored | Definition::Unknown, None) => {
-                    problems.undefined.push(Problem::new(name, NULL));
-                }
+                (
+                    Definition::Client { .. }
+                    | Definition::IgnoredClient(_)
+                    | Definition::Ignored(_)
+                    | Definition::Unknown,
+                    None,
+                ) => problems.undefined.push(Problem::new(name, NULL)),
                 (Definition::Client { key, .. }, Some(raw)) => {
                     // A reference to a config provider is resolved, and judged, where the clients are made.
                     let kind = if is_reference(raw) { Kind::Text } else { key.kind };
                     problems.client.extend(given.read_one(name, kind, Some(raw)));
                 }
-                (Definition::Ignored | Definition::Unknown, Some(_)) => (),
+                (Definition::IgnoredClient(_) | Definition::Ignored(_) | Definition::Unknown, Some(_)) => (),
             }
         }
         (given, problems)
@@ -183,6 +187,6 @@ impl Value {
 }
 
 /// Whether a value holds a `${provider:…}` reference.
-fn is_reference(raw: &str) -> bool {
+pub(crate) fn is_reference(raw: &str) -> bool {
     raw.split_once("${").is_some_and(|(_, rest)| rest.contains('}'))
 }

@@ -12,6 +12,52 @@ pub struct Key {
     pub effect: Effect,
     /// One sentence for the reader of a reference page.
     pub documentation: &'static str,
+    pub form: Form,
+}
+
+/// How a form shows a key.
+#[derive(Debug, Clone, Copy)]
+pub struct Form {
+    /// Kafka's `ConfigKey.displayName`; absent: the key's name.
+    pub display_name: Option<&'static str>,
+    /// Absent: as its kind wants it.
+    pub width: Option<FieldWidth>,
+    /// Keys whose values are judged, or have an effect, according to this one's.
+    pub dependents: &'static [&'static str],
+}
+
+/// Kafka's `ConfigDef.Width`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldWidth {
+    None,
+    Short,
+    Medium,
+    Long,
+}
+
+impl FieldWidth {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "NONE",
+            Self::Short => "SHORT",
+            Self::Medium => "MEDIUM",
+            Self::Long => "LONG",
+        }
+    }
+}
+
+impl Key {
+    /// With another name than the key's in forms, and this width.
+    pub(crate) const fn shown(self, display_name: &'static str, width: FieldWidth) -> Self {
+        let form = Form { display_name: Some(display_name), width: Some(width), ..self.form };
+        Self { form, ..self }
+    }
+
+    /// With keys that depend on it.
+    pub(crate) const fn with_dependents(self, dependents: &'static [&'static str]) -> Self {
+        Self { form: Form { dependents, ..self.form }, ..self }
+    }
 }
 
 /// What holds when a key is absent.
@@ -42,6 +88,17 @@ pub enum Importance {
     Low,
 }
 
+impl Importance {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::High => "HIGH",
+            Self::Medium => "MEDIUM",
+            Self::Low => "LOW",
+        }
+    }
+}
+
 /// What a key that the user wrote changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
@@ -60,6 +117,16 @@ impl Effect {
             Self::Honoured => false,
             Self::Always(values) => !values.iter().any(|known| known.eq_ignore_ascii_case(value.trim())),
             Self::Without(_) => true,
+        }
+    }
+
+    /// Why a value without effect has none; `documentation` is that of the key.
+    #[must_use]
+    pub fn reason(self, documentation: &'static str) -> Option<&'static str> {
+        match self {
+            Self::Honoured => None,
+            Self::Always(_) => Some(documentation.trim_end_matches('.')),
+            Self::Without(reason) => Some(reason),
         }
     }
 }
@@ -87,5 +154,6 @@ pub(crate) const fn key(
     effect: Effect,
     documentation: &'static str,
 ) -> Key {
-    Key { name, kind, default, importance, effect, documentation }
+    let form = Form { display_name: None, width: None, dependents: &[] };
+    Key { name, kind, default, importance, effect, documentation, form }
 }

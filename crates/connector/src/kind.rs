@@ -154,6 +154,32 @@ impl Kind {
         }
     }
 
+    /// A value as Kafka's types write it, possible or not; nothing where it is none of its type.
+    #[must_use]
+    pub fn typed_text(self, raw: &str) -> Option<String> {
+        let text = raw.trim();
+        match self {
+            Self::Boolean | Self::OnlyTrue(_) => {
+                ["true", "false"].into_iter().find(|flag| flag.eq_ignore_ascii_case(text)).map(str::to_owned)
+            }
+            Self::Number { width, .. } => width.parse(text).map(|number| number.to_string()),
+            Self::List | Self::EmptyList(_) | Self::Servers | Self::Topics | Self::Labels => {
+                Some(entries(text).join(","))
+            }
+            Self::ByteArrays => is_converter(text).then(|| text.to_owned()),
+            Self::Text
+            | Self::NonEmptyText
+            | Self::Name
+            | Self::OneOf(_)
+            | Self::OneOfAnyCase(_)
+            | Self::Class
+            | Self::Password
+            | Self::Pattern
+            | Self::Rename
+            | Self::OffsetReset => Some(text.to_owned()),
+        }
+    }
+
     /// What Connect says about a null, besides that no value may be null.
     #[must_use]
     pub fn null_breach(self) -> Option<Breach> {
@@ -280,13 +306,18 @@ fn read_list(text: &str) -> Result<Value, Vec<Breach>> {
     Ok(Value::Text(aliases.join(",")))
 }
 
+/// Whether a class can be a converter, by its name.
+fn is_converter(class: &str) -> bool {
+    class.ends_with("Converter") || class == "ByteArray"
+}
+
 fn read_converter(raw: &str) -> Result<Value, Vec<Breach>> {
     let class = raw.trim();
     let simple = class.rsplit('.').next().unwrap_or(class);
     if simple == "ByteArrayConverter" || class == "ByteArray" {
         return Ok(Value::Text(class.to_owned()));
     }
-    if !simple.ends_with("Converter") {
+    if !is_converter(class) {
         return Err(vec![Breach::new(raw, format!("Class {raw} could not be found."))]);
     }
     let rule = "records are copied byte by byte and never decoded; write \

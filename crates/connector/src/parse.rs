@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use copyist_model::client::is_secret;
 use copyist_model::{ConnectorName, ConnectorSpec};
 
 use crate::class::{CLASSES, Class, Definition};
 use crate::given::{Given, Problems};
 use crate::rejection::{Problem, Rejection};
+use crate::secret::{self, HIDDEN};
 use crate::warning;
 
 /// A config that was accepted.
@@ -38,36 +38,52 @@ pub fn parse(name: &str, config: &BTreeMap<String, Option<String>>) -> Result<Pa
     let Some(class) = Class::find(&class_name) else {
         return Err(Rejection::UnknownClass { class: class_name });
     };
-    let (given, Problems { undefined, own, client }) = Given::read(class, &config);
+    let (given, mut problems) = judge(class, &config);
+    match read_name(name, &mut problems) {
+        Some(name) if problems.is_empty() => {
+            let (spec, mut warnings) = (class.assemble)(&given);
+            warnings.extend(warning::warnings(&given));
+            Ok(Parsed { name, spec, warnings })
+        }
+        Some(_) | None => Err(Rejection::Invalid(problems)),
+    }
+}
+
+/// A config as its class reads it, and all that is wrong with its keys, in Connect's order.
+pub(crate) fn judge<'a>(
+    class: &'static Class,
+    config: &'a BTreeMap<String, Option<String>>,
+) -> (Given<'a>, Vec<Problem>) {
+    let (given, Problems { undefined, own, client }) = Given::read(class, config);
     let mut problems = undefined;
     problems.extend(own);
     problems.extend((class.rules)(&given));
     problems.extend(client);
-    let name = match name.parse::<ConnectorName>() {
-        Ok(name) if problems.is_empty() => name,
-        Ok(_) => return Err(Rejection::Invalid(problems)),
-        Err(error) => {
-            // The table trims the name first, so a control character at its end is only seen here.
-            if problems.iter().all(|problem| problem.key != "name") {
-                problems.push(Problem::new("name", error.to_string()));
-            }
-            return Err(Rejection::Invalid(problems));
-        }
-    };
-    let (spec, mut warnings) = (class.assemble)(&given);
-    warnings.extend(warning::warnings(&given));
-    Ok(Parsed { name, spec, warnings })
+    (given, problems)
+}
+
+/// The name itself. The table trims it first, so a control character at its end is only seen here.
+pub(crate) fn read_name(name: &str, problems: &mut Vec<Problem>) -> Option<ConnectorName> {
+    let read = name.parse::<ConnectorName>();
+    if let Err(error) = &read
+        && problems.iter().all(|problem| problem.key != "name")
+    {
+        problems.push(Problem::new("name", error.to_string()));
+    }
+    read.ok()
 }
 
 /// A config in Java's notation of maps. A key that no class knows may be a mistyped secret: its value is hidden.
-fn show(config: &BTreeMap<String, Option<String>>) -> String {
+pub(crate) fn show(config: &BTreeMap<String, Option<String>>) -> String {
     let known = |key: &str| {
-        CLASSES.iter().any(|class| !matches!(class.define(key), Definition::Ignored | Definition::Unknown))
+        CLASSES
+            .iter()
+            .any(|class| matches!(class.define(key), Definition::Own(_) | Definition::Client { .. }))
     };
     let entries = config.iter().map(|(key, value)| match value {
         None => format!("{key}=null"),
-        Some(value) if known(key) && !is_secret(key) => format!("{key}={value}"),
-        Some(_) => format!("{key}=[hidden]"),
+        Some(value) if known(key) => format!("{key}={}", secret::shown(key, value)),
+        Some(_) => format!("{key}={HIDDEN}"),
     });
     format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
 }

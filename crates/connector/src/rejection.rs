@@ -47,6 +47,9 @@ pub enum Rejection {
         available()
     )]
     UnknownClass { class: String },
+    /// The config is of another class than the request is for.
+    #[error("Included connector type {class} does not match request type {plugin}")]
+    OtherClass { class: String, plugin: String },
     /// Everything that is wrong, in Connect's order.
     #[error("{}", invalid(.0))]
     Invalid(Vec<Problem>),

@@ -54,7 +54,7 @@ const DESTINATION: &[Key] = &[
     key("dest.zookeeper.connection.timeout.ms", INT_MS, Value("6000"), Low, NO_ZOOKEEPER, "How long to wait for a connection to it."),
     key("dest.zookeeper.session.timeout.ms", INT_MS, Value("6000"), Low, NO_ZOOKEEPER, "After which silence a session with it ends."),
     key("topic.rename.format", Kind::Rename, Value("${topic}"), High, Honoured, "The destination topic's name, in which ${topic} stands for the source topic's; without it, all records go into the one topic named."),
-    key("topic.auto.create", Kind::Boolean, Value("true"), Low, Honoured, "Whether to create missing destination topics, and to add partitions as the source topic has them."),
+    key("topic.auto.create", Kind::Boolean, Value("true"), Low, Honoured, "Whether to create missing destination topics, and to add partitions as the source topic has them.").with_dependents(&["dest.topic.replication.factor", "topic.timestamp.type"]),
     key("topic.preserve.partitions", Kind::OnlyTrue(SAME_PARTITION), Value("true"), Low, Honoured, "Each record goes into the partition that it came from, always."),
     key("dest.topic.replication.factor", Kind::number(Width::Short, 0), Value("0"), Low, Honoured, "The replication factor of created topics; 0: as the source topic has it."),
     key("topic.timestamp.type", Kind::OneOf(&["CreateTime", "LogAppendTime"]), Value("CreateTime"), Low, Honoured, "message.timestamp.type of created topics; only CreateTime keeps the records' timestamps."),
@@ -66,7 +66,7 @@ const DESTINATION: &[Key] = &[
 #[rustfmt::skip]
 const TRANSLATION: &[Key] = &[
     key("offset.timestamps.commit", Kind::Boolean, Value("false"), Low, Always(&["false"]), "No timestamps are written to the source for offset translation."),
-    key("offset.translator.tasks.max", INT, Value("0"), Low, Always(&["0"]), "How many tasks translate the offsets of consumer groups."),
+    key("offset.translator.tasks.max", INT, Value("0"), Low, Always(&["0"]), "No task translates the offsets of consumer groups."),
     key("offset.translator.tasks.separate", Kind::Boolean, Value("false"), Low, NO_TRANSLATION, "Whether those tasks do nothing else."),
     key("offset.translator.batch.size", INT, Value("1"), Low, NO_TRANSLATION, "How many groups one request asks for."),
     key("offset.translator.batch.period.ms", INT_MS, Value("60000"), Low, NO_TRANSLATION, "How long to wait between two such requests."),
@@ -84,7 +84,7 @@ const TRANSLATION: &[Key] = &[
 
 #[rustfmt::skip]
 const COPYING: &[Key] = &[
-    key("engine", Kind::OneOf(&["auto", "raw", "librdkafka"]), Value("auto"), Medium, Honoured, "What moves the records: raw copies batches as they are, exactly once; librdkafka is for clusters that raw cannot speak to, at least once; auto takes raw where it can."),
+    key("engine", Kind::OneOf(&["auto", "raw", "librdkafka"]), Value("auto"), Medium, Honoured, "What moves the records: raw copies batches as they are, exactly once; librdkafka is for clusters that raw cannot speak to, at least once; auto takes raw where it can.").with_dependents(&["exactly.once.support"]),
     key("loss.policy", Kind::OneOf(&["fail", "continue", "restart"]), Value("fail"), Medium, Honoured, "What a lane does when records are lost to it (source truncated, created anew or deleted before they were copied; destination lost what it had): fail stops it and says which offsets, continue goes on behind the gap and shows it, restart begins again at the source's first offset."),
     key("agent.labels", Kind::Labels, Value(""), Low, Honoured, "Only agents that have all of these labels (name=value, separated by commas; agent.labels of their worker files) run the connector."),
     key("agent.racks", Kind::List, Value(""), Low, Honoured, "Agents in one of these racks (agent.rack of their worker files) are taken before others."),

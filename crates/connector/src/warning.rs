@@ -1,5 +1,7 @@
 //! What an accepted config says that does not happen: unknown keys, and keys without effect.
 
+use std::collections::BTreeMap;
+
 use crate::class::{Class, Definition, Members};
 use crate::clients;
 use crate::given::Given;
@@ -14,7 +16,7 @@ const NAME_MAX: usize = 128;
 const LIKENESS_MIN: f64 = 0.8;
 
 /// One line for each unknown key that looks like a known one, one for the other unknown keys, one for the keys
-/// without effect.
+/// without effect for each reason.
 pub(crate) fn warnings(given: &Given<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     let unknown = given.written().filter(|(_, _, definition)| matches!(definition, Definition::Unknown));
@@ -27,12 +29,14 @@ pub(crate) fn warnings(given: &Given<'_>) -> Vec<String> {
         }
     }
     warnings.extend(line("unknown keys, without effect: ", &strangers));
-    let without: Vec<_> = given
-        .written()
-        .filter(|(_, value, definition)| is_without_effect(value, *definition))
-        .map(|(name, _, _)| name)
-        .collect();
-    warnings.extend(line("without effect here: ", &without));
+    let mut without: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, value, definition) in given.written() {
+        if let Some(reason) = definition.ignores(value) {
+            without.entry(reason).or_default().push(name);
+        }
+    }
+    let line = |(reason, names): (&str, Vec<_>)| line(&format!("without effect here ({reason}): "), &names);
+    warnings.extend(without.into_iter().filter_map(line));
     warnings
 }
 
@@ -43,15 +47,6 @@ fn line(beginning: &str, names: &[&str]) -> Option<String> {
         ([], _) => None,
         (_, 0) => Some(format!("{beginning}{shown}")),
         (_, more) => Some(format!("{beginning}{shown} and {more} more")),
-    }
-}
-
-fn is_without_effect(value: &str, definition: Definition) -> bool {
-    match definition {
-        Definition::Own(key) => key.effect.ignores(value),
-        Definition::Client { key, side } => !key.side.includes(side) || key.effect.ignores(value),
-        Definition::Ignored => true,
-        Definition::Unknown => false,
     }
 }
 

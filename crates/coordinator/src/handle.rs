@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use copyist_model::{AssignmentEpoch, AssignmentId, LaneGeneration, LaneId};
 use copyist_proto::connect::WatchEvent;
-use copyist_proto::control::CoordinatorMessage;
+use copyist_proto::control::answer::Answer as Found;
+use copyist_proto::control::query::Question;
+use copyist_proto::control::{self as wire, CoordinatorMessage};
 use copyist_proto::forward::Target;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::Span;
 
-use crate::core::{self, Answer, Command, Core, Destination, Event, Failure, Holder, Patience, Proposal};
+use crate::core::{
+    self, Answer, Command, Core, Destination, Event, Failure, Holder, Patience, Proposal, View,
+};
 use crate::error::chain;
 use crate::failovers::Failovers;
 use crate::store::etcd::{Leader, Renewed, Replica};
@@ -22,8 +26,13 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long the driver may take to look something up, the commit before it included.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long an agent may take to answer a question, in the time that itself allows and some more.
+const ASK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Proposals that the core is told at once: their verdicts must fit an agent's outbox.
+const PROPOSALS_MAX: usize = 1024;
+
 /// A question about the core, answered between two of its steps.
-type Question = Box<dyn FnOnce(&Core, &Known) + std::marker::Send>;
+type Lookup = Box<dyn FnOnce(&Core, &Known) + std::marker::Send>;
 
 /// What the driver knows beside the core.
 #[derive(Debug, Clone)]
@@ -49,7 +58,7 @@ impl Default for Known {
 pub(crate) enum Message {
     /// With the span that it is part of.
     Command(Command, Span, oneshot::Sender<Result<Answer, Failure>>),
-    Read(Question),
+    Read(Lookup),
     Hello(Hello),
     Said(Event),
     Proposed(Proposal),
@@ -66,10 +75,25 @@ pub(crate) enum Message {
     },
     SessionEnded(Holder, SessionNumber),
     Renew(Holder, oneshot::Sender<Renewal>),
+    /// A question to an agent; whichever can answer.
+    Ask(Question, oneshot::Sender<Answers>),
+    /// A part of an agent's answer.
+    Answered(Holder, wire::Answer),
 }
+
+/// The parts of an agent's answer, or why there is none.
+pub(crate) type Answers = Result<Vec<Found>, Failure>;
 
 /// What a process holds; nothing when its lease is gone.
 pub(crate) type Renewal = Result<Option<BTreeMap<AssignmentId, AssignmentEpoch>>, Failure>;
+
+/// Without its key an agent is gone for everybody else: its lease alone gives no right.
+pub(crate) fn renewal(alive: bool, view: &View, holder: &Holder) -> Renewal {
+    if alive && !view.is_alive(holder) {
+        return Err(Failure::Unavailable(format!("agent {} is not known yet", holder.agent)));
+    }
+    Ok(alive.then(|| view.held_by(holder)))
+}
 
 /// An agent that opens a session.
 pub(crate) struct Hello {
@@ -81,6 +105,22 @@ pub(crate) struct Hello {
     pub(crate) outbox: mpsc::Sender<CoordinatorMessage>,
     /// Told once the session is open, or why it is not.
     pub(crate) opened: oneshot::Sender<Result<Opened, String>>,
+}
+
+/// A proposal with those that came right behind it, while a commit kept this loop; and what came after them.
+pub(crate) fn gather(
+    first: Proposal,
+    messages: &mut mpsc::Receiver<Message>,
+) -> (Vec<Proposal>, Option<Message>) {
+    let mut proposals = vec![first];
+    while proposals.len() < PROPOSALS_MAX {
+        match messages.try_recv() {
+            Ok(Message::Proposed(next)) => proposals.push(next),
+            Ok(other) => return (proposals, Some(other)),
+            Err(_) => break,
+        }
+    }
+    (proposals, None)
 }
 
 /// Tells a session from the next one of the same agent.
@@ -204,6 +244,19 @@ impl Handle {
         tokio::time::timeout(READ_TIMEOUT, answer)
             .await
             .map_err(|_| Failure::Unavailable("Request timed out".to_owned()))?
+            .map_err(|_| stopping())?
+    }
+
+    /// Asks an agent, if this process leads.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`]: there is no agent, or it did not answer, or what it was to do failed.
+    pub(crate) async fn ask(&self, question: Question) -> Answers {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Message::Ask(question, reply)).await?;
+        tokio::time::timeout(ASK_TIMEOUT, answer)
+            .await
+            .map_err(|_| Failure::Unavailable("no agent has answered in time".to_owned()))?
             .map_err(|_| stopping())?
     }
 

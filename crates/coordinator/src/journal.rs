@@ -33,6 +33,7 @@ fn line(view: &View, write: &Write) -> Option<Line> {
         | Write::Request(..)
         | Write::Task(..)
         | Write::Lane(..)
+        | Write::TopicMarks(..)
         | Write::Agent(..)
         | Write::Assignment(..)
         | Write::Released(..)
@@ -90,6 +91,7 @@ mod tests {
             clusters: None,
             spec: Err(String::new()),
             warnings: Vec::new(),
+            altered: String::new(),
         };
         Write::Connector("c".parse().unwrap(), Some(Box::new(connector)))
     }

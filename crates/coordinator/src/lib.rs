@@ -6,6 +6,7 @@
 //! Start with [`core`] (the decisions, pure), then `term` (performs them: store first, tell second) and [`driver`] (one
 //! term after the other), then [`store`] (who leads, and what is kept), then [`grpc`] (how agents and users reach it).
 
+mod alteration;
 mod clock;
 pub mod core;
 pub mod driver;
@@ -15,7 +16,9 @@ pub mod grpc;
 pub mod handle;
 pub mod journal;
 pub mod metrics;
+mod queries;
 mod reports;
+mod scribe;
 pub mod store;
 mod term;
 mod traces;

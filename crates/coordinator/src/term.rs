@@ -1,33 +1,36 @@
 //! A term: from the moment this replica leads until it does so no more. The core decides; here it is stored first, and
 //! told second. One loop, one mailbox.
 
+mod joining;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use copyist_model::{AgentId, StoreRevision};
 use copyist_proto::connect::WatchEvent;
-use copyist_proto::control::CoordinatorMessage;
+use copyist_proto::control::coordinator_message::Message as Stated;
+use copyist_proto::control::query::Question;
+use copyist_proto::control::{CoordinatorMessage, Query};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use crate::clock::{boot_ms, now};
 use crate::core::{
-    AgentShown, Answer, Command, Commit, Core, Destination, Event, Failure, Holder, LaneVerdict, Proposal,
-    Refusal, Send, Statement, Ticket, View, Write,
+    AgentShown, Answer, Command, Commit, Core, Event, Failure, Holder, LaneVerdict, Refusal, Send, Statement,
+    Ticket, View, Write,
 };
 use crate::driver::Settings;
-use crate::error::{Error, chain};
+use crate::error::Error;
 use crate::grpc::{agents, watch};
-use crate::handle::{Hello, Known, Message, Opened, Renewal, SessionNumber};
+use crate::handle::{self, Answers, Known, Message, SessionNumber};
 use crate::journal::{self, Line};
 use crate::metrics::Metrics;
+use crate::queries::Queries;
+use crate::scribe::{Duty, Scribe};
 use crate::store::{Outcome, Store};
 use crate::traces::{self, Traces};
-
-/// Proposals that the core is told at once: their verdicts must fit an agent's outbox.
-const PROPOSALS_MAX: usize = 1024;
 
 /// How often time goes by: agents become suspect, and every few ticks statuses are stored.
 const TICK: Duration = Duration::from_millis(250);
@@ -56,6 +59,9 @@ pub(crate) struct Term<S> {
     stored: Vec<(StoreRevision, Vec<Write>)>,
     sessions: BTreeMap<AgentId, Session>,
     last_session: SessionNumber,
+    /// What agents were asked.
+    queries: Queries,
+    duty: Duty,
     tickets: BTreeMap<Ticket, oneshot::Sender<Result<Answer, Failure>>>,
     last_ticket: Ticket,
     ticks: u32,
@@ -78,8 +84,10 @@ enum Turn {
 
 impl<S: Store> Term<S> {
     pub(crate) fn begin(store: S, view: View, settings: Settings, metrics: Metrics) -> Self {
+        let queries = Queries::of_term(view.revision.0);
         Self {
             store,
+            queries,
             core: Core::new(view, settings.patience()),
             settings,
             metrics,
@@ -91,6 +99,7 @@ impl<S: Store> Term<S> {
             stored: Vec::new(),
             sessions: BTreeMap::new(),
             last_session: 0,
+            duty: Duty::default(),
             tickets: BTreeMap::new(),
             last_ticket: Ticket(0),
             ticks: 0,
@@ -165,6 +174,7 @@ impl<S: Store> Term<S> {
 
     fn drop_session(&mut self, holder: &Holder) {
         self.unsettled.remove(holder);
+        self.queries.lose(holder);
         if self.sessions.get(&holder.agent).is_some_and(|session| session.holder == *holder) {
             self.sessions.remove(&holder.agent);
         }
@@ -183,7 +193,7 @@ impl<S: Store> Term<S> {
 
     async fn take(&mut self, message: Message, messages: &mut mpsc::Receiver<Message>) -> Result<(), Error> {
         let Message::Proposed(first) = message else { return self.hear(message).await };
-        let (proposals, next) = gather(first, messages);
+        let (proposals, next) = handle::gather(first, messages);
         self.step(Event::Proposed(proposals)).await?;
         match next {
             Some(next) => self.hear(next).await,
@@ -210,12 +220,20 @@ impl<S: Store> Term<S> {
                 self.deliver(Send::Statement(holder, Statement::Verdict(Box::new(verdict))));
                 Ok(())
             }
+            Message::Ask(question, reply) => {
+                self.ask(question, reply);
+                Ok(())
+            }
+            Message::Answered(holder, answer) => {
+                self.queries.answered(&holder, answer);
+                Ok(())
+            }
             Message::Heartbeat { holder, destination } => self.heartbeat(holder, destination).await,
             Message::SessionEnded(holder, number) => self.session_ended(holder, number).await,
             Message::Renew(holder, reply) => {
                 let alive = self.store.keep_alive(&holder).await?;
                 // The agent may have given up waiting.
-                drop(reply.send(renewed(alive, self.core.view(), &holder)));
+                drop(reply.send(handle::renewal(alive, self.core.view(), &holder)));
                 Ok(())
             }
         }
@@ -235,117 +253,21 @@ impl<S: Store> Term<S> {
         self.step(Event::Command(ticket, command)).instrument(span).await
     }
 
-    async fn heartbeat(&mut self, holder: Holder, destination: Option<Destination>) -> Result<(), Error> {
-        if destination.as_ref().is_some_and(|destination| self.foreign(destination).is_some()) {
-            // Its next Hello is told why.
-            self.drop_session(&holder);
-            return self.step(Event::SessionEnded(holder)).await;
-        }
-        let is_known = destination.is_some();
-        self.learn(&holder, destination).await?;
-        if is_known && self.unsettled.remove(&holder) {
-            return self.step(Event::Settled(holder)).await;
-        }
-        self.step(Event::Heartbeat(holder)).await
-    }
-
-    /// Why a process may not take part.
-    fn refusal(&self, holder: &Holder, group_id: &str, destination: Option<&Destination>) -> Option<String> {
-        let ours = &self.settings.group_id;
-        if !group_id.is_empty() && group_id != ours {
-            return Some(format!(
-                "these coordinators serve the fleet {ours}, and this agent is set to the fleet {group_id}: correct its \
-                 group.id, or its coordinator.endpoints"
-            ));
-        }
-        // Once the newer one is gone, it may come back.
-        let is_taken = self.core.view().agents.contains_key(&holder.agent);
-        if is_taken && self.replaced.contains(holder) {
-            return Some(format!(
-                "another process that started later has the id {}: give each agent an agent.id of its own, or stop one \
-                 of the two",
-                holder.agent
-            ));
-        }
-        self.foreign(destination?)
-    }
-
-    async fn hello(&mut self, hello: Hello) -> Result<(), Error> {
-        let Hello { mut hello, group_id, destination, outbox, opened } = hello;
-        if opened.is_closed() {
-            // It asks again already: where etcd is slow, who waits no more must not cost the others their time.
-            return Ok(());
-        }
-        hello.is_settled = destination.is_some() || self.settings.destination_may_change;
-        let holder = hello.holder.clone();
-        if let Some(refusal) = self.refusal(&holder, &group_id, destination.as_ref()) {
-            // It may have given up waiting.
-            drop(opened.send(Err(refusal)));
-            return Ok(());
-        }
-        tracing::info!(agent = %holder.agent, "agent connected");
-        let known = self.core.view().agents.get(&holder.agent);
-        let former = known.map(|agent| agent.process_of(holder.agent.clone()));
-        let former = former.filter(|former| *former != holder);
-        if let Err(error) = self.store.grant(&holder, former.as_ref()).await {
-            // The agent asks again.
-            tracing::warn!(agent = %holder.agent, error = %chain(&error), "the agent gets no lease");
-            return Ok(());
-        }
-        // That may have taken longer than the term lasted.
-        self.check()?;
-        if let Some(former) = former {
-            tracing::info!(agent = %holder.agent, "a newer process takes over the agent's id");
-            self.replaced.push_back(former.clone());
-            while self.replaced.len() > REPLACED_MAX {
-                self.replaced.pop_front();
-            }
-            // Whether or not the newer one still waits for its own.
-            self.drop_session(&former);
-            self.step(Event::LeaseEnded(former)).await?;
-        }
-        self.known.agents_seen = true;
-        self.learn(&holder, destination).await?;
-        self.last_session += 1;
-        let number = self.last_session;
-        let store_id = self.core.view().meta.store_id.clone();
-        if opened.send(Ok(Opened { store_id, session: number })).is_ok() {
-            let session = Session { number, holder: holder.clone(), outbox };
-            self.sessions.insert(holder.agent.clone(), session);
-            if !hello.is_settled {
-                self.unsettled.insert(holder.clone());
-            }
-            self.step(Event::Hello(Box::new(hello))).await?;
-        }
-        Ok(())
-    }
-
-    /// Why an agent that copies elsewhere may not take part; the first one says where the fleet copies to.
-    fn foreign(&self, destination: &Destination) -> Option<String> {
-        let fleets = self.core.view().meta.destination.as_ref().filter(|fleets| *fleets != destination)?;
-        if self.settings.destination_may_change {
-            return None;
-        }
-        let Destination { cluster_id, offset_storage_topic } = fleets;
-        Some(format!(
-            "the agents of this fleet copy into cluster {cluster_id} and keep positions in {offset_storage_topic}, and this \
-             one is set to cluster {} and {}: correct its bootstrap.servers and offset.storage.topic, or give it another \
-             group.id",
-            destination.cluster_id, destination.offset_storage_topic
-        ))
-    }
-
-    async fn learn(&mut self, holder: &Holder, destination: Option<Destination>) -> Result<(), Error> {
-        let Some(destination) = destination else { return Ok(()) };
-        let known = &self.core.view().meta.destination;
-        if known.as_ref() == Some(&destination) {
-            return Ok(());
-        }
-        if let Some(known) = known {
-            tracing::warn!(agent = %holder.agent, was = %known.cluster_id, is = %destination.cluster_id,
-                "the agent's worker cluster is another one than before");
-        }
-        self.step(Event::Destination(destination)).await
+    fn ask(&mut self, question: Question, reply: oneshot::Sender<Answers>) {
+        let session = self
+            .core
+            .respondent()
+            .and_then(|holder| self.sessions.get(&holder.agent).filter(|session| session.holder == holder));
+        let Some(session) = session else {
+            let text = "no agent is connected that could answer, try again".to_owned();
+            // Who asked may have gone.
+            drop(reply.send(Err(Failure::Unavailable(text))));
+            return;
+        };
+        let Some(id) = self.queries.ask(&session.holder, reply) else { return };
+        let query = Stated::Query(Query { id, question: Some(question) });
+        // Where there is no room its session is about to end, and who asked learns it then.
+        drop(session.outbox.try_send(CoordinatorMessage { message: Some(query) }));
     }
 
     /// Feeds the core, and performs what it decides until nothing is left to do.
@@ -367,7 +289,21 @@ impl<S: Store> Term<S> {
             }
         }
         self.tell_of_stored();
+        self.state_scribe();
         Ok(())
+    }
+
+    fn state_scribe(&mut self) {
+        let holder = self.core.scribe();
+        let session = holder.as_ref().and_then(|holder| self.sessions.get(&holder.agent));
+        let number = session.filter(|it| Some(&it.holder) == holder.as_ref()).map(|it| it.number);
+        let mark = || self.core.scribes_mark();
+        let scribe = holder.zip(number).map(|(holder, session)| Scribe { holder, session, mark: mark() });
+        for (told, message) in self.duty.pass(scribe) {
+            if self.sessions.get(&told.holder.agent).is_some_and(|it| it.number == told.session) {
+                self.say(&told.holder, message);
+            }
+        }
     }
 
     /// Sessions, silence and loads are stored nowhere.
@@ -447,45 +383,29 @@ impl<S: Store> Term<S> {
                 }
             }
             Send::Statement(holder, statement) => {
-                let Some(session) = self.sessions.get(&holder.agent) else { return };
-                if session.holder != holder {
-                    return;
-                }
                 let trace = self.traces.of(&statement, boot_ms());
                 let message = agents::statement(statement, trace, &self.settings);
-                match session.outbox.try_send(message) {
-                    Ok(()) => {}
-                    // The agent left; its listener is about to say so.
-                    Err(mpsc::error::TrySendError::Closed(_)) => {}
-                    Err(mpsc::error::TrySendError::Full(_)) => {
-                        tracing::warn!(agent = %holder.agent, "the agent does not keep up; its session ends");
-                        self.sessions.remove(&holder.agent);
-                    }
-                }
+                self.say(&holder, message);
             }
         }
     }
-}
 
-/// A proposal with those that came right behind it, while a commit kept this loop; and what came after them.
-fn gather(first: Proposal, messages: &mut mpsc::Receiver<Message>) -> (Vec<Proposal>, Option<Message>) {
-    let mut proposals = vec![first];
-    while proposals.len() < PROPOSALS_MAX {
-        match messages.try_recv() {
-            Ok(Message::Proposed(next)) => proposals.push(next),
-            Ok(other) => return (proposals, Some(other)),
-            Err(_) => break,
+    /// To a process that has a session; another one of its agent is not told.
+    fn say(&mut self, holder: &Holder, message: CoordinatorMessage) {
+        let Some(session) = self.sessions.get(&holder.agent) else { return };
+        if session.holder != *holder {
+            return;
+        }
+        match session.outbox.try_send(message) {
+            Ok(()) => {}
+            // The agent left; its listener is about to say so.
+            Err(mpsc::error::TrySendError::Closed(_)) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                tracing::warn!(agent = %holder.agent, "the agent does not keep up; its session ends");
+                self.drop_session(holder);
+            }
         }
     }
-    (proposals, None)
-}
-
-/// Without its key an agent is gone for everybody else: its lease alone gives no right.
-fn renewed(alive: bool, view: &View, holder: &Holder) -> Renewal {
-    if alive && !view.is_alive(holder) {
-        return Err(Failure::Unavailable(format!("agent {} is not known yet", holder.agent)));
-    }
-    Ok(alive.then(|| view.held_by(holder)))
 }
 
 fn tell(line: &Line) {
@@ -504,12 +424,11 @@ mod tests {
         AssignmentEpoch, AssignmentId, ConnectorName, Engine, LaneEnd, LaneGeneration, LaneId, LaneRecord,
         TargetState, TopicId,
     };
-    use copyist_proto::control::coordinator_message::Message as Stated;
     use copyist_proto::control::{Assignment, LaneRecordVerdict};
     use copyist_proto::record;
 
-    use crate::core::{Findings, FoundTopic};
-    use crate::handle::Handle;
+    use crate::core::{Destination, Findings, FoundTopic, Proposal};
+    use crate::handle::{Handle, Hello, Opened};
     use crate::store::embedded::Embedded;
 
     const PARTITIONS: i32 = 150;
@@ -996,6 +915,29 @@ mod tests {
         }
         let there: Vec<_> = fleet.term.core.view().agents.keys().map(ToString::to_string).collect();
         assert_eq!(there, ["a:1", "b:2", "b:3"], "one that does not say it is of an older version");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn one_agent_is_told_that_it_is_the_scribe_and_when_it_is_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fleet = Fleet::open(&folder.path().join("store")).await;
+        let scribes = |heard: Vec<Stated>| -> Vec<(bool, String)> {
+            let duty = |heard| if let Stated::Scribe(duty) = heard { Some(duty) } else { None };
+            heard.into_iter().filter_map(duty).map(|duty| (duty.is_scribe, duty.mark)).collect()
+        };
+        let mark = format!("{}/1", fleet.term.core.view().meta.store_id);
+        assert_eq!(scribes(fleet.heard()), [(true, mark.clone())]);
+        let (outbox, mut inbox) = mpsc::channel(64);
+        let before = Holder { agent: "a:0".parse().unwrap(), incarnation: "one".into() };
+        fleet.hello(before.clone(), "ours", Some(destination("W")), outbox).await.unwrap().unwrap();
+        let told: Vec<_> = std::iter::from_fn(|| inbox.try_recv().ok()?.message).collect();
+        assert_eq!(scribes(told), [(true, mark.clone())], "the first by id");
+        assert_eq!(scribes(fleet.heard()), [(false, mark.clone())]);
+        let number = fleet.term.last_session;
+        fleet.take(Message::SessionEnded(before, number)).await;
+        assert_eq!(scribes(fleet.heard()), [(true, mark)]);
+        fleet.term.tick().await.unwrap();
+        assert_eq!(scribes(fleet.heard()), [], "it knows");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -82,6 +82,10 @@ fn connector(command: &Command) -> Option<ConnectorName> {
         | Command::Restart { name, .. }
         | Command::RestartTask { name, .. } => Some(name.clone()),
         Command::Move { id, .. } => Some(id.connector.clone()),
-        Command::ForgetAgent { .. } | Command::DrainAgent { .. } => None,
+        Command::ForgetAgent { .. }
+        | Command::DrainAgent { .. }
+        | Command::BeginAlteration { .. }
+        | Command::EndAlteration { .. }
+        | Command::ResetTopics { .. } => None,
     }
 }

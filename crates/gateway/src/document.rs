@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use copyist_proto::Malformed;
 use copyist_proto::connect::{
-    ConnectorInfo, ConnectorStatus, GetServerResponse, InstanceStatus, ListConnectorsResponse, TaskInfo,
-    TaskStatus,
+    ConnectorInfo, ConnectorOffset, ConnectorStatus, GetOffsetsResponse, GetServerResponse, InstanceStatus,
+    ListConnectorsResponse, TaskInfo, TaskStatus,
 };
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 /// `GET /`.
 #[derive(Serialize)]
@@ -123,6 +124,47 @@ pub struct Task<'a> {
 pub fn tasks<'a>(connector: &'a str, tasks: &'a [TaskInfo]) -> Vec<Task<'a>> {
     let task = |task: &'a TaskInfo| Task { id: TaskId { connector, task: task.id }, config: &task.config };
     tasks.iter().map(task).collect()
+}
+
+/// `GET /connectors/{c}/offsets`: both objects as they are stored.
+#[derive(Serialize)]
+pub struct Offsets<'a> {
+    offsets: Vec<Offset<'a>>,
+}
+
+#[derive(Serialize)]
+struct Offset<'a> {
+    partition: &'a RawValue,
+    offset: &'a RawValue,
+}
+
+impl<'a> TryFrom<&'a GetOffsetsResponse> for Offsets<'a> {
+    type Error = Malformed;
+
+    fn try_from(found: &'a GetOffsetsResponse) -> Result<Self, Malformed> {
+        let malformed = |field| Malformed::Missing { message: "ConnectorOffset", field };
+        let offset = |offset: &'a ConnectorOffset| {
+            let json = offset.offset_json.as_deref().unwrap_or("null");
+            let partition = serde_json::from_str(&offset.partition_json);
+            Ok(Offset {
+                partition: partition.map_err(|_| malformed("partition_json"))?,
+                offset: serde_json::from_str(json).map_err(|_| malformed("offset_json"))?,
+            })
+        };
+        Ok(Self { offsets: found.offsets.iter().map(offset).collect::<Result<_, Malformed>>()? })
+    }
+}
+
+/// Connect's ActiveTopicsInfo, beneath the connector's name.
+#[derive(Serialize)]
+pub struct Topics<'a> {
+    pub topics: &'a [String],
+}
+
+/// What was done, in a sentence.
+#[derive(Serialize)]
+pub struct Done<'a> {
+    pub message: &'a str,
 }
 
 /// One entry of `GET /connectors?expand=…`.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use copyist_model::TargetState;
-use copyist_proto::connect::ConfigEntry;
+use copyist_proto::connect::{ConfigEntry, ConnectorOffset};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -62,6 +62,59 @@ const CONFIG: &str = "a JSON object of configuration keys and their values";
 /// When it is no JSON, or not the object that is wanted.
 pub fn config_body(body: &[u8]) -> Result<Vec<ConfigEntry>, BadBody> {
     config(object(&text(body)?, CONFIG)?)
+}
+
+/// Reads the body of `PATCH /connectors/{c}/offsets`. What the objects in it mean is judged where the connector is known.
+///
+/// # Errors
+/// When it is no JSON, or not the object that is wanted; without an offset in Connect's words.
+pub fn offsets(body: &[u8]) -> Result<Vec<ConnectorOffset>, BadBody> {
+    const WANTED: &str =
+        r#"a JSON object with the field "offsets", an array of {"partition":{…},"offset":{…}}"#;
+    const NONE: &str = "Partitions / offsets need to be provided for an alter offsets request";
+    let text = text(body)?;
+    let (mut offsets, mut problems) = (Vec::new(), Vec::new());
+    for (field, value) in object(&text, WANTED)? {
+        match (field.as_str(), kind(value)) {
+            ("offsets", "an array") => {
+                let entries: Vec<&RawValue> = serde_json::from_str(value.get()).unwrap_or_default();
+                for entry in entries {
+                    match offset(entry) {
+                        Ok(offset) => offsets.push(offset),
+                        Err(BadBody(wrong)) => problems.extend(wrong),
+                    }
+                }
+            }
+            ("offsets", "null") => {}
+            ("offsets", kind) => problems.push(format!("\"offsets\" is {kind}: it must be an array")),
+            _ => problems.push(format!("Unknown field {field:?}: the known one is \"offsets\"")),
+        }
+    }
+    if problems.is_empty() && offsets.is_empty() {
+        problems.push(NONE.to_owned());
+    }
+    if problems.is_empty() { Ok(offsets) } else { Err(BadBody(problems)) }
+}
+
+fn offset(entry: &RawValue) -> Result<ConnectorOffset, BadBody> {
+    const WANTED: &str = r#"an object {"partition":{…},"offset":{…}}"#;
+    let members = Entries::read(entry).ok_or_else(|| must_be("An entry of \"offsets\"", entry, WANTED))?;
+    let mut offset = ConnectorOffset { partition_json: "null".to_owned(), offset_json: None };
+    let mut problems = Vec::new();
+    for (field, value) in members {
+        match (field.as_str(), kind(value)) {
+            ("partition", "null" | "an object") => offset.partition_json = value.get().to_owned(),
+            ("offset", "an object") => offset.offset_json = Some(value.get().to_owned()),
+            ("offset", "null") => offset.offset_json = None,
+            ("partition" | "offset", _) => {
+                problems.extend(must_be(&format!("{field:?} in \"offsets\""), value, "an object or null").0);
+            }
+            _ => problems.push(format!(
+                "Unknown field {field:?} in \"offsets\": the known ones are \"partition\" and \"offset\""
+            )),
+        }
+    }
+    if problems.is_empty() { Ok(offset) } else { Err(BadBody(problems)) }
 }
 
 fn config(entries: Vec<(String, &RawValue)>) -> Result<Vec<ConfigEntry>, BadBody> {
@@ -324,5 +377,42 @@ mod tests {
             let message = creation(body.as_bytes()).unwrap_err().to_string();
             assert!(message.contains(expected) && message.lines().count() == 1, "{body}: {message}");
         }
+    }
+
+    #[test]
+    fn offsets_are_pairs_of_objects() {
+        let body =
+            br#"{"offsets":[{"partition":{"a":1},"offset":{"b":2}},{"partition":null},{"offset":null}]}"#;
+        let read = offsets(body).unwrap();
+        let expected = [(r#"{"a":1}"#, Some(r#"{"b":2}"#)), ("null", None), ("null", None)];
+        let pairs: Vec<_> =
+            read.iter().map(|it| (it.partition_json.as_str(), it.offset_json.as_deref())).collect();
+        assert_eq!(pairs, expected);
+        let none = "Partitions / offsets need to be provided for an alter offsets request";
+        let rows = [
+            ("{}", none),
+            (r#"{"offsets":null}"#, none),
+            (r#"{"offsets":[]}"#, none),
+            (r#"{"offsets":{}}"#, "\"offsets\" is an object: it must be an array"),
+            (
+                r#"{"offsets":[1]}"#,
+                "An entry of \"offsets\" is a number: it must be an object {\"partition\"",
+            ),
+            (
+                r#"{"offsets":[{"partition":1}]}"#,
+                "\"partition\" in \"offsets\" is a number: it must be an object or null",
+            ),
+            (r#"{"offsets":[{"offset":[]}]}"#, "\"offset\" in \"offsets\" is an array"),
+            (r#"{"offsets":[{"x":1}]}"#, "Unknown field \"x\" in \"offsets\": the known ones"),
+            (r#"{"x":1}"#, "Unknown field \"x\": the known one is \"offsets\""),
+            ("[]", "The request body is an array: it must be a JSON object with the field \"offsets\""),
+        ];
+        for (body, expected) in rows {
+            let message = offsets(body.as_bytes()).unwrap_err().to_string();
+            assert!(message.starts_with(expected) && message.lines().count() == 1, "{body}: {message}");
+        }
+        let all =
+            offsets(br#"{"x":1,"offsets":[{"y":1},{"partition":1,"offset":2}]}"#).unwrap_err().to_string();
+        assert_eq!(all.lines().count(), 4, "{all}");
     }
 }

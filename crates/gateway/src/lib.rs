@@ -17,6 +17,7 @@ mod handlers;
 mod input;
 mod media;
 mod path;
+mod plugin_document;
 mod query;
 mod refusal;
 mod reply;

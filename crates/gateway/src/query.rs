@@ -28,10 +28,19 @@ impl Query {
         (!values.is_empty()).then_some(values)
     }
 
+    /// The first value of a parameter.
+    pub fn first(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
     /// A boolean parameter as Java reads it: `true` in any case is true, everything else is false.
     pub fn flag(&self, name: &str) -> bool {
-        let first = self.0.iter().find(|(key, _)| key == name);
-        first.is_some_and(|(_, value)| value.eq_ignore_ascii_case("true"))
+        self.flag_or(name, false)
+    }
+
+    /// The same, with what holds when the parameter does not occur.
+    pub fn flag_or(&self, name: &str, default: bool) -> bool {
+        self.first(name).map_or(default, |value| value.eq_ignore_ascii_case("true"))
     }
 }
 
@@ -56,6 +65,11 @@ mod tests {
             assert_eq!(Query::parse(Some(raw)).unwrap().flag("f"), expected, "{raw}");
         }
         assert!(!Query::parse(None).unwrap().flag("f"));
+        for (raw, expected) in
+            [(None, true), (Some("f=true"), true), (Some("f=false"), false), (Some("f"), false)]
+        {
+            assert_eq!(Query::parse(raw).unwrap().flag_or("f", true), expected, "{raw:?}");
+        }
     }
 
     #[test]

@@ -22,6 +22,14 @@ pub enum Endpoint {
     ListTasks,
     GetTaskStatus,
     RestartTask,
+    GetOffsets,
+    AlterOffsets,
+    ResetOffsets,
+    GetTopics,
+    ResetTopics,
+    ListPlugins,
+    GetPluginConfig,
+    ValidateConfig,
 }
 
 /// A method with a meaning of its own; HEAD is GET without the body, OPTIONS is answered from the table.
@@ -39,6 +47,7 @@ enum Segment {
     Literal(&'static str),
     Connector,
     Task,
+    Plugin,
 }
 
 /// A path and what can be done with it.
@@ -58,6 +67,7 @@ pub struct Target {
     pub connector: String,
     /// The task's number as written.
     pub task: String,
+    pub plugin: String,
 }
 
 const GET: &str = "HEAD,GET,OPTIONS";
@@ -71,9 +81,10 @@ const fn resource(
 }
 
 const TABLE: &[Resource] = {
-    use Segment::{Connector, Literal, Task};
+    use Segment::{Connector, Literal, Plugin, Task};
     use Verb::{Delete, Get, Patch, Post, Put};
     const CONNECTORS: Segment = Literal("connectors");
+    const PLUGINS: Segment = Literal("connector-plugins");
     &[
         Resource { path: &[], endpoints: &[(Get, Endpoint::GetServer)], allow: GET, consumes_json: false },
         Resource {
@@ -117,6 +128,24 @@ const TABLE: &[Resource] = {
             &[(Post, Endpoint::RestartTask)],
             "POST,OPTIONS",
         ),
+        resource(
+            &[CONNECTORS, Connector, Literal("offsets")],
+            &[(Get, Endpoint::GetOffsets), (Patch, Endpoint::AlterOffsets), (Delete, Endpoint::ResetOffsets)],
+            "HEAD,DELETE,GET,OPTIONS,PATCH",
+        ),
+        resource(&[CONNECTORS, Connector, Literal("topics")], &[(Get, Endpoint::GetTopics)], GET),
+        resource(
+            &[CONNECTORS, Connector, Literal("topics"), Literal("reset")],
+            &[(Put, Endpoint::ResetTopics)],
+            "OPTIONS,PUT",
+        ),
+        resource(&[PLUGINS], &[(Get, Endpoint::ListPlugins)], GET),
+        resource(&[PLUGINS, Plugin, Literal("config")], &[(Get, Endpoint::GetPluginConfig)], GET),
+        resource(
+            &[PLUGINS, Plugin, Literal("config"), Literal("validate")],
+            &[(Put, Endpoint::ValidateConfig)],
+            "OPTIONS,PUT",
+        ),
     ]
 };
 
@@ -135,7 +164,8 @@ fn target(path: &[Segment], segments: &[String]) -> Option<Target> {
             Segment::Literal(literal) if segment == literal => {}
             Segment::Connector if !segment.is_empty() => target.connector.clone_from(segment),
             Segment::Task if !segment.is_empty() => target.task.clone_from(segment),
-            Segment::Literal(_) | Segment::Connector | Segment::Task => return None,
+            Segment::Plugin if !segment.is_empty() => target.plugin.clone_from(segment),
+            Segment::Literal(_) | Segment::Connector | Segment::Task | Segment::Plugin => return None,
         }
     }
     Some(target)
@@ -183,6 +213,12 @@ mod tests {
         let segments = ["connectors", "status", "tasks", "restart", "status"].map(str::to_owned);
         let (resource, target) = find(&segments).unwrap();
         assert_eq!(resource.endpoint(&Method::HEAD), Some(Endpoint::GetTaskStatus));
-        assert_eq!(target, Target { connector: "status".to_owned(), task: "restart".to_owned() });
+        let expected =
+            Target { connector: "status".to_owned(), task: "restart".to_owned(), ..Target::default() };
+        assert_eq!(target, expected);
+        let segments = ["connector-plugins", "config", "config"].map(str::to_owned);
+        let (resource, target) = find(&segments).unwrap();
+        assert_eq!(resource.endpoint(&Method::GET), Some(Endpoint::GetPluginConfig));
+        assert_eq!(target, Target { plugin: "config".to_owned(), ..Target::default() });
     }
 }

@@ -15,7 +15,11 @@ pub struct NewRecord<'a> {
     pub value: Option<&'a [u8]>,
     /// Milliseconds since 1970.
     pub timestamp: i64,
+    pub headers: &'a [NewHeader<'a>],
 }
+
+/// A header to write: its name and its value, which may be null.
+pub type NewHeader<'a> = (&'a str, Option<&'a [u8]>);
 
 /// One whole batch of these records, in order, with base offset 0. Nothing without records, or when they take 2 GiB.
 #[must_use]
@@ -47,18 +51,30 @@ pub fn build(records: &[NewRecord<'_>]) -> Option<Bytes> {
 fn append(out: &mut Vec<u8>, record: &NewRecord<'_>, base_timestamp: i64, offset_delta: i64) -> Option<()> {
     let timestamp_delta = record.timestamp.wrapping_sub(base_timestamp);
     let (key_bytes, value_bytes) = (field_bytes(record.key), field_bytes(record.value));
-    // Attributes before the deltas, and the count of headers (none) in the end.
-    let length = 1 + varint::len(timestamp_delta) + varint::len(offset_delta) + key_bytes + value_bytes + 1;
+    let headers = i64::try_from(record.headers.len()).ok()?;
+    let header_bytes =
+        |&(name, value): &NewHeader<'_>| field_bytes(Some(name.as_bytes())) + field_bytes(value);
+    let headers_bytes: usize = record.headers.iter().map(header_bytes).sum();
+    // Attributes before the deltas, and the headers with their count in the end.
+    let deltas_bytes = varint::len(timestamp_delta) + varint::len(offset_delta);
+    let length = 1 + deltas_bytes + key_bytes + value_bytes + varint::len(headers) + headers_bytes;
     number(out, i32::try_from(length).ok()?.into());
     out.push(0);
     number(out, timestamp_delta);
     number(out, offset_delta);
-    for field in [record.key, record.value] {
-        number(out, length_of(field));
-        out.extend_from_slice(field.unwrap_or_default());
+    put(out, record.key);
+    put(out, record.value);
+    number(out, headers);
+    for &(name, value) in record.headers {
+        put(out, Some(name.as_bytes()));
+        put(out, value);
     }
-    number(out, 0);
     Some(())
+}
+
+fn put(out: &mut Vec<u8>, field: Option<&[u8]>) {
+    number(out, length_of(field));
+    out.extend_from_slice(field.unwrap_or_default());
 }
 
 fn field_bytes(field: Option<&[u8]>) -> usize {

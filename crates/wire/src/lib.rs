@@ -26,7 +26,7 @@ mod varint;
 pub mod walk;
 
 pub use batch::{Batch, HEADER_BYTES};
-pub use build::{NewRecord, build};
+pub use build::{NewHeader, NewRecord, build};
 pub use codec::Codec;
 pub use committed::{Aborted, Judged};
 pub use error::{Error, Fault};

@@ -326,6 +326,8 @@ fn kind(command: &Command) -> &'static str {
         Command::ForgetAgent { .. } => "agents forgotten",
         Command::DrainAgent { .. } => "agents drained by the user",
         Command::Move { .. } => "parts moved by the user",
+        Command::BeginAlteration { .. } | Command::EndAlteration { .. } => "changes of offsets",
+        Command::ResetTopics { .. } => "resets of topics",
     }
 }
 
@@ -342,6 +344,9 @@ pub fn shown(command: &Command) -> String {
         Command::ForgetAgent { agent } => format!("forget {agent}"),
         Command::DrainAgent { agent, drained } => format!("drain {agent}: {drained}"),
         Command::Move { id, to } => format!("move {id} to {to}"),
+        Command::BeginAlteration { name, .. } => format!("begin to alter the offsets of {name}"),
+        Command::EndAlteration { name, .. } => format!("end to alter the offsets of {name}"),
+        Command::ResetTopics { name, .. } => format!("reset the topics of {name}"),
     }
 }
 

@@ -48,6 +48,7 @@ pub async fn hold(coordinators: Coordinators, identity: Identity, mut ends: Ends
             }
             Err(invalid) => Over::Unreachable(invalid.to_string()),
         };
+        ends.duty.send_replace(None);
         if matches!(over, Over::Parted) {
             return;
         }
@@ -77,6 +78,8 @@ fn take_what_waits(ends: &mut Ends) {
         ends.parting.note(&saying);
     }
     while ends.rejoin.try_recv().is_ok() {}
+    // Who asked in a session that is over was told that there is no answer.
+    while ends.answers.try_recv().is_ok() {}
 }
 
 fn address_of(place: Place, addresses: &[String]) -> String {
@@ -275,7 +278,8 @@ impl Session {
                 | Stated::Release(_)
                 | Stated::SetComplete(_)
                 | Stated::Query(_)
-                | Stated::LaneRecord(_),
+                | Stated::LaneRecord(_)
+                | Stated::Scribe(_),
             )
             | None => Err(Over::Unreachable("it began with something else than Welcome".to_owned())),
         }
@@ -295,6 +299,13 @@ impl Session {
         loop {
             if let Some(Stated::Redirect(redirect)) = message {
                 return Ended::Redirected(redirect.leader_address);
+            }
+            if let Some(Stated::Scribe(wire::Scribe { is_scribe, mark })) = &message {
+                ends.duty.send_replace(is_scribe.then(|| mark.as_str().into()));
+            }
+            if let Some(Stated::Query(query)) = message {
+                ask(query, ends, lines);
+                message = None;
             }
             if let Some(event) = message.take().and_then(statements::understood)
                 && ends.events.send(event).await.is_err()
@@ -326,6 +337,9 @@ impl Session {
                     }
                     None => break,
                 },
+                Some(answer) = ends.answers.recv(), if self.unsaid.is_empty() => {
+                    self.unsaid.push_back(Said::Answer(answer));
+                }
                 _ = heartbeats.tick() => if let Some(ended) = self.heartbeat(identity) { return ended },
             }
         }
@@ -378,6 +392,15 @@ impl Session {
             }
         }
         None
+    }
+}
+
+/// Hands on a question. One that finds no room is not answered: who asked waits for so long and no longer.
+fn ask(query: wire::Query, ends: &Ends, lines: &mut Lines) {
+    if ends.queries.try_send(query).is_err()
+        && let Some(left_out) = lines.admit("query")
+    {
+        tracing::warn!(left_out, "the coordinator asks more than this agent can answer");
     }
 }
 

@@ -7,11 +7,12 @@ mod sessions;
 use std::time::Duration;
 
 use copyist_proto::Coordinators;
+use copyist_proto::control as wire;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ends, Identity, OUTBOX, Parting, Standing, hold, renew};
+use super::{Duty, Ends, Identity, OUTBOX, Parting, Standing, hold, renew};
 use crate::core::{Event, Saying};
 use crate::worker::Worker;
 
@@ -38,6 +39,9 @@ struct Agent {
     /// Asks for rights at once.
     renew: mpsc::Sender<()>,
     events: mpsc::Receiver<Event>,
+    queries: mpsc::Receiver<wire::Query>,
+    answers: mpsc::Sender<wire::Answer>,
+    duty: watch::Receiver<Duty>,
     stop: CancellationToken,
     link: JoinHandle<()>,
 }
@@ -62,9 +66,20 @@ impl Agent {
         let (heard, events) = mpsc::channel(64);
         let stop = CancellationToken::new();
         let parting = Parting::default();
-        let ends = Ends { outbox: words, rejoin: rejoins, events: heard, parting };
+        let (ask, queries) = mpsc::channel(1);
+        let (answers, answered) = mpsc::channel(1);
+        let (duty, shown_duty) = watch::channel(None);
+        let ends = Ends {
+            outbox: words,
+            rejoin: rejoins,
+            events: heard,
+            queries: ask,
+            answers: answered,
+            parting,
+            duty,
+        };
         let link = link(ends, at_once, stop.clone());
-        Self { outbox, rejoin, renew, events, stop, link }
+        Self { outbox, rejoin, renew, events, queries, answers, duty: shown_duty, stop, link }
     }
 
     async fn event(&mut self) -> Event {

@@ -90,10 +90,15 @@ const GAPS: &str = "copyist.gaps";
 /// The record's key.
 #[must_use]
 pub fn key(lane: &LaneId) -> String {
+    format!("[{},{}]", Value::from(lane.connector.as_str()), partition(lane))
+}
+
+/// Connect's source partition of a lane.
+#[must_use]
+pub fn partition(lane: &LaneId) -> String {
     let text = |text: &str| Value::from(text).to_string();
     format!(
-        r#"[{},{{"cluster":{},"partition":{},"topic":{}}}]"#,
-        text(lane.connector.as_str()),
+        r#"{{"cluster":{},"partition":{},"topic":{}}}"#,
         text(lane.source_cluster.as_str()),
         lane.partition,
         text(lane.topic.as_str())

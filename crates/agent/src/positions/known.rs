@@ -45,12 +45,12 @@ impl Known {
 
 /// Of each lane the position that would count if all were written in this order.
 #[must_use]
-pub fn last_word(positions: Vec<(LaneId, Stored)>) -> Vec<(LaneId, Stored)> {
+pub fn last_word(positions: Vec<(LaneId, Option<Stored>)>) -> Vec<(LaneId, Option<Stored>)> {
     let mut logs: BTreeMap<LaneId, Log> = BTreeMap::new();
     for (offset, (lane, stored)) in (0..).zip(positions) {
-        logs.entry(lane).or_default().insert(Place { offset }, Some(stored));
+        logs.entry(lane).or_default().insert(Place { offset }, stored);
     }
-    logs.into_iter().filter_map(|(lane, log)| Some((lane, log.counts()?.clone()))).collect()
+    logs.into_iter().map(|(lane, log)| (lane, log.counts().cloned())).collect()
 }
 
 /// A lane's records, without those that cannot count any more, whatever else is found between them.
@@ -199,14 +199,17 @@ mod tests {
 
     #[test]
     fn a_lane_named_twice_is_stored_once_by_the_same_rule() {
-        let named = |partition, stored: Stored| (lane("c", partition), stored);
+        let named = |partition, stored: Option<Stored>| (lane("c", partition), stored);
+        let (plain, exact) = (|next| Some(Stored::plain(next)), |n| Some(exact(2, n, n)));
         let put = vec![
-            named(1, Stored::plain(5)),
-            named(0, exact(2, 60, 60)),
-            named(1, Stored::plain(4)),
-            named(0, exact(2, 50, 50)),
+            named(1, plain(5)),
+            named(0, exact(60)),
+            named(1, plain(4)),
+            named(0, exact(50)),
+            named(2, plain(4)),
+            named(2, None),
         ];
-        assert_eq!(last_word(put), [named(0, exact(2, 60, 60)), named(1, Stored::plain(4))]);
+        assert_eq!(last_word(put), [named(0, exact(60)), named(1, plain(4)), named(2, None)]);
     }
 
     #[test]

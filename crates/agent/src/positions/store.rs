@@ -3,20 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 
-use copyist_kafka::ClientOptions;
-use copyist_model::{ClientProperties, ClusterId, ConnectorName, LaneId, TopicName};
-use rdkafka::ClientConfig;
+use copyist_model::{ClusterId, ConnectorName, LaneId, TopicName};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::format::{Entry, Stored};
+use super::format::{self, Entry, Stored};
 use super::known::{self, Known, Place};
-use super::reading::{Found, READS_MAX, Read, Reader};
-use super::writing::{PUT_DEADLINE, PUTS_MAX, Put, Writer, Written};
 use crate::client::limit::Limiter;
-use crate::client::{self, Role};
+use crate::compacted;
+use crate::compacted::reading::{Found, READS_MAX, Read, Reader};
+use crate::compacted::writing::{Outgoing, PUTS_MAX, Put, Written};
 use crate::error::Error;
 use crate::worker::Worker;
 
@@ -54,13 +52,8 @@ impl Positions {
         ready: watch::Receiver<Option<ClusterId>>,
         stop: CancellationToken,
     ) -> Result<(Self, JoinHandle<()>), Error> {
-        let (options, topic) = (ClientOptions::parse(&worker.cluster).ok(), &worker.offset_storage.name);
-        let reader = Reader {
-            topic: topic.clone(),
-            options: options.clone(),
-            config: consumer_config(&worker.cluster)?,
-        };
-        let writer = Writer { topic: topic.clone(), options, config: producer_config(&worker.cluster)? };
+        let topic = &worker.offset_storage.name;
+        let (reader, writer) = compacted::open(&worker.cluster, topic)?;
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let waits_for = format!("the positions in topic {topic} of {}", worker.cluster.bootstrap_servers());
         let (told, loading) = watch::channel(Some(waits_for.clone()));
@@ -109,10 +102,24 @@ impl Positions {
     /// # Errors
     /// [`Error::Retry`]: at least one was not acknowledged in time; each may or may not be stored.
     pub async fn put(&self, positions: Vec<(LaneId, Stored)>) -> Result<(), Error> {
+        self.write(positions.into_iter().map(|(lane, stored)| (lane, Some(stored))).collect()).await
+    }
+
+    /// As [`Positions::put`]; where nothing is given the stored position goes.
+    ///
+    /// # Errors
+    /// As [`Positions::put`].
+    pub async fn write(&self, positions: Vec<(LaneId, Option<Stored>)>) -> Result<(), Error> {
         let (done, answer) = oneshot::channel();
-        let put = Put { positions: known::last_word(positions), done };
-        self.puts.send(put).await.map_err(|_| gone())?;
-        let Written { records, failed } = answer.await.map_err(|_| gone())?;
+        let positions = known::last_word(positions);
+        let records = positions.iter().map(|(lane, stored)| outgoing(lane, stored.as_ref())).collect();
+        self.puts.send(Put { records, done }).await.map_err(|_| gone())?;
+        let Written { offsets, failed } = answer.await.map_err(|_| gone())?;
+        let stored = |(index, offset): (usize, i64)| {
+            let (lane, stored) = positions.get(index)?.clone();
+            Some((Place { offset }, Entry { lane, stored }))
+        };
+        let records = offsets.into_iter().filter_map(stored).collect();
         self.ask(|done| Command::Written { records, done }).await?;
         failed.map_or(Ok(()), Err)
     }
@@ -124,23 +131,8 @@ impl Positions {
     }
 }
 
-fn consumer_config(cluster: &ClientProperties) -> Result<ClientConfig, Error> {
-    let (mut config, _) = client::config(cluster, Role::Consumer)?;
-    // Compaction may outrun the reader; what is left is what counts.
-    config.set("auto.offset.reset", "earliest").set("queued.max.messages.kbytes", "4096");
-    Ok(config)
-}
-
-fn producer_config(cluster: &ClientProperties) -> Result<ClientConfig, Error> {
-    let (mut config, _) = client::config(cluster, Role::Producer)?;
-    config
-        // Java's default for keys, so that Connect's own tools write to the same partitions.
-        .set("partitioner", "murmur2_random")
-        .set("message.timeout.ms", PUT_DEADLINE.as_millis().to_string())
-        // Positions do not build on each other: one that fails is written again by its lane.
-        .set("enable.gapless.guarantee", "false")
-        .set("linger.ms", "1");
-    Ok(config)
+fn outgoing(lane: &LaneId, stored: Option<&Stored>) -> Outgoing {
+    Outgoing { key: format::key(lane), value: stored.map(format::value), mark: None }
 }
 
 fn gone() -> Error {
@@ -234,8 +226,8 @@ impl Store {
     }
 
     fn take(&mut self, found: Found) {
-        let Found { partition, offset, entry } = found;
-        let why = match entry {
+        let Found { partition, offset, key, value, mark: _ } = found;
+        let why = match format::read(key.as_deref(), value.as_deref()) {
             Ok(entry) => return self.known.apply(Place { offset }, entry),
             Err(why) => why,
         };

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use copyist_model::client::is_secret;
 use copyist_model::{
     AgentChoice, ClientProperties, Destination, EngineChoice, LossPolicy, OffsetReset, RenameFormat,
     TopicCreation, TopicPattern, TopicSelection,
@@ -99,7 +100,11 @@ fn the_documented_request_is_understood() {
             poll_interval: Duration::from_secs(120),
         },
         warnings: vec![
-            "without effect here: dest.zookeeper.connect, src.kafka.max.poll.records, src.zookeeper.connect"
+            "without effect here (brokers are asked, not ZooKeeper): dest.zookeeper.connect, \
+             src.zookeeper.connect"
+                .to_owned(),
+            "without effect here (partitions are assigned by tasks, not by a consumer group): \
+             src.kafka.max.poll.records"
                 .to_owned(),
         ],
     };
@@ -611,7 +616,8 @@ fn each_client_key_passes_on_its_side_only() {
                 assert_eq!(warnings, Vec::<String>::new());
             } else {
                 assert_eq!(found, None, "{name}");
-                assert_eq!(warnings, [format!("without effect here: {name}")]);
+                let who = if side == Side::Source { "consumers" } else { "producers" };
+                assert_eq!(warnings, [format!("without effect here ({who} have no such key): {name}")]);
             }
         }
     }
@@ -666,7 +672,7 @@ fn sasl_needs_its_mechanism_and_login() {
 }
 
 #[test]
-fn what_has_no_effect_is_named_in_one_line() {
+fn what_has_no_effect_is_named_with_the_reason() {
     let warnings = accept(&[
         ("src.zookeeper.connect", "z:2181"),
         ("src.kafka.interceptor.classes", "x.Y"),
@@ -678,14 +684,33 @@ fn what_has_no_effect_is_named_in_one_line() {
         ("errors.tolerance", "all"),
         ("producer.override.acks", "1"),
         ("topic.creation.default.partitions", "3"),
+        ("topic.creation.groups", "a"),
     ])
     .warnings;
     assert_eq!(
         warnings,
-        ["without effect here: admin.override.client.id, errors.tolerance, key.converter.schemas.enable, \
-          producer.override.acks, src.consumer.group.id, src.kafka.interceptor.classes, \
-          src.kafka.timestamps.topic.replication.factor, src.zookeeper.connect, \
-          topic.config.sync, topic.creation.default.partitions"]
+        [
+            (
+                "A created topic has the configs of its source topic; later changes are not followed",
+                "topic.config.sync"
+            ),
+            ("A record that cannot be copied stops its partition, and is never skipped", "errors.tolerance"),
+            ("Every in-sync replica acknowledges, always", "producer.override.acks"),
+            ("Java classes are not loaded", "src.kafka.interceptor.classes"),
+            ("a byte-array converter has no settings", "key.converter.schemas.enable"),
+            ("brokers are asked, not ZooKeeper", "src.zookeeper.connect"),
+            (
+                "created topics take after their source topics",
+                "topic.creation.default.partitions, topic.creation.groups"
+            ),
+            (
+                "offsets of consumer groups are not translated",
+                "src.kafka.timestamps.topic.replication.factor"
+            ),
+            ("partitions are assigned by tasks, not by a consumer group", "src.consumer.group.id"),
+            ("topics are created by the same settings as records are written", "admin.override.client.id"),
+        ]
+        .map(|(reason, names)| format!("without effect here ({reason}): {names}"))
     );
 }
 
@@ -707,7 +732,7 @@ fn asking_for_what_is_done_anyway_is_silent() {
     }
     assert_eq!(
         accept(&[("src.kafka.isolation.level", "read_uncommitted")]).warnings,
-        ["without effect here: src.kafka.isolation.level"]
+        ["without effect here (Records of aborted transactions are never copied): src.kafka.isolation.level"]
     );
     let appended = accept(&[("topic.timestamp.type", "LogAppendTime")]).warnings;
     assert!(appended[0].starts_with("topic.timestamp.type=LogAppendTime"), "{appended:?}");
@@ -854,5 +879,28 @@ proptest! {
             Err(rejection) => format!("{rejection} {rejection:?}"),
         };
         prop_assert!(!shown.contains("S3CR3T"), "{shown}");
+    }
+}
+
+proptest! {
+    // The search for the nearest known key takes its time here.
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// A validation finds what a creation would, and shows no secret.
+    #[test]
+    fn any_config_can_be_validated(rest in prop::collection::btree_map(some_key(), some_value(), 0..12)) {
+        let mut given = rest;
+        given.insert("connector.class".to_owned(), Some("CopyistSource".to_owned()));
+        given.insert("name".to_owned(), Some("c".to_owned()));
+        given.insert("src.kafka.sasl.jaas.config".to_owned(), Some("S3CR3T".to_owned()));
+        given.insert("src.kafka.sasl.jas.config".to_owned(), Some("S3CR3T".to_owned()));
+        let validation = crate::validate("CopyistSource", &given).unwrap();
+        match parse("c", &given) {
+            Ok(parsed) => prop_assert_eq!((validation.error_count(), &validation.warnings), (0, &parsed.warnings)),
+            Err(Rejection::Invalid(problems)) => prop_assert_eq!(validation.error_count(), problems.len()),
+            Err(rejection) => prop_assert!(false, "{}", rejection),
+        }
+        let shown = format!("{validation:?}");
+        prop_assert!(!shown.contains("S3CR3T"), "{}", shown);
     }
 }

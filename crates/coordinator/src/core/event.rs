@@ -9,7 +9,8 @@ use copyist_model::{
     TopicName,
 };
 
-use super::view::{Destination, Holder, Write};
+use super::offsets::Removed;
+use super::view::{Destination, Holder, TopicMarks, Write};
 use crate::store::keys;
 
 /// Now, as two plain numbers: rights count on the first, calendars on the second.
@@ -159,6 +160,21 @@ pub enum Command {
     Move {
         id: AssignmentId,
         to: AgentId,
+    },
+    /// An agent is about to change the positions of a stopped connector.
+    BeginAlteration {
+        name: ConnectorName,
+        removed: Removed,
+    },
+    /// It has done so, or failed. What the user is to know of it; nothing: it did not happen, or nobody knows.
+    EndAlteration {
+        name: ConnectorName,
+        altered: Option<String>,
+    },
+    /// What was copied so far is no sign of an active topic.
+    ResetTopics {
+        name: ConnectorName,
+        marks: TopicMarks,
     },
 }
 

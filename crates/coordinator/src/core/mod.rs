@@ -4,9 +4,10 @@
 //! and changes only when a commit is reported stored; all else here is soft: what sessions say, who waits.
 //!
 //! `scripts/*.txt` tell what it does in the lives of connectors and agents; a test plays them. Of the code read
-//! [`event`] first, then `requests` (what users ask), `reconcile` (what follows from what is stored), `placing` (which
+//! [`event`] first, then `requests` and `offsets` (what users ask), `reconcile` (what follows from what is stored), `placing` (which
 //! agent has what), `statements` (what agents are told), `releases` and `suspicion` (who may still be at work), `changes`
-//! (what a write concerns), `surveys` (what becomes tasks), `lane_records` (what agents propose), `read` (what is shown).
+//! (what a write concerns), `surveys` (what becomes tasks), `lane_records` (what agents propose), `read` (what is shown), `scribe` (who
+//! keeps Connect's topics).
 //! Invariants:
 //! - one commit is in flight; nothing is planned on top of what is not stored (`Core::decide`);
 //! - nobody is told what is not stored (`Commit`: sends follow writes);
@@ -23,6 +24,7 @@ pub mod event;
 pub mod growth;
 mod lane_records;
 mod moves;
+mod offsets;
 pub mod placement;
 mod placing;
 pub mod read;
@@ -30,6 +32,7 @@ mod reconcile;
 mod releases;
 mod requests;
 pub mod rules;
+mod scribe;
 mod statements;
 mod surveys;
 mod suspicion;
@@ -47,6 +50,8 @@ pub use event::{
     Answer, Command, Commit, Decision, Event, Failure, Findings, FoundTopic, GivenConfig, Hello, Info,
     LaneVerdict, Now, Proposal, Refusal, RequestId, Run, Send, Statement, StatusView, Ticket,
 };
+use offsets::Altering;
+pub use offsets::Removed;
 use placing::Moving;
 use releases::Releases;
 use statements::Session;
@@ -84,6 +89,8 @@ pub struct Core {
     inbox: VecDeque<(Ticket, Command)>,
     /// Commands that are stored and wait for releases.
     waiting: BTreeMap<Ticket, Waiting>,
+    /// Whose offsets are being changed.
+    altering: BTreeMap<ConnectorName, Altering>,
     sessions: BTreeMap<AgentId, Session>,
     /// Leases that ended and are still in the view.
     leases_ended: BTreeMap<AgentId, Holder>,
@@ -167,6 +174,7 @@ impl Core {
             current: None,
             inbox: VecDeque::new(),
             waiting: BTreeMap::new(),
+            altering: BTreeMap::new(),
             sessions: BTreeMap::new(),
             leases_ended: BTreeMap::new(),
             hearing: Hearing::new(patience.suspect_ms),

@@ -105,7 +105,7 @@ impl Core {
             return Status::new(InstanceState::Failed, stored_agent(), trace);
         }
         if connector.target == TargetState::Stopped && self.view.assignments_of(name).next().is_none() {
-            return Status::new(InstanceState::Stopped, stored_agent(), String::new());
+            return Status::new(InstanceState::Stopped, stored_agent(), connector.altered.clone());
         }
         let shown = self.gone(survey).or_else(|| self.shown(survey));
         if shown.is_none()
@@ -121,8 +121,11 @@ impl Core {
         }
         let of_survey = self.notes.get(name).into_iter().flatten();
         let notes = connector.warnings.iter().chain(of_survey).map(|note| format!("warning: {note}"));
-        let lines: Vec<String> =
-            std::iter::once(status.trace).filter(|trace| !trace.is_empty()).chain(notes).collect();
+        let lines: Vec<String> = [status.trace, connector.altered.clone()]
+            .into_iter()
+            .filter(|trace| !trace.is_empty())
+            .chain(notes)
+            .collect();
         status.trace = lines.join("\n");
         Status::new(status.state, status.agent, status.trace)
     }

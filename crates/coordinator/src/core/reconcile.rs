@@ -131,8 +131,10 @@ impl Core {
             // Of more than one commit takes those that are renewed by now are not renewed again.
             .filter(|request| kept_until_ms(request) < Some(now.wall_ms + REQUEST_KEPT_MS / 2))
             .filter_map(|request| remember(now, request, &done));
+        let marks = self.view.topic_marks.get(name).map(|_| Write::TopicMarks(name.clone(), None));
         let survey = AssignmentId::survey(name);
-        answers.chain([Write::Status(survey, None), Write::Connector(name.clone(), None)]).collect()
+        let last = [Write::Status(survey, None), Write::Connector(name.clone(), None)];
+        answers.chain(marks).chain(last).collect()
     }
 
     /// Turns what a survey found into tasks. Whether the survey was the first is stored last, so that a row of

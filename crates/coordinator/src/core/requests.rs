@@ -7,8 +7,9 @@ use copyist_model::{
 };
 
 use super::event::{Answer, Command, Commit, Failure, GivenConfig, Now, Send, Ticket};
-use super::view::{Agent, Connector, RequestAnswer, Status, Task, Write};
+use super::view::{Agent, Connector, RequestAnswer, Status, Task, TopicMarks, Write};
 use super::{Core, StatusView, Until, Waiting, is_failed};
+use crate::store::keys;
 
 /// How long the answer to a write is kept for whoever repeats it.
 pub(super) const REQUEST_KEPT_MS: u64 = 120_000;
@@ -25,10 +26,11 @@ impl Core {
     /// The writes that a command needs, and the replies that follow them. A command without writes is answered
     /// at once; one that waits for releases is answered by `Core::settle`.
     pub(super) fn plan(&mut self, now: Now, ticket: Ticket, command: &Command) -> Planned {
+        self.forget_late_alterations(now);
         let request = request_id(command);
         let (mut writes, answer) = match self.view.requests.get(request) {
             Some(kept) => (Vec::new(), kept.answer.clone()),
-            None => match self.carried_out(command) {
+            None => match self.carried_out(now, ticket, command) {
                 Ok((writes, answer)) => (writes, Ok(answer)),
                 Err(failure) => (Vec::new(), Err(failure)),
             },
@@ -49,7 +51,7 @@ impl Core {
         }
     }
 
-    fn carried_out(&self, command: &Command) -> Outcome {
+    fn carried_out(&mut self, now: Now, ticket: Ticket, command: &Command) -> Outcome {
         match command {
             Command::Create { name, config, initial, .. } => self.create(name, config, *initial),
             Command::PutConfig { name, config, .. } => self.put_config(name, config),
@@ -63,6 +65,9 @@ impl Core {
             Command::ForgetAgent { agent } => self.forget_agent(agent),
             Command::DrainAgent { agent, drained } => self.drain_agent(agent, *drained),
             Command::Move { id, to } => self.check_move(id, to),
+            Command::BeginAlteration { name, removed } => self.begin_alteration(now, ticket, name, removed),
+            Command::EndAlteration { name, altered } => self.end_alteration(name, altered.as_deref()),
+            Command::ResetTopics { name, marks } => self.reset_topics(name, marks),
         }
     }
 
@@ -142,6 +147,7 @@ impl Core {
 
     fn delete(&self, name: &ConnectorName) -> Outcome {
         let connector = self.connector(name, |name| format!("Connector {name} not found"))?;
+        self.is_unaltered(name, None)?;
         let after = (!connector.deleting).then(|| Connector { deleting: true, ..connector.clone() });
         let write = after.map(|after| Write::Connector(name.clone(), Some(Box::new(after))));
         Ok((write.into_iter().collect(), Answer::Done))
@@ -152,6 +158,7 @@ impl Core {
         if before.target == target {
             return Ok((Vec::new(), Answer::Done));
         }
+        self.is_unaltered(name, None)?;
         let after = Connector { target, ..before.clone() };
         Ok((vec![Write::Connector(name.clone(), Some(Box::new(after)))], Answer::Done))
     }
@@ -162,7 +169,8 @@ impl Core {
         let mut status = self.status(name).unwrap_or_else(|| unknown_status(name));
         let mut writes = Vec::new();
         if !only_failed || is_failed(&status.connector) {
-            let after = Connector { revision: before.revision.next(), ..before.clone() };
+            let (revision, altered) = (before.revision.next(), String::new());
+            let after = Connector { revision, altered, ..before.clone() };
             writes.push(Write::Connector(name.clone(), Some(Box::new(after))));
             status.connector.state = InstanceState::Restarting;
         }
@@ -201,6 +209,21 @@ impl Core {
         Ok((after.into_iter().map(|after| Write::Agent(id.clone(), Some(after))).collect(), Answer::Done))
     }
 
+    /// For a connector that is not there, there is nothing to reset, as in Connect.
+    fn reset_topics(&self, name: &ConnectorName, marks: &TopicMarks) -> Outcome {
+        if !self.view.connectors.contains_key(name) || self.view.topic_marks.get(name) == Some(marks) {
+            return Ok((Vec::new(), Answer::Done));
+        }
+        let write = Write::TopicMarks(name.clone(), Some(marks.clone()));
+        if keys::size(&write) > Commit::BYTES_MAX {
+            let count = marks.len();
+            return Err(Failure::Invalid(format!(
+                "the marks of {count} topics are more than can be stored at once"
+            )));
+        }
+        Ok((vec![write], Answer::Done))
+    }
+
     fn connector(
         &self,
         name: &ConnectorName,
@@ -221,7 +244,10 @@ fn request_id(command: &Command) -> &str {
         | Command::RestartTask { .. }
         | Command::ForgetAgent { .. }
         | Command::DrainAgent { .. }
-        | Command::Move { .. } => "",
+        | Command::Move { .. }
+        | Command::BeginAlteration { .. }
+        | Command::EndAlteration { .. }
+        | Command::ResetTopics { .. } => "",
     }
 }
 
@@ -237,7 +263,10 @@ fn awaited(command: &Command) -> Option<(&ConnectorName, Until)> {
         | Command::Restart { .. }
         | Command::RestartTask { .. }
         | Command::ForgetAgent { .. }
-        | Command::DrainAgent { .. } => None,
+        | Command::DrainAgent { .. }
+        | Command::BeginAlteration { .. }
+        | Command::EndAlteration { .. }
+        | Command::ResetTopics { .. } => None,
         Command::Move { id, to } => Some((&id.connector, Until::Moved(id.clone(), to.clone()))),
     }
 }
@@ -293,6 +322,7 @@ fn new_connector(name: &ConnectorName, config: BTreeMap<String, String>, target:
         clusters: None,
         spec,
         warnings,
+        altered: String::new(),
     }
 }
 

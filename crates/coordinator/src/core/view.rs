@@ -7,6 +7,7 @@ use copyist_connector::parse;
 use copyist_model::{
     AgentId, AssignmentEpoch, AssignmentId, ClusterId, ConnectorGeneration, ConnectorName, ConnectorSpec,
     InstanceState, LaneId, LaneRecord, StoreRevision, TargetState, TaskId, TaskLanes, TaskRevision,
+    TopicName,
 };
 
 /// Identity of the store, and how often it was restored from an older copy.
@@ -46,6 +47,8 @@ pub struct Connector {
     pub spec: Result<Arc<ConnectorSpec>, String>,
     /// What the user should know about a config that was accepted.
     pub warnings: Vec<String>,
+    /// What a change of its offsets makes it write again or leave out, until it is restarted; empty: nothing.
+    pub altered: String,
 }
 
 impl Connector {
@@ -142,6 +145,7 @@ pub enum Write {
     Request(String, Option<Box<RequestAnswer>>),
     Task(TaskId, Option<Task>),
     Lane(LaneId, Option<Box<LaneRecord>>),
+    TopicMarks(ConnectorName, Option<TopicMarks>),
     Agent(AgentId, Option<Agent>),
     /// The epoch of an assignment is the revision of the commit that writes it: the one given here is ignored.
     Assignment(AssignmentId, Option<Assignment>),
@@ -160,10 +164,13 @@ impl Write {
             | Self::Agent(..)
             | Self::Assignment(..)
             | Self::Released(..) => true,
-            Self::Request(..) | Self::Lane(..) | Self::Status(..) => false,
+            Self::Request(..) | Self::Lane(..) | Self::TopicMarks(..) | Self::Status(..) => false,
         }
     }
 }
+
+/// How far each destination topic was copied when the record of active topics was reset.
+pub type TopicMarks = BTreeMap<TopicName, u64>;
 
 /// A living agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,6 +199,8 @@ pub struct View {
     pub tasks: BTreeMap<TaskId, Task>,
     /// The lane records that hold. They outlive tasks, and go with their connector.
     pub lanes: BTreeMap<LaneId, LaneRecord>,
+    /// Of connectors whose record of active topics was reset.
+    pub topic_marks: BTreeMap<ConnectorName, TopicMarks>,
     pub agents: BTreeMap<AgentId, Agent>,
     pub assignments: BTreeMap<AssignmentId, Assignment>,
     /// Which holdings of an assignment are confirmed to be over.
@@ -209,6 +218,7 @@ impl View {
             Write::Request(id, value) => set(&mut self.requests, id, value.map(|value| *value)),
             Write::Task(id, value) => set(&mut self.tasks, id, value),
             Write::Lane(id, value) => set(&mut self.lanes, id, value.map(|value| *value)),
+            Write::TopicMarks(name, value) => set(&mut self.topic_marks, name, value),
             Write::Agent(id, value) => set(&mut self.agents, id, value),
             Write::Assignment(id, value) => {
                 let incarnation = self.meta.incarnation;

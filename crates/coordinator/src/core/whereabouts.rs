@@ -54,6 +54,14 @@ impl Core {
         Some(self.agent_shown(id, agent, &self.loads()))
     }
 
+    /// Whom to ask what every agent knows: the same one each time, so that who changes something sees that it is changed.
+    /// One that goes is better than nobody.
+    #[must_use]
+    pub fn respondent(&self) -> Option<Holder> {
+        let able = || self.sessions.values().find(|it| it.is_settled && self.is_there(&it.holder));
+        self.scribe().or_else(|| able().map(|session| session.holder.clone()))
+    }
+
     fn agent_shown(
         &self,
         id: &AgentId,

@@ -194,7 +194,7 @@ impl Listener {
                 Some(message) => message,
                 None => return Ok(()),
             },
-            Said::Answer(_) => return Err(Status::unimplemented("this coordinator asks no queries")),
+            Said::Answer(answer) => Message::Answered(holder, answer),
         };
         self.handle.tell(message).await.map_err(|failure| Status::unavailable(failure.to_string()))
     }
@@ -324,6 +324,12 @@ pub(crate) fn statement(
         Statement::Verdict(verdict) => Stated::LaneRecord(wire_verdict(*verdict)),
     };
     wire::CoordinatorMessage { message: Some(message) }
+}
+
+/// Whether an agent is the scribe.
+#[must_use]
+pub(crate) fn scribe(is_scribe: bool, mark: String) -> wire::CoordinatorMessage {
+    wire::CoordinatorMessage { message: Some(Stated::Scribe(wire::Scribe { is_scribe, mark })) }
 }
 
 fn wire_verdict(verdict: LaneVerdict) -> wire::LaneRecordVerdict {

@@ -8,9 +8,10 @@ use copyist_proto::connect::connector_service_server::ConnectorService;
 use tonic::{Request, Response, Status};
 
 use super::Build;
-use super::details;
+use super::{details, offsets, plugins, topics};
+use crate::alteration::Changes;
 use crate::clock::boot_ms;
-use crate::core::{Answer, Command, Core, GivenConfig, Info, StatusView, view};
+use crate::core::{Answer, Command, Core, Failure, GivenConfig, Info, StatusView, view};
 use crate::handle::{Handle, Known};
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -253,48 +254,76 @@ impl ConnectorService for Connectors {
         Ok(Response::new(wire::RestartTaskResponse {}))
     }
 
-    async fn get_topics(&self, _: Request<wire::GetTopicsRequest>) -> Reply<wire::GetTopicsResponse> {
-        Err(later("topics"))
+    async fn get_topics(&self, request: Request<wire::GetTopicsRequest>) -> Reply<wire::GetTopicsResponse> {
+        let topics = match self.topics_of(&request.into_inner().name).await? {
+            Some((name, known)) => topics::get(&self.handle, &name, known).await?,
+            // As in Connect: an unknown connector has no topics.
+            None => Vec::new(),
+        };
+        Ok(Response::new(wire::GetTopicsResponse { topics }))
     }
 
-    async fn reset_topics(&self, _: Request<wire::ResetTopicsRequest>) -> Reply<wire::ResetTopicsResponse> {
-        Err(later("topics"))
+    async fn reset_topics(
+        &self,
+        request: Request<wire::ResetTopicsRequest>,
+    ) -> Reply<wire::ResetTopicsResponse> {
+        if let Some((name, known)) = self.topics_of(&request.into_inner().name).await? {
+            topics::reset(&self.handle, &name, known).await?;
+        }
+        Ok(Response::new(wire::ResetTopicsResponse {}))
     }
 
-    async fn get_offsets(&self, _: Request<wire::GetOffsetsRequest>) -> Reply<wire::GetOffsetsResponse> {
-        Err(later("offsets"))
+    async fn get_offsets(
+        &self,
+        request: Request<wire::GetOffsetsRequest>,
+    ) -> Reply<wire::GetOffsetsResponse> {
+        let name = self.existing(request.into_inner().name).await?;
+        let offsets = offsets::get(&self.handle, &name).await?;
+        Ok(Response::new(wire::GetOffsetsResponse { offsets }))
     }
 
     async fn alter_offsets(
         &self,
-        _: Request<wire::AlterOffsetsRequest>,
+        request: Request<wire::AlterOffsetsRequest>,
     ) -> Reply<wire::AlterOffsetsResponse> {
-        Err(later("offsets"))
+        let wire::AlterOffsetsRequest { name, offsets } = request.into_inner();
+        if offsets.is_empty() {
+            let text = "Partitions / offsets need to be provided for an alter offsets request";
+            return Err(Status::invalid_argument(text));
+        }
+        let message =
+            self.altered(name, "altered", false, move |core, name| offsets::asked(core, name, &offsets));
+        Ok(Response::new(wire::AlterOffsetsResponse { message: message.await? }))
     }
 
     async fn reset_offsets(
         &self,
-        _: Request<wire::ResetOffsetsRequest>,
+        request: Request<wire::ResetOffsetsRequest>,
     ) -> Reply<wire::ResetOffsetsResponse> {
-        Err(later("offsets"))
+        let message = self.altered(request.into_inner().name, "reset", true, offsets::all);
+        Ok(Response::new(wire::ResetOffsetsResponse { message: message.await? }))
     }
 
-    async fn list_plugins(&self, _: Request<wire::ListPluginsRequest>) -> Reply<wire::ListPluginsResponse> {
-        Err(later("connector plugins"))
+    async fn list_plugins(
+        &self,
+        request: Request<wire::ListPluginsRequest>,
+    ) -> Reply<wire::ListPluginsResponse> {
+        Ok(Response::new(plugins::list(&request.into_inner())))
     }
 
     async fn get_plugin_config(
         &self,
-        _: Request<wire::GetPluginConfigRequest>,
+        request: Request<wire::GetPluginConfigRequest>,
     ) -> Reply<wire::GetPluginConfigResponse> {
-        Err(later("connector plugins"))
+        plugins::config(&request.into_inner()).map(Response::new)
     }
 
     async fn validate_config(
         &self,
-        _: Request<wire::ValidateConfigRequest>,
+        request: Request<wire::ValidateConfigRequest>,
     ) -> Reply<wire::ValidateConfigResponse> {
-        Err(later("validation"))
+        let wire::ValidateConfigRequest { plugin, config } = request.into_inner();
+        plugins::validate(&plugin, &given(config)).map(Response::new)
     }
 
     async fn get_loggers(&self, _: Request<wire::GetLoggersRequest>) -> Reply<wire::GetLoggersResponse> {
@@ -307,6 +336,33 @@ impl ConnectorService for Connectors {
 }
 
 impl Connectors {
+    /// The name of a connector that there is.
+    async fn existing(&self, name: String) -> Result<ConnectorName, Status> {
+        let known =
+            self.of(&name, |core, _, name| core.view().connectors.contains_key(name).then(|| name.clone()));
+        known.await?.ok_or_else(|| not_found(&name))
+    }
+
+    async fn topics_of(&self, name: &str) -> Result<Option<(ConnectorName, topics::Known)>, Status> {
+        self.of(name, |core, _, name| Some((name.clone(), topics::known(core, name)?))).await
+    }
+
+    /// Changes offsets, and says so in Connect's sentence.
+    async fn altered(
+        &self,
+        name: String,
+        done: &str,
+        is_reset: bool,
+        changes: impl FnOnce(&Core, &ConnectorName) -> Result<Changes, Failure> + Send + 'static,
+    ) -> Result<String, Status> {
+        let changes = self.of(&name, move |core, _, name| Some((name.clone(), changes(core, name)))).await?;
+        let (known, changes) = changes.ok_or_else(|| not_found(&name))?;
+        let changes = changes.map_err(|failure| details::status(&failure))?;
+        let told = offsets::alter(&self.handle, &known, changes, is_reset).await?;
+        let sentence = format!("The offsets for this connector have been {done} successfully");
+        Ok(told.map_or_else(|| sentence.clone(), |told| format!("{sentence}. {told}")))
+    }
+
     /// Asks the core about a connector by the name as sent; text that is no name names nothing.
     async fn of<T: Send + 'static>(
         &self,

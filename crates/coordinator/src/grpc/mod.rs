@@ -4,6 +4,9 @@ pub mod agents;
 pub mod connectors;
 mod details;
 pub mod fleet;
+mod offsets;
+mod plugins;
+mod topics;
 pub(crate) mod watch;
 
 use copyist_proto::connect::connector_service_server::ConnectorServiceServer;

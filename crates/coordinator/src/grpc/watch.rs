@@ -33,6 +33,8 @@ pub(crate) fn changed(core: &Core, revision: StoreRevision, writes: &[Write]) ->
                 connectors.insert(name.clone());
                 parts.insert(AssignmentId::survey(name));
             }
+            // What is seen of it changes, whoever shows it.
+            Write::TopicMarks(name, _) => drop(connectors.insert(name.clone())),
             Write::Task(id, _) => {
                 connectors.insert(id.connector.clone());
                 parts.insert(AssignmentId::task(&id.connector, id.number));

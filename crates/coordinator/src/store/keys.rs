@@ -11,8 +11,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use prost::Message;
 
 use crate::core::view::{
-    Agent, Assignment, Connector, Destination, Holder, Holding, Meta, RequestAnswer, Status, Task, View,
-    Write,
+    Agent, Assignment, Connector, Destination, Holder, Holding, Meta, RequestAnswer, Status, Task,
+    TopicMarks, View, Write,
 };
 use crate::core::{Answer, Failure, Info};
 use crate::error::{Error, chain};
@@ -49,6 +49,9 @@ pub fn encode(write: &Write, incarnation: u64) -> (String, Option<Vec<u8>>) {
             (key, value.as_ref().map(task_value))
         }
         Write::Lane(id, value) => (lane_key(id), value.as_deref().map(record::encode)),
+        Write::TopicMarks(name, marks) => {
+            (format!("topics/{}", escape(name.as_str())), marks.as_ref().map(topic_marks_value))
+        }
         Write::Agent(id, value) => {
             (format!("agents/{}", escape(id.as_str())), value.as_ref().map(agent_value))
         }
@@ -110,6 +113,7 @@ fn connector_value(connector: &Connector) -> Vec<u8> {
         surveyed: connector.surveyed,
         source_cluster_id: source.map(|id| id.to_string()).unwrap_or_default(),
         destination_cluster_id: destination.map(|id| id.to_string()).unwrap_or_default(),
+        altered: connector.altered.clone(),
     };
     value.encode_to_vec()
 }
@@ -194,6 +198,17 @@ fn releases_value(holdings: &BTreeSet<Holding>) -> Vec<u8> {
     store::Releases { format_version: FORMAT, released }.encode_to_vec()
 }
 
+fn topic_marks_value(marks: &TopicMarks) -> Vec<u8> {
+    let progress = marks.iter().map(|(topic, progress)| (topic.to_string(), *progress)).collect();
+    store::TopicMarks { format_version: FORMAT, progress }.encode_to_vec()
+}
+
+fn topic_marks(key: &str, value: &[u8]) -> Result<TopicMarks, Error> {
+    let value: store::TopicMarks = message(key, value)?;
+    check_format(key, value.format_version)?;
+    value.progress.into_iter().map(|(topic, progress)| Ok((parsed(key, &topic)?, progress))).collect()
+}
+
 fn status_value(status: &Status) -> Vec<u8> {
     let value = store::Status {
         format_version: FORMAT,
@@ -236,6 +251,7 @@ pub fn decode(view: &mut View, key: &str, value: &[u8], revision: StoreRevision)
             let record = lane_record(key, value)?;
             view.lanes.insert(record.lane.clone(), record);
         }
+        ["topics", name] => drop(view.topic_marks.insert(named(key, name)?, topic_marks(key, value)?)),
         ["agents", id] => {
             let value: store::Agent = message(key, value)?;
             check_format(key, value.format_version)?;
@@ -285,6 +301,7 @@ pub fn remove(view: &mut View, key: &str) -> Result<(), Error> {
             };
             view.lanes.remove(&lane);
         }
+        ["topics", name] => drop(view.topic_marks.remove(&named(key, name)?)),
         ["agents", id] => drop(view.agents.remove(&parsed(key, &unescape(key, id)?)?)),
         ["assignments", name, part] => {
             let id = AssignmentId { connector: named(key, name)?, part: part_of(key, part, "survey")? };
@@ -364,6 +381,7 @@ fn connector(key: &str, name: &str, value: &[u8]) -> Result<Connector, Error> {
         clusters,
         spec,
         warnings,
+        altered: value.altered,
     })
 }
 
@@ -512,6 +530,7 @@ mod tests {
             clusters: Some(("s".parse().unwrap(), "d".parse().unwrap())),
             spec,
             warnings,
+            altered: "t-0 begins anew".to_owned(),
         };
         let kept = RequestAnswer { answer: Ok(Answer::Info { created: true, info }), expires_at_ms: 9 };
         let failed = |failure| RequestAnswer { answer: Err(failure), expires_at_ms: 9 };
@@ -539,6 +558,7 @@ mod tests {
             Write::Request("r/1".into(), Some(Box::new(kept))),
             Write::Task(TaskId { connector: name.clone(), number: 7 }, Some(task)),
             lane_write(&lane_record(name.as_str(), "s/ñ", 11)),
+            Write::TopicMarks(name.clone(), Some([("t".parse().unwrap(), 7)].into())),
             Write::Agent("h:1".parse().unwrap(), Some(agent)),
             Write::Assignment(AssignmentId::survey(&name), Some(assignment.clone())),
             Write::Assignment(AssignmentId::task(&name, 7), Some(assignment.clone())),
@@ -602,6 +622,7 @@ mod tests {
                 "requests/r%2F1".to_owned(),
                 format!("tasks/{name}/7"),
                 format!("lanes/{name}/s%2F%C3%B1/t.-_T/11"),
+                format!("topics/{name}"),
                 "agents/h%3A1".to_owned(),
                 format!("assignments/{name}/survey"),
                 format!("assignments/{name}/7"),

@@ -1,8 +1,11 @@
 //! One function for each endpoint: decode, one call, encode.
 
 mod connectors;
+mod offsets;
+mod plugins;
 mod running;
 mod server;
+mod topics;
 
 use copyist_model::TargetState;
 use http::StatusCode;
@@ -33,6 +36,14 @@ pub async fn handle(endpoint: Endpoint, call: Call) -> Result<Reply, Refusal> {
         Endpoint::ListTasks => running::tasks(call).await,
         Endpoint::GetTaskStatus => running::task_status(call).await,
         Endpoint::RestartTask => running::restart_task(call).await,
+        Endpoint::GetOffsets => offsets::get(call).await,
+        Endpoint::AlterOffsets => offsets::alter(call).await,
+        Endpoint::ResetOffsets => offsets::reset(call).await,
+        Endpoint::GetTopics => topics::get(call).await,
+        Endpoint::ResetTopics => topics::reset(call).await,
+        Endpoint::ListPlugins => plugins::list(call).await,
+        Endpoint::GetPluginConfig => plugins::config(call).await,
+        Endpoint::ValidateConfig => plugins::validate(call).await,
     }
 }
 

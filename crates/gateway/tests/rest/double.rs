@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use copyist_proto::connect::connector_service_server::ConnectorService;
 use copyist_proto::connect::*;
 use tokio::sync::Notify;
+
+use crate::plugins;
 use tonic::{Code, Request, Response, Status};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -332,16 +334,24 @@ impl ConnectorService for Double {
         Err(Status::unimplemented("offsets"))
     }
 
-    async fn list_plugins(&self, _: Request<ListPluginsRequest>) -> Answer<ListPluginsResponse> {
-        Err(Status::unimplemented("plugins"))
+    async fn list_plugins(&self, request: Request<ListPluginsRequest>) -> Answer<ListPluginsResponse> {
+        Ok(Response::new(plugins::list(&request.into_inner())))
     }
 
-    async fn get_plugin_config(&self, _: Request<GetPluginConfigRequest>) -> Answer<GetPluginConfigResponse> {
-        Err(Status::unimplemented("plugins"))
+    async fn get_plugin_config(
+        &self,
+        request: Request<GetPluginConfigRequest>,
+    ) -> Answer<GetPluginConfigResponse> {
+        plugins::config(&request.into_inner()).map(Response::new)
     }
 
-    async fn validate_config(&self, _: Request<ValidateConfigRequest>) -> Answer<ValidateConfigResponse> {
-        Err(Status::unimplemented("plugins"))
+    async fn validate_config(
+        &self,
+        request: Request<ValidateConfigRequest>,
+    ) -> Answer<ValidateConfigResponse> {
+        let request = request.into_inner();
+        self.kept().received(&request.config, "");
+        plugins::validate(request).map(Response::new)
     }
 
     async fn get_loggers(&self, _: Request<GetLoggersRequest>) -> Answer<GetLoggersResponse> {

@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 
 mod double;
+mod plugins;
 mod rules;
 mod samples;
 mod time;

@@ -14,6 +14,7 @@ fn built(records: &[Plain]) -> Bytes {
             key: key.as_deref(),
             value: value.as_deref(),
             timestamp: *timestamp,
+            headers: &[],
         })
         .collect();
     build(&new).expect("small")
@@ -40,6 +41,22 @@ fn a_batch_is_what_a_broker_takes_from_a_producer_without_an_id() {
         .map(|view| (view.key, view.value, view.timestamp_delta, view.headers.len()))
         .collect();
     assert_eq!(fields, [(Some(&b"k"[..]), Some(&b"v"[..]), 0, 0), (None, None, -100, 0)]);
+}
+
+#[test]
+fn headers_are_read_by_another_decoder_as_they_were_given() {
+    let long = "n".repeat(200);
+    let headers = [("copyist.store", Some(&b"id"[..])), ("", None), (long.as_str(), Some(&[][..]))];
+    let record = NewRecord { key: Some(b"k"), value: None, timestamp: 5, headers: &headers };
+    let bytes = build(&[record, NewRecord { headers: &[], ..record }]).expect("small");
+    assert!(crc::verify(&Batch::new(&bytes).expect("a batch")));
+    let read = RecordBatchDecoder::decode(&mut bytes.clone()).expect("readable");
+    let told = |record: usize| -> Vec<(String, Option<Vec<u8>>)> {
+        let headers = read.records[record].headers.iter();
+        headers.map(|(name, value)| (name.to_string(), value.as_ref().map(|it| it.to_vec()))).collect()
+    };
+    let given = headers.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec)));
+    assert_eq!((told(0), told(1)), (given.to_vec(), vec![]));
 }
 
 #[test]

@@ -63,6 +63,31 @@ async fn a_leader_that_is_named_is_followed_whether_it_is_listed_or_not() {
 }
 
 #[tokio::test]
+async fn an_agent_is_the_scribe_while_it_is_told_so_and_no_longer_than_its_session() {
+    let duty = |is_scribe, mark: &str| wire::CoordinatorMessage {
+        message: Some(Stated::Scribe(wire::Scribe { is_scribe, mark: mark.into() })),
+    };
+    let rows = [
+        (vec![duty(true, "s/0")], Some("s/0")),
+        (vec![duty(true, "s/0"), duty(true, "s/1")], Some("s/1")),
+        (vec![duty(true, "s/0"), duty(false, "s/0")], None),
+    ];
+    for (stated, expected) in rows {
+        // What comes behind is heard once the duty was.
+        let last = wire::CoordinatorMessage { message: Some(Stated::SetComplete(wire::SetComplete {})) };
+        let (leader, _said) = Scripted::acting([Act::Hold(stated.into_iter().chain([last]).collect())]);
+        let mut agent = Agent::holding(addresses(&[&leader]).await);
+        assert_eq!((agent.event().await, agent.event().await), (welcomed(), Event::SetComplete));
+        assert_eq!(agent.duty.borrow().as_deref(), expected);
+        leader.act(Act::Hang);
+        agent.rejoin.send(()).await.unwrap();
+        let over = agent.duty.wait_for(Option::is_none);
+        tokio::time::timeout(PATIENCE, over).await.expect("its session is over").unwrap();
+        agent.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn replicas_that_name_one_another_are_asked_with_waits_until_one_leads() {
     let (one, mut asked) = Scripted::acting([Act::Hang]);
     let (two, _) = Scripted::acting([Act::Hang]);
@@ -337,4 +362,28 @@ async fn what_nobody_is_there_to_hear_is_not_said_for_ever() {
     let began = Instant::now();
     agent.stop().await;
     assert!(began.elapsed() >= session::LOOKING && began.elapsed() < PATIENCE / 2);
+}
+
+#[tokio::test]
+async fn questions_are_handed_on_and_answers_said_in_the_session_in_which_they_are_found() {
+    let query =
+        |id| wire::CoordinatorMessage { message: Some(Stated::Query(wire::Query { id, question: None })) };
+    // There is room for one: the others are not answered.
+    let (leader, mut said) =
+        Scripted::acting([Act::Hold(vec![query(1), query(2)]), Act::Hold(vec![query(3)])]);
+    let mut agent = Agent::holding(addresses(&[&leader]).await);
+    assert_eq!(agent.event().await, welcomed());
+    hello(&mut said).await;
+    assert_eq!(agent.queries.recv().await.map(|query| query.id), Some(1));
+    let answer = |query_id| wire::Answer { query_id, ..Default::default() };
+    agent.answers.send(answer(1)).await.unwrap();
+    assert_eq!(heard(&mut said).await, Said::Answer(answer(1)));
+
+    agent.rejoin.send(()).await.unwrap();
+    assert_eq!(agent.event().await, welcomed());
+    hello(&mut said).await;
+    assert_eq!(agent.queries.recv().await.map(|query| query.id), Some(3));
+    agent.answers.send(answer(3)).await.unwrap();
+    assert_eq!(heard(&mut said).await, Said::Answer(answer(3)));
+    agent.stop().await;
 }

@@ -238,6 +238,8 @@ fn stored(write: &Write) -> String {
         Write::Task(id, None) => format!("task {id}: gone"),
         Write::Lane(id, Some(record)) => format!("lane {id}: generation {}", record.generation.0),
         Write::Lane(id, None) => format!("lane {id}: gone"),
+        Write::TopicMarks(name, Some(marks)) => format!("topics of {name}: {} marks", marks.len()),
+        Write::TopicMarks(name, None) => format!("topics of {name}: gone"),
         Write::Agent(id, Some(agent)) => format!("agent {id}: {}", agent.incarnation),
         Write::Agent(id, None) => format!("agent {id}: gone"),
         Write::Assignment(id, Some(assignment)) => {

@@ -113,6 +113,7 @@ fn living(write: &Write) -> Option<Holder> {
         | Write::Request(..)
         | Write::Task(..)
         | Write::Lane(..)
+        | Write::TopicMarks(..)
         | Write::Agent(_, None)
         | Write::Assignment(..)
         | Write::Released(..)

@@ -1,4 +1,4 @@
-//! Reads the positions topic from its start and follows it, by the client that its cluster needs.
+//! Reads a compacted topic from its start and follows it, by the client that its cluster needs.
 
 mod leaders;
 mod librdkafka;
@@ -16,17 +16,16 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::own::Own;
-use super::format::Entry;
 use crate::error::chain;
 
 /// The first and the longest pause after a failure.
-pub(super) const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+pub(crate) const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 /// What is read and not yet taken.
-pub(super) const READS_MAX: usize = 16;
+pub(crate) const READS_MAX: usize = 16;
 
 /// What a reader tells.
 #[derive(Debug)]
-pub(super) enum Read {
+pub(crate) enum Read {
     Records(Vec<Found>),
     /// All that was there when the reading began was told.
     Loaded,
@@ -36,12 +35,15 @@ pub(super) enum Read {
     Failed(String),
 }
 
-/// A record, and the position that it is or why it is none.
+/// A record, and where it lies.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(crate) struct Found {
     pub partition: i32,
     pub offset: i64,
-    pub entry: Result<Entry, String>,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    /// The value of its header [`MARK`](super::MARK).
+    pub mark: Option<Vec<u8>>,
 }
 
 /// Why our own client reads no longer.
@@ -54,7 +56,7 @@ enum Ended {
 }
 
 /// How the topic is read.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     pub topic: TopicName,
     /// Of our own client, where it can speak to the cluster.
     pub options: Option<ClientOptions>,
@@ -68,7 +70,7 @@ impl Reader {
         if let Some(own) = own {
             match stop.run_until_cancelled(follow_own(&own, &reads)).await {
                 Some(Some(why)) => {
-                    tracing::info!(topic = %self.topic, "librdkafka reads the positions: {why}")
+                    tracing::info!(topic = %self.topic, "librdkafka reads this topic: {why}")
                 }
                 Some(None) | None => return,
             }

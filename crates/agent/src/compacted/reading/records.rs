@@ -1,12 +1,12 @@
-//! The positions in what a broker answered to a fetch. Pure.
+//! The records in what a broker answered to a fetch. Pure.
 
 use copyist_kafka::FetchedPartition;
 use copyist_wire::{Aborted, Batch, Error, Fault, Judged, Records, Walk, codec, crc};
 
+use super::super::MARK;
 use super::Found;
-use crate::positions::format;
 
-/// A batch of positions that becomes larger than this when it is decompressed is not one.
+/// A batch of small records that becomes larger than this when it is decompressed is not one.
 const PLAIN_BYTES_MAX: usize = 256 << 20;
 
 /// What was found from `from` on, and the offset to read on from.
@@ -38,7 +38,10 @@ fn read_batch(batch: &Batch<'_>, partition: i32, from: i64, all: &mut Vec<Found>
         let offset = base_offset.saturating_add(record.offset_delta.into());
         // A batch comes whole, also when only its end is asked for.
         if offset >= from {
-            all.push(Found { partition, offset, entry: format::read(record.key, record.value) });
+            let owned = |field: Option<&[u8]>| field.map(<[u8]>::to_vec);
+            let mut headers = record.headers.clone();
+            let mark = headers.find(|(name, _)| *name == MARK.as_bytes()).and_then(|(_, value)| owned(value));
+            all.push(Found { partition, offset, key: owned(record.key), value: owned(record.value), mark });
         }
     }
     Ok(())
@@ -48,27 +51,17 @@ fn read_batch(batch: &Batch<'_>, partition: i32, from: i64, all: &mut Vec<Found>
 mod tests {
     use bytes::{Bytes, BytesMut};
     use copyist_kafka::{Code, PartitionKey, Topic};
-    use copyist_model::{LaneId, TopicId};
+    use copyist_model::TopicId;
     use copyist_wire::{NewRecord, build};
 
     use super::*;
-    use crate::positions::Stored;
-
-    fn lane(partition: i32) -> LaneId {
-        let (source_cluster, topic) = ("k".parse().unwrap(), "t".parse().unwrap());
-        LaneId { connector: "c".parse().unwrap(), source_cluster, topic, partition }
-    }
-
-    /// Two positions of lanes `first` and `first + 1`.
-    fn batch(base_offset: i64, first: i32) -> BytesMut {
-        let keys = [format::key(&lane(first)), format::key(&lane(first + 1))];
-        let value = format::value(&Stored::plain(9));
-        let record = |key: &'_ String| NewRecord {
-            key: Some(key.clone().leak().as_bytes()),
-            value: Some(value.clone().leak().as_bytes()),
-            timestamp: 1,
-        };
-        let mut bytes = BytesMut::from(&build(&keys.each_ref().map(record)).unwrap()[..]);
+    /// Two records whose keys end with `first` and `first + 1`, the second marked. They could be of a control batch.
+    fn batch(base_offset: i64, first: u8) -> BytesMut {
+        let (keys, marks) =
+            ([[0, 0, 0, first], [0, 0, 0, first + 1]], [("other", Some(&b"x"[..])), (MARK, Some(b"m"))]);
+        let record = |key, headers| NewRecord { key: Some(key), value: Some(b"v"), timestamp: 1, headers };
+        let records = [record(&keys[0], &marks[..1]), record(&keys[1], &marks)];
+        let mut bytes = BytesMut::from(&build(&records).unwrap()[..]);
         // The broker does so, and the CRC does not cover it.
         bytes[0..8].copy_from_slice(&base_offset.to_be_bytes());
         bytes
@@ -90,9 +83,8 @@ mod tests {
         }
     }
 
-    fn offsets(found: &[Found]) -> Vec<(i64, i32)> {
-        let lane = |found: &Found| found.entry.as_ref().map_or(-1, |entry| entry.lane.partition);
-        found.iter().map(|found| (found.offset, lane(found))).collect()
+    fn offsets(found: &[Found]) -> Vec<(i64, u8)> {
+        found.iter().map(|found| (found.offset, found.key.as_ref().unwrap()[3])).collect()
     }
 
     /// With another attribute, of producer 5, the CRC right.
@@ -115,7 +107,9 @@ mod tests {
         let partition = fetched(&[batch(10, 0), batch(20, 2)], vec![]);
         let (found, next) = read(&partition, 11).unwrap();
         assert_eq!((offsets(&found), next), (vec![(11, 1), (20, 2), (21, 3)], 22));
-        assert!(found.iter().all(|found| found.partition == 3));
+        assert!(found.iter().all(|found| found.partition == 3 && found.value == Some(b"v".to_vec())));
+        let marks: Vec<_> = found.into_iter().map(|found| found.mark).collect();
+        assert_eq!(marks, [Some(b"m".to_vec()), None, Some(b"m".to_vec())]);
         let (found, next) = read(&fetched(&[], vec![]), 11).unwrap();
         assert_eq!((found, next), (vec![], 11));
     }
@@ -134,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_and_old_formats_are_errors_and_other_records_are_not() {
+    fn damage_and_old_formats_are_errors_and_nulls_are_not() {
         let mut damaged = batch(10, 0);
         damaged[80] ^= 1;
         let told = read(&fetched(&[damaged], vec![]), 0).unwrap_err();
@@ -143,9 +137,9 @@ mod tests {
         old[16] = 1;
         let told = read(&fetched(&[old], vec![]), 0).unwrap_err();
         assert!(matches!(told, Error::OldMagic { .. }), "{told}");
-        let other = build(&[NewRecord { key: Some(b"x"), value: None, timestamp: 1 }]).unwrap();
+        let other = build(&[NewRecord { key: None, value: None, timestamp: 1, headers: &[] }]).unwrap();
         let (found, next) = read(&fetched(&[BytesMut::from(&other[..])], vec![]), 0).unwrap();
-        assert!(found[0].entry.is_err());
-        assert_eq!(next, 1);
+        let nothing = Found { partition: 3, offset: 0, key: None, value: None, mark: None };
+        assert_eq!((found, next), (vec![nothing], 1));
     }
 }

@@ -1,42 +1,52 @@
-//! Writes positions, by the client that their cluster needs.
+//! Writes records to a compacted topic, by the client that its cluster needs.
 
 mod librdkafka;
 mod outbox;
 mod own;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use copyist_kafka::ClientOptions;
-use copyist_model::{LaneId, TopicName};
+use copyist_model::TopicName;
 use rdkafka::ClientConfig;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::format::{Entry, Stored};
-use super::known::Place;
 use crate::error::Error;
 
-/// Time until the cluster must have acknowledged a position.
-pub(super) const PUT_DEADLINE: Duration = Duration::from_secs(30);
+/// Time until the cluster must have acknowledged a record.
+pub(crate) const PUT_DEADLINE: Duration = Duration::from_secs(30);
 /// Puts that may be on their way at once: of as many tasks.
-pub(super) const PUTS_MAX: usize = 256;
+pub(crate) const PUTS_MAX: usize = 256;
 
-/// Positions to store, and who waits for it.
+/// A record to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outgoing {
+    pub key: String,
+    /// Nothing: a tombstone.
+    pub value: Option<String>,
+    /// The value of its header [`MARK`](super::MARK), if it is to have one.
+    pub mark: Option<Arc<str>>,
+}
+
+/// Records to write, in their order within each partition, and who waits for it.
 #[derive(Debug)]
-pub(super) struct Put {
-    pub positions: Vec<(LaneId, Stored)>,
+pub(crate) struct Put {
+    pub records: Vec<Outgoing>,
     pub done: oneshot::Sender<Written>,
 }
 
-/// What is stored, and what went wrong if not all is.
+/// What is written, and what went wrong if not all is.
 #[derive(Debug, Default)]
-pub(super) struct Written {
-    pub records: Vec<(Place, Entry)>,
+pub(crate) struct Written {
+    /// Which of the records, by its number in the put, lies at which offset of its partition.
+    pub offsets: Vec<(usize, i64)>,
     pub failed: Option<Error>,
 }
 
-/// How positions are written.
-pub(super) struct Writer {
+/// How the topic is written to.
+pub(crate) struct Writer {
     pub topic: TopicName,
     /// Of our own client, where it can speak to the cluster.
     pub options: Option<ClientOptions>,
@@ -50,7 +60,7 @@ impl Writer {
             let own = own::run(options, self.topic.clone(), &mut puts);
             match stop.run_until_cancelled(own).await {
                 Some(Some(why)) => {
-                    tracing::info!(topic = %self.topic, "librdkafka writes the positions: {why}")
+                    tracing::info!(topic = %self.topic, "librdkafka writes to this topic: {why}")
                 }
                 Some(None) | None => return,
             }

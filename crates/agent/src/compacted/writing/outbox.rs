@@ -1,4 +1,4 @@
-//! Positions that wait to be written, and puts that wait for them. Pure: time is an argument.
+//! Records that wait to be written, and puts that wait for them. Pure: time is an argument.
 //!
 //! A partition has one batch on its way at most, so that what is written again does not come behind what is newer.
 
@@ -6,12 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use copyist_kafka::partition_of;
-use copyist_model::LaneId;
 
+use super::{Outgoing, PUT_DEADLINE, PUTS_MAX, Put, Written};
+use crate::compacted::MARK;
 use crate::error::Error;
-use crate::positions::format::{self, Entry, Stored};
-use crate::positions::known::Place;
-use crate::positions::writing::{PUT_DEADLINE, PUTS_MAX, Put, Written};
 
 /// Of one batch: well below what any topic takes (`max.message.bytes`).
 const BATCH_BYTES_MAX: usize = 128 << 10;
@@ -21,14 +19,22 @@ const RECORD_OVERHEAD_BYTES: usize = 32;
 /// Which put, in the order they came.
 type PutNumber = u64;
 
-/// A position on its way.
+/// A record on its way.
 #[derive(Debug)]
 pub(super) struct Item {
     put: PutNumber,
-    lane: LaneId,
-    stored: Stored,
-    pub key: String,
-    pub value: String,
+    /// Within its put.
+    index: usize,
+    pub record: Outgoing,
+}
+
+impl Item {
+    fn bytes(&self) -> usize {
+        let Outgoing { key, value, mark } = &self.record;
+        let value = value.as_ref().map_or(0, String::len);
+        let mark = mark.as_ref().map_or(0, |mark| mark.len() + MARK.len());
+        key.len() + value + mark + RECORD_OVERHEAD_BYTES
+    }
 }
 
 /// What goes to a partition in one batch.
@@ -43,7 +49,7 @@ pub(super) struct Draft {
 struct Open {
     done: tokio::sync::oneshot::Sender<Written>,
     written: Written,
-    /// Positions whose fate is not known.
+    /// Records whose fate is not known.
     left: usize,
     deadline: Duration,
 }
@@ -69,19 +75,14 @@ impl Outbox {
     }
 
     pub fn push(&mut self, now: Duration, put: Put) {
-        let Put { positions, done } = put;
+        let Put { records, done } = put;
         let number = self.next_put;
         self.next_put += 1;
-        let left = positions.len();
+        let left = records.len();
         let open = Open { done, written: Written::default(), left, deadline: now + PUT_DEADLINE };
         self.puts.insert(number, open);
-        self.pending.extend(positions.into_iter().map(|(lane, stored)| Item {
-            put: number,
-            key: format::key(&lane),
-            value: format::value(&stored),
-            lane,
-            stored,
-        }));
+        let items = records.into_iter().enumerate();
+        self.pending.extend(items.map(|(index, record)| Item { put: number, index, record }));
         self.answer_if_done(number);
     }
 
@@ -105,12 +106,12 @@ impl Outbox {
         let mut drafts: BTreeMap<i32, Draft> = BTreeMap::new();
         let mut full = self.in_flight.clone();
         for item in std::mem::take(&mut self.pending) {
-            let target = partition_of(item.key.as_bytes(), partitions);
+            let target = partition_of(item.record.key.as_bytes(), partitions);
             let Some(partition) = target.filter(|target| !full.contains(target) && may_go(*target)) else {
                 self.pending.push_back(item);
                 continue;
             };
-            let bytes = item.key.len() + item.value.len() + RECORD_OVERHEAD_BYTES;
+            let bytes = item.bytes();
             let new = || Draft { partition, items: Vec::new(), bytes: 0 };
             let draft = drafts.entry(partition).or_insert_with(new);
             if draft.bytes > 0 && draft.bytes + bytes > BATCH_BYTES_MAX {
@@ -129,10 +130,10 @@ impl Outbox {
     /// The batch lies from this offset on.
     pub fn written(&mut self, draft: Draft, base_offset: i64) {
         self.in_flight.remove(&draft.partition);
-        for (offset, Item { put, lane, stored, .. }) in (base_offset..).zip(draft.items) {
+        for (offset, Item { put, index, .. }) in (base_offset..).zip(draft.items) {
             // The put may have been given up meanwhile; then the reader finds the record.
             if let Some(open) = self.puts.get_mut(&put) {
-                open.written.records.push((Place { offset }, Entry { lane, stored: Some(stored) }));
+                open.written.offsets.push((index, offset));
             }
             self.settle(put);
         }
@@ -142,7 +143,7 @@ impl Outbox {
     pub fn failed(&mut self, draft: Draft, why: &str) {
         self.in_flight.remove(&draft.partition);
         for item in draft.items {
-            let error = self.not_stored(&format!("the position of {} was not", item.lane), why);
+            let error = self.not_stored(&format!("the record {} was not", item.record.key), why);
             if let Some(open) = self.puts.get_mut(&item.put) {
                 open.written.failed = Some(error);
             }
@@ -168,7 +169,7 @@ impl Outbox {
             return;
         }
         for number in late {
-            let what = format!("positions were not, within {} s,", PUT_DEADLINE.as_secs());
+            let what = format!("records were not, within {} s,", PUT_DEADLINE.as_secs());
             let error = self.not_stored(&what, why);
             if let Some(mut open) = self.puts.remove(&number) {
                 open.written.failed = Some(error);
@@ -182,7 +183,7 @@ impl Outbox {
         Error::Retry { what: format!("{what} stored in topic {}: {why}", self.topic), source: None }
     }
 
-    /// One more of its positions has its fate.
+    /// One more of its records has its fate.
     fn settle(&mut self, put: PutNumber) {
         if let Some(open) = self.puts.get_mut(&put) {
             open.left = open.left.saturating_sub(1);

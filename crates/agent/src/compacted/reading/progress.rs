@@ -1,4 +1,4 @@
-//! How far the positions topic was read, and whether that is as far as it went when the reading began. Pure.
+//! How far a topic was read, and whether that is as far as it went when the reading began. Pure.
 
 use std::collections::BTreeMap;
 

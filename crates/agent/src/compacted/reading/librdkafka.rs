@@ -1,4 +1,4 @@
-//! Reads the positions topic through librdkafka: one client from the start to the end, then on.
+//! Reads a topic through librdkafka: one client from the start to the end, then on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,15 +6,15 @@ use std::time::Duration;
 use copyist_model::TopicName;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::super::MARK;
 use super::{Found, Read};
 use crate::client::voice::Voice;
 use crate::error::Error;
-use crate::positions::format;
 
 /// Time for one question to the cluster.
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
@@ -31,18 +31,18 @@ pub(super) async fn follow(
     reads: &mpsc::Sender<Read>,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
-    let consumer = open(config).await?;
+    let consumer = open(config, topic).await?;
     let read = stop.run_until_cancelled(read(&consumer, topic, reads)).await;
     // Closing a consumer blocks.
     let _ = tokio::task::spawn_blocking(move || drop(consumer)).await;
     read.unwrap_or(Ok(()))
 }
 
-async fn open(config: &ClientConfig) -> Result<Client, Error> {
-    let config = config.clone();
-    let made = tokio::task::spawn_blocking(move || config.create_with_context(Voice::new("positions"))).await;
-    let made = made.map_err(|_| retry("the reader of positions could not be made", None))?;
-    made.map(Arc::new).map_err(|error| retry("the reader of positions could not be made", Some(error)))
+async fn open(config: &ClientConfig, topic: &TopicName) -> Result<Client, Error> {
+    let (config, voice) = (config.clone(), Voice::new(topic.as_str()));
+    let made = tokio::task::spawn_blocking(move || config.create_with_context(voice)).await;
+    let made = made.map_err(|_| retry("its reader could not be made", None))?;
+    made.map(Arc::new).map_err(|error| retry("its reader could not be made", Some(error)))
 }
 
 async fn read(consumer: &Client, topic: &TopicName, reads: &mpsc::Sender<Read>) -> Result<(), Error> {
@@ -81,16 +81,16 @@ async fn assign(consumer: &Client, topic: &TopicName) -> Result<Vec<i32>, Error>
         }
         client.assign(&list).map(|()| partitions)
     });
-    let called = called.await.map_err(|_| retry("the reader of positions was interrupted", None))?;
+    let called = called.await.map_err(|_| retry("its reader was interrupted", None))?;
     called.map_err(|error| retry("its metadata cannot be had", Some(error)))
 }
 
 fn found(message: &BorrowedMessage<'_>) -> Found {
-    Found {
-        partition: message.partition(),
-        offset: message.offset(),
-        entry: format::read(message.key(), message.payload()),
-    }
+    let headers = message.headers();
+    let mark = headers.into_iter().flat_map(Headers::iter).find(|header| header.key == MARK);
+    let (key, value) = (message.key().map(<[u8]>::to_vec), message.payload().map(<[u8]>::to_vec));
+    let mark = mark.and_then(|header| header.value).map(<[u8]>::to_vec);
+    Found { partition: message.partition(), offset: message.offset(), key, value, mark }
 }
 
 /// librdkafka gets over most errors by itself; the others need a new client.

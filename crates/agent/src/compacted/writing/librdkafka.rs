@@ -1,27 +1,25 @@
-//! Writes positions through librdkafka: one producer, made anew when an error was its last.
+//! Writes through librdkafka: one producer, made anew when an error was its last.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use copyist_model::LaneId;
 use futures::StreamExt;
 use futures::future;
 use futures::stream::FuturesUnordered;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::Message;
+use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{PUTS_MAX, Put, Written};
+use super::{Outgoing, PUTS_MAX, Put, Written};
 use crate::client::poller::{Poller, Waker};
 use crate::client::voice::Voice;
+use crate::compacted::MARK;
 use crate::error::Error;
-use crate::positions::format::{self, Entry, Stored};
-use crate::positions::known::Place;
 
 /// Shortest time between two producers.
 const RENEW_WAIT: Duration = Duration::from_secs(1);
@@ -57,11 +55,10 @@ struct Connection {
 }
 
 impl Connection {
-    async fn open(config: &ClientConfig) -> KafkaResult<Self> {
-        let config = config.clone();
+    async fn open(config: &ClientConfig, topic: &str) -> KafkaResult<Self> {
+        let (config, voice) = (config.clone(), Voice::new(topic));
         let make = move || {
-            let made: BaseProducer<Deliverer> =
-                config.create_with_context(Deliverer(Voice::new("positions")))?;
+            let made: BaseProducer<Deliverer> = config.create_with_context(Deliverer(voice))?;
             let producer = Arc::new(made);
             let poller = Poller::start(Arc::clone(&producer))?;
             let waker = poller.waker();
@@ -78,12 +75,17 @@ impl Connection {
         let _ = tokio::task::spawn_blocking(close).await;
     }
 
-    /// Hands one position over; its fate comes later, unless it is refused at once.
-    fn send(&self, topic: &str, lane: &LaneId, stored: &Stored) -> oneshot::Receiver<Fate> {
-        let (key, value) = (format::key(lane), format::value(stored));
+    /// Hands one record over; its fate comes later, unless it is refused at once.
+    fn send(&self, topic: &str, record: &Outgoing) -> oneshot::Receiver<Fate> {
         let (tell, fate) = oneshot::channel();
-        let record = BaseRecord::with_opaque_to(topic, Box::new(tell)).key(&key).payload(&value);
-        if let Err((error, refused)) = self.producer.send(record) {
+        let mut sent = BaseRecord::with_opaque_to(topic, Box::new(tell)).key(&record.key);
+        if let Some(value) = &record.value {
+            sent = sent.payload(value);
+        }
+        if let Some(mark) = &record.mark {
+            sent = sent.headers(OwnedHeaders::new().insert(Header { key: MARK, value: Some(mark.as_ref()) }));
+        }
+        if let Err((error, refused)) = self.producer.send(sent) {
             let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
             let _ = refused.delivery_opaque.send(Err(code));
         }
@@ -102,10 +104,10 @@ pub(super) async fn run(
 ) {
     let mut writing: FuturesUnordered<Writing> = FuturesUnordered::new();
     while !stop.is_cancelled() {
-        let connection = match Connection::open(&config).await {
+        let connection = match Connection::open(&config, &topic).await {
             Ok(connection) => connection,
             Err(error) => {
-                tracing::error!(%error, "the writer of positions cannot be made, trying again");
+                tracing::error!(%topic, %error, "the writer to this topic cannot be made, trying again");
                 let _ = stop.run_until_cancelled(tokio::time::sleep(RENEW_WAIT)).await;
                 continue;
             }
@@ -122,29 +124,26 @@ pub(super) async fn run(
             }
         }
         if !stop.is_cancelled() {
-            tracing::warn!("the writer of positions starts anew");
+            tracing::warn!(%topic, "the writer to this topic starts anew");
             let _ = stop.run_until_cancelled(tokio::time::sleep(RENEW_WAIT)).await;
         }
         connection.close().await;
     }
 }
 
-/// Sends the positions of a put; what comes of it answers who waits.
+/// Sends the records of a put; what comes of it answers who waits.
 fn start(connection: &Connection, topic: &Arc<str>, put: Put) -> Writing {
-    let Put { positions, done } = put;
-    let fates: Vec<_> = positions.iter().map(|(lane, stored)| connection.send(topic, lane, stored)).collect();
+    let Put { records, done } = put;
+    let fates: Vec<_> = records.iter().map(|record| connection.send(topic, record)).collect();
     connection.waker.wake();
     let topic = Arc::clone(topic);
     Box::pin(async move {
         let mut written = Written::default();
-        for ((lane, stored), fate) in positions.into_iter().zip(future::join_all(fates).await) {
+        for (index, (record, fate)) in records.into_iter().zip(future::join_all(fates).await).enumerate() {
             match fate.unwrap_or(Err(RDKafkaErrorCode::PurgeQueue)) {
-                Ok(offset) => {
-                    let entry = Entry { lane, stored: Some(stored) };
-                    written.records.push((Place { offset }, entry));
-                }
+                Ok(offset) => written.offsets.push((index, offset)),
                 Err(code) => {
-                    let what = format!("the position of {lane} was not stored in topic {topic}");
+                    let what = format!("the record {} was not stored in topic {topic}", record.key);
                     let source = Some(KafkaError::MessageProduction(code));
                     written.failed = Some(Error::Retry { what, source });
                 }

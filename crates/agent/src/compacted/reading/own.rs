@@ -1,4 +1,4 @@
-//! Reads the positions topic through our own client: one fetch session with each broker that leads a part of it.
+//! Reads a topic through our own client: one fetch session with each broker that leads a part of it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -278,7 +278,7 @@ impl Own {
 }
 
 fn limits(max_wait: Duration) -> FetchLimits {
-    // Connect may write positions in transactions.
+    // Connect may write in transactions.
     let isolation = Isolation::ReadCommitted;
     FetchLimits { max_wait, min_bytes: 1, max_bytes: RESPONSE_BYTES, isolation }
 }

@@ -1,4 +1,4 @@
-//! Writes positions through our own client: one request at a time to each broker, with all that came meanwhile.
+//! Writes through our own client: one request at a time to each broker, with all that came meanwhile.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -10,14 +10,15 @@ use copyist_kafka::{
     OutgoingBatch, PartitionKey, ProduceAnswer, ProduceFrame, Producer, Topic,
 };
 use copyist_model::TopicName;
-use copyist_wire::{NewRecord, build};
+use copyist_wire::{NewHeader, NewRecord, build};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::outbox::{Draft, Outbox};
+use super::outbox::{Draft, Item, Outbox};
 use super::{PUT_DEADLINE, Put};
+use crate::compacted::MARK;
 use crate::driver::wall_ms;
 use crate::error::chain;
 
@@ -350,9 +351,14 @@ fn leaders(view: &Metadata, name: &TopicName) -> Option<(Topic, BTreeMap<i32, Op
 fn frame(topic: &Topic, drafts: &[Draft], timestamp: i64) -> ProduceFrame {
     let mut frame = ProduceFrame::new();
     for draft in drafts {
-        let record = |key, value| NewRecord { key: Some(key), value: Some(value), timestamp };
-        let items = draft.items.iter().map(|item| record(item.key.as_bytes(), item.value.as_bytes()));
-        let batch = build(&items.collect::<Vec<_>>());
+        let marks: Vec<_> = draft.items.iter().map(header).collect();
+        let records = draft.items.iter().zip(&marks).map(|(Item { record, .. }, mark)| NewRecord {
+            key: Some(record.key.as_bytes()),
+            value: record.value.as_ref().map(String::as_bytes),
+            timestamp,
+            headers: mark.as_slice(),
+        });
+        let batch = build(&records.collect::<Vec<_>>());
         let split =
             batch.as_ref().and_then(|batch| batch.first_chunk::<BATCH_HEADER_BYTES>().zip(Some(batch)));
         if let Some((header, batch)) = split {
@@ -363,6 +369,10 @@ fn frame(topic: &Topic, drafts: &[Draft], timestamp: i64) -> ProduceFrame {
         }
     }
     frame
+}
+
+fn header(item: &Item) -> Option<NewHeader<'_>> {
+    item.record.mark.as_ref().map(|mark| (MARK, Some(mark.as_bytes())))
 }
 
 async fn open(endpoint: Result<Endpoint, Error>, options: &ConnectionOptions) -> Result<Producer, Error> {
@@ -387,7 +397,7 @@ fn is_taken(answer: &ProduceAnswer) -> bool {
     !answer.partitions.iter().any(|told| is_elsewhere(told.code))
 }
 
-/// The next leader takes it; what this one may have appended all the same is the same position once more.
+/// The next leader takes it; what this one may have appended all the same is the same record once more.
 fn is_elsewhere(code: Code) -> bool {
     [
         Code::UNKNOWN_TOPIC_OR_PARTITION,
@@ -402,10 +412,10 @@ fn is_elsewhere(code: Code) -> bool {
 mod tests {
     use copyist_kafka::Leader;
     use copyist_kafka::metadata::{PartitionMetadata, TopicMetadata};
-    use copyist_model::{LaneId, TopicId};
+    use copyist_model::TopicId;
 
+    use super::super::Outgoing;
     use super::*;
-    use crate::positions::Stored;
 
     #[test]
     fn leaders_are_known_once_the_topic_is_there() {
@@ -433,14 +443,15 @@ mod tests {
 
     #[test]
     fn a_request_has_one_batch_for_each_partition() {
-        let lane = |partition| {
-            let (source_cluster, topic) = ("k".parse().unwrap(), "t".parse().unwrap());
-            LaneId { connector: "c".parse().unwrap(), source_cluster, topic, partition }
+        let record = |number: i32| Outgoing {
+            key: format!("key {number}"),
+            value: (number > 20).then(|| "value".to_owned()),
+            mark: (number > 30).then(|| "mark".into()),
         };
         let mut outbox = Outbox::new("p");
         let (done, _answer) = tokio::sync::oneshot::channel();
-        let positions = (0..40).map(|partition| (lane(partition), Stored::plain(1))).collect();
-        outbox.push(Duration::ZERO, Put { positions, done });
+        let records = (0..40).map(record).collect();
+        outbox.push(Duration::ZERO, Put { records, done });
         let drafts = outbox.take(4, |_| true);
         let topic = Topic::new("p".parse().unwrap(), TopicId(1));
         let frame = frame(&topic, &drafts, 5);
@@ -448,7 +459,7 @@ mod tests {
         let key = |partition| PartitionKey { topic: topic.clone(), partition };
         assert!((0..4).all(|partition| frame.contains(&key(partition))));
         let items = drafts.iter().flat_map(|draft| &draft.items);
-        let payload: usize = items.map(|item| item.key.len() + item.value.len()).sum();
+        let payload: usize = items.map(|item| item.record.key.len()).sum();
         assert!(frame.batch_bytes() > payload, "{} for {payload}", frame.batch_bytes());
     }
 

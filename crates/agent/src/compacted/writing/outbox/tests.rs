@@ -4,53 +4,49 @@ use super::*;
 
 const NOW: Duration = Duration::from_secs(100);
 
-fn lane(topic: &str, partition: i32) -> LaneId {
-    let (source_cluster, topic) = ("k".parse().unwrap(), topic.parse().unwrap());
-    LaneId { connector: "c".parse().unwrap(), source_cluster, topic, partition }
+fn record(key: &str, number: usize) -> Outgoing {
+    Outgoing { key: format!("{key} {number}"), value: Some("5".to_owned()), mark: None }
 }
 
-/// A put of one position for each lane.
-fn put(outbox: &mut Outbox, now: Duration, lanes: &[LaneId]) -> Receiver<Written> {
+/// A put of these records.
+fn put(outbox: &mut Outbox, now: Duration, records: &[Outgoing]) -> Receiver<Written> {
     let (done, answer) = oneshot::channel();
-    let positions = lanes.iter().map(|lane| (lane.clone(), Stored::plain(5))).collect();
-    outbox.push(now, Put { positions, done });
+    outbox.push(now, Put { records: records.to_vec(), done });
     answer
 }
 
-fn lanes_of(draft: &Draft) -> Vec<i32> {
-    draft.items.iter().map(|item| item.lane.partition).collect()
-}
-
-fn offsets(written: &Written) -> Vec<(i32, i64)> {
-    written.records.iter().map(|(place, entry)| (entry.lane.partition, place.offset)).collect()
+/// The numbers that the keys end with.
+fn numbers_of(draft: &Draft) -> Vec<usize> {
+    let key = |item: &Item| item.record.key.rsplit_once(' ').unwrap().1.parse().unwrap();
+    draft.items.iter().map(key).collect()
 }
 
 #[test]
 fn a_put_is_answered_once_all_of_it_is_written() {
     let mut outbox = Outbox::new("p");
-    let mut one = put(&mut outbox, NOW, &[lane("t", 0), lane("t", 1)]);
-    let mut other = put(&mut outbox, NOW, &[lane("t", 2)]);
+    let mut one = put(&mut outbox, NOW, &[record("t", 0), record("t", 1)]);
+    let mut other = put(&mut outbox, NOW, &[record("t", 2)]);
     let mut drafts = outbox.take(1, |_| true);
     assert_eq!(drafts.len(), 1);
-    assert_eq!(lanes_of(&drafts[0]), [0, 1, 2]);
+    assert_eq!(numbers_of(&drafts[0]), [0, 1, 2]);
     assert!(!outbox.has_pending());
     outbox.written(drafts.remove(0), 40);
-    assert_eq!(offsets(&one.try_recv().unwrap()), [(0, 40), (1, 41)]);
-    assert_eq!(offsets(&other.try_recv().unwrap()), [(2, 42)]);
+    assert_eq!(one.try_recv().unwrap().offsets, [(0, 40), (1, 41)]);
+    assert_eq!(other.try_recv().unwrap().offsets, [(0, 42)]);
     assert_eq!(outbox.next_deadline(), None);
 }
 
 #[test]
-fn positions_go_to_javas_partition_of_their_key_and_wait_for_its_leader() {
+fn records_go_to_javas_partition_of_their_key_and_wait_for_its_leader() {
     let mut outbox = Outbox::new("p");
-    let lanes: Vec<LaneId> = (0..40).map(|partition| lane("t", partition)).collect();
-    let _answer = put(&mut outbox, NOW, &lanes);
+    let records: Vec<Outgoing> = (0..40).map(|number| record("t", number)).collect();
+    let _answer = put(&mut outbox, NOW, &records);
     let drafts = outbox.take(5, |partition| partition != 3);
     let sent: usize = drafts.iter().map(|draft| draft.items.len()).sum();
     for draft in &drafts {
         assert_ne!(draft.partition, 3);
         for item in &draft.items {
-            assert_eq!(partition_of(item.key.as_bytes(), 5), Some(draft.partition));
+            assert_eq!(partition_of(item.record.key.as_bytes(), 5), Some(draft.partition));
         }
     }
     let waiting = outbox.take(5, |_| true);
@@ -61,36 +57,36 @@ fn positions_go_to_javas_partition_of_their_key_and_wait_for_its_leader() {
 #[test]
 fn one_batch_of_a_partition_is_on_its_way_and_what_comes_back_goes_first() {
     let mut outbox = Outbox::new("p");
-    let _one = put(&mut outbox, NOW, &[lane("t", 0), lane("t", 1)]);
+    let _one = put(&mut outbox, NOW, &[record("t", 0), record("t", 1)]);
     let first = outbox.take(1, |_| true).remove(0);
-    let _other = put(&mut outbox, NOW, &[lane("t", 2)]);
+    let _other = put(&mut outbox, NOW, &[record("t", 2)]);
     assert!(outbox.take(1, |_| true).is_empty());
     outbox.again(first);
-    assert_eq!(lanes_of(&outbox.take(1, |_| true)[0]), [0, 1, 2]);
+    assert_eq!(numbers_of(&outbox.take(1, |_| true)[0]), [0, 1, 2]);
 }
 
 #[test]
 fn a_batch_is_bounded_and_nothing_overtakes() {
     let mut outbox = Outbox::new("p");
     let long = "l".repeat(200);
-    let lanes: Vec<LaneId> = (0..1_000).map(|partition| lane(&long, partition)).collect();
-    let mut answer = put(&mut outbox, NOW, &lanes);
+    let records: Vec<Outgoing> = (0..1_000).map(|number| record(&long, number)).collect();
+    let mut answer = put(&mut outbox, NOW, &records);
     let mut seen = Vec::new();
     while outbox.has_pending() {
         let draft = outbox.take(1, |_| true).remove(0);
         assert!(draft.bytes <= BATCH_BYTES_MAX);
-        seen.extend(lanes_of(&draft));
+        seen.extend(numbers_of(&draft));
         outbox.written(draft, 0);
     }
     assert_eq!(seen, (0..1_000).collect::<Vec<_>>());
-    assert_eq!(answer.try_recv().unwrap().records.len(), 1_000);
+    assert_eq!(answer.try_recv().unwrap().offsets.len(), 1_000);
 }
 
 #[test]
 fn a_failed_batch_fails_its_puts_and_keeps_what_was_written() {
     let mut outbox = Outbox::new("p");
-    let lanes: Vec<LaneId> = (0..40).map(|partition| lane("t", partition)).collect();
-    let mut answer = put(&mut outbox, NOW, &lanes);
+    let records: Vec<Outgoing> = (0..40).map(|number| record("t", number)).collect();
+    let mut answer = put(&mut outbox, NOW, &records);
     let mut drafts = outbox.take(2, |_| true);
     let (failed, written) = (drafts.remove(0), drafts.remove(0));
     let count = written.items.len();
@@ -98,7 +94,7 @@ fn a_failed_batch_fails_its_puts_and_keeps_what_was_written() {
     assert!(answer.try_recv().is_err(), "the rest is on its way");
     outbox.written(written, 7);
     let told = answer.try_recv().unwrap();
-    assert_eq!(told.records.len(), count);
+    assert_eq!(told.offsets.len(), count);
     let text = told.failed.unwrap().to_string();
     assert!(text.contains("was not stored in topic p: no answer"), "{text}");
 }
@@ -106,28 +102,28 @@ fn a_failed_batch_fails_its_puts_and_keeps_what_was_written() {
 #[test]
 fn what_waits_too_long_is_given_up_alone() {
     let mut outbox = Outbox::new("p");
-    let mut one = put(&mut outbox, NOW, &[lane("t", 0)]);
+    let mut one = put(&mut outbox, NOW, &[record("t", 0)]);
     let later = NOW + Duration::from_secs(1);
-    let mut other = put(&mut outbox, later, &[lane("t", 1)]);
+    let mut other = put(&mut outbox, later, &[record("t", 1)]);
     assert_eq!(outbox.next_deadline(), Some(NOW + PUT_DEADLINE));
     outbox.expire(NOW + PUT_DEADLINE - Duration::from_millis(1), "down");
     assert!(one.try_recv().is_err());
     outbox.expire(NOW + PUT_DEADLINE, "down");
     let text = one.try_recv().unwrap().failed.unwrap().to_string();
-    assert_eq!(text, "positions were not, within 30 s, stored in topic p: down");
+    assert_eq!(text, "records were not, within 30 s, stored in topic p: down");
     assert!(other.try_recv().is_err());
-    assert_eq!(lanes_of(&outbox.take(1, |_| true)[0]), [1]);
+    assert_eq!(numbers_of(&outbox.take(1, |_| true)[0]), [1]);
 }
 
 #[test]
 fn what_is_given_up_on_its_way_is_nobodys_when_it_arrives() {
     let mut outbox = Outbox::new("p");
-    let mut answer = put(&mut outbox, NOW, &[lane("t", 0)]);
+    let mut answer = put(&mut outbox, NOW, &[record("t", 0)]);
     let draft = outbox.take(1, |_| true).remove(0);
     outbox.expire(NOW + PUT_DEADLINE, "slow");
     assert!(answer.try_recv().unwrap().failed.is_some());
     outbox.written(draft, 3);
-    let _other = put(&mut outbox, NOW, &[lane("t", 0)]);
+    let _other = put(&mut outbox, NOW, &[record("t", 0)]);
     let draft = outbox.take(1, |_| true).remove(0);
     outbox.expire(NOW + PUT_DEADLINE, "slow");
     outbox.again(draft);
@@ -141,7 +137,7 @@ fn puts_are_bounded_and_an_empty_one_is_done_at_once() {
     let mut answers = Vec::new();
     for _ in 0..PUTS_MAX {
         assert!(outbox.has_room());
-        answers.push(put(&mut outbox, NOW, &[lane("t", 0)]));
+        answers.push(put(&mut outbox, NOW, &[record("t", 0)]));
     }
     assert!(!outbox.has_room());
 }

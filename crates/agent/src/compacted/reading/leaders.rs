@@ -1,4 +1,4 @@
-//! Who leads the partitions of the positions topic. Pure.
+//! Who leads the partitions of a topic. Pure.
 
 use std::collections::BTreeMap;
 

@@ -34,6 +34,7 @@ const WRONG_SO_FAR: &[(&str, &str, &str)] = &[
     ("01-general", "Two hosts", "answered with 200"),
     ("01-names", "A leading blank in the path is kept", "it is trimmed away"),
     ("01-names", "It is found with its blank", "it was trimmed away"),
+    ("04-configure", "PATCH of what does not exist, with null", "the body is judged first"),
     ("04-create", "It is STOPPED", "the worker_id of what never ran is empty"),
 ];
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use copyist_model::{AssignmentEpoch, AssignmentId, ClusterId, Part};
-use copyist_proto::Coordinators;
+use copyist_proto::{Coordinators, OwnLoggers};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,7 @@ pub struct Agent {
     worker: Arc<Worker>,
     coordinators: Coordinators,
     metrics: Metrics,
+    loggers: OwnLoggers,
     renew_interval: Duration,
 }
 
@@ -47,9 +48,10 @@ impl Agent {
         worker: Worker,
         coordinators: Coordinators,
         metrics: Metrics,
+        loggers: OwnLoggers,
         renew_interval: Duration,
     ) -> Self {
-        Self { worker: Arc::new(worker), coordinators, metrics, renew_interval }
+        Self { worker: Arc::new(worker), coordinators, metrics, loggers, renew_interval }
     }
 
     /// Runs until told to stop; then every job ends cleanly, or a deadline passes.
@@ -81,6 +83,7 @@ impl Agent {
             incarnation: uuid::Uuid::new_v4().to_string(),
             cluster: known_cluster,
             standing: shown_standing,
+            loggers: self.loggers,
         };
         let mut links = JoinSet::new();
         let ends = link::Ends {

@@ -1,12 +1,12 @@
 //! A term: from the moment this replica leads until it does so no more. The core decides; here it is stored first, and
 //! told second. One loop, one mailbox.
 
+mod telling;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use copyist_model::{AgentId, StoreRevision};
-use copyist_proto::connect::WatchEvent;
 use copyist_proto::control::CoordinatorMessage;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -19,9 +19,9 @@ use crate::core::{
 };
 use crate::driver::Settings;
 use crate::error::{Error, chain};
-use crate::grpc::{agents, watch};
+use crate::grpc::agents;
 use crate::handle::{Hello, Known, Message, Opened, Renewal, SessionNumber};
-use crate::journal::{self, Line};
+use crate::journal;
 use crate::metrics::Metrics;
 use crate::store::{Outcome, Store};
 use crate::traces::{self, Traces};
@@ -212,6 +212,11 @@ impl<S: Store> Term<S> {
             }
             Message::Heartbeat { holder, destination } => self.heartbeat(holder, destination).await,
             Message::SessionEnded(holder, number) => self.session_ended(holder, number).await,
+            Message::ToAgents(message, told) => {
+                // Whoever asked may have gone away.
+                let _ = told.send(self.tell_agents(&message));
+                Ok(())
+            }
             Message::Renew(holder, reply) => {
                 let alive = self.store.keep_alive(&holder).await?;
                 // The agent may have given up waiting.
@@ -370,32 +375,6 @@ impl<S: Store> Term<S> {
         Ok(())
     }
 
-    /// Sessions, silence and loads are stored nowhere.
-    fn tell_of_agents(&mut self) {
-        if self.known.changes.receiver_count() == 0 {
-            self.watched.clear();
-            return;
-        }
-        let agents = self.core.agents();
-        let events = watch::agents(self.core.view().revision, &self.watched, &agents);
-        self.watched = agents;
-        if !events.is_empty() {
-            self.tell_watchers(events);
-        }
-    }
-
-    /// As things are now, whatever has become of them in between.
-    fn tell_of_stored(&mut self) {
-        for (revision, writes) in std::mem::take(&mut self.stored) {
-            self.tell_watchers(watch::changed(&self.core, revision, &writes));
-        }
-    }
-
-    fn tell_watchers(&self, events: Vec<WatchEvent>) {
-        // The last watcher may just have gone.
-        drop(self.known.changes.send(Arc::new(events)));
-    }
-
     /// Stores what a commit writes; says whether what follows from it holds.
     async fn store(
         &mut self,
@@ -415,7 +394,7 @@ impl<S: Store> Term<S> {
         match outcome {
             Outcome::Committed(revision) => {
                 self.metrics.committed();
-                lines.iter().for_each(tell);
+                lines.iter().for_each(journal::tell);
                 let view = self.core.view();
                 let taken =
                     self.known.failovers.assign(view, &commit.writes, revision, decided_ms, boot_ms());
@@ -488,17 +467,10 @@ fn renewed(alive: bool, view: &View, holder: &Holder) -> Renewal {
     Ok(alive.then(|| view.held_by(holder)))
 }
 
-fn tell(line: &Line) {
-    let Line { is_warning, connector, text } = line;
-    if *is_warning {
-        tracing::warn!(%connector, "{text}");
-    } else {
-        tracing::info!(%connector, "{text}");
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use copyist_model::{
         AssignmentEpoch, AssignmentId, ConnectorName, Engine, LaneEnd, LaneGeneration, LaneId, LaneRecord,
@@ -509,6 +481,7 @@ mod tests {
     use copyist_proto::record;
 
     use crate::core::{Findings, FoundTopic};
+    use crate::grpc::watch;
     use crate::handle::Handle;
     use crate::store::embedded::Embedded;
 

@@ -22,6 +22,9 @@ pub enum Endpoint {
     ListTasks,
     GetTaskStatus,
     RestartTask,
+    ListLoggers,
+    GetLogger,
+    SetLogger,
 }
 
 /// A method with a meaning of its own; HEAD is GET without the body, OPTIONS is answered from the table.
@@ -39,6 +42,7 @@ enum Segment {
     Literal(&'static str),
     Connector,
     Task,
+    Logger,
 }
 
 /// A path and what can be done with it.
@@ -58,6 +62,7 @@ pub struct Target {
     pub connector: String,
     /// The task's number as written.
     pub task: String,
+    pub logger: String,
 }
 
 const GET: &str = "HEAD,GET,OPTIONS";
@@ -71,7 +76,7 @@ const fn resource(
 }
 
 const TABLE: &[Resource] = {
-    use Segment::{Connector, Literal, Task};
+    use Segment::{Connector, Literal, Logger, Task};
     use Verb::{Delete, Get, Patch, Post, Put};
     const CONNECTORS: Segment = Literal("connectors");
     &[
@@ -117,6 +122,12 @@ const TABLE: &[Resource] = {
             &[(Post, Endpoint::RestartTask)],
             "POST,OPTIONS",
         ),
+        resource(&[Literal("admin"), Literal("loggers")], &[(Get, Endpoint::ListLoggers)], GET),
+        resource(
+            &[Literal("admin"), Literal("loggers"), Logger],
+            &[(Get, Endpoint::GetLogger), (Put, Endpoint::SetLogger)],
+            "HEAD,GET,OPTIONS,PUT",
+        ),
     ]
 };
 
@@ -135,7 +146,8 @@ fn target(path: &[Segment], segments: &[String]) -> Option<Target> {
             Segment::Literal(literal) if segment == literal => {}
             Segment::Connector if !segment.is_empty() => target.connector.clone_from(segment),
             Segment::Task if !segment.is_empty() => target.task.clone_from(segment),
-            Segment::Literal(_) | Segment::Connector | Segment::Task => return None,
+            Segment::Logger if !segment.is_empty() => target.logger.clone_from(segment),
+            Segment::Literal(_) | Segment::Connector | Segment::Task | Segment::Logger => return None,
         }
     }
     Some(target)
@@ -183,6 +195,7 @@ mod tests {
         let segments = ["connectors", "status", "tasks", "restart", "status"].map(str::to_owned);
         let (resource, target) = find(&segments).unwrap();
         assert_eq!(resource.endpoint(&Method::HEAD), Some(Endpoint::GetTaskStatus));
-        assert_eq!(target, Target { connector: "status".to_owned(), task: "restart".to_owned() });
+        let (connector, task) = ("status".to_owned(), "restart".to_owned());
+        assert_eq!(target, Target { connector, task, ..Target::default() });
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use copyist_model::LogLevel;
 use copyist_proto::control as wire;
 use copyist_proto::control::agent_message::Message as Said;
 use copyist_proto::control::agent_service_client::AgentServiceClient;
 use copyist_proto::control::coordinator_message::Message as Stated;
-use copyist_proto::{Coordinators, protocol};
+use copyist_proto::{Coordinators, OwnLoggers, protocol};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
@@ -275,7 +276,8 @@ impl Session {
                 | Stated::Release(_)
                 | Stated::SetComplete(_)
                 | Stated::Query(_)
-                | Stated::LaneRecord(_),
+                | Stated::LaneRecord(_)
+                | Stated::SetLogger(_),
             )
             | None => Err(Over::Unreachable("it began with something else than Welcome".to_owned())),
         }
@@ -295,6 +297,9 @@ impl Session {
         loop {
             if let Some(Stated::Redirect(redirect)) = message {
                 return Ended::Redirected(redirect.leader_address);
+            }
+            if let Some(Stated::SetLogger(set)) = &message {
+                set_logger(set, &identity.loggers);
             }
             if let Some(event) = message.take().and_then(statements::understood)
                 && ends.events.send(event).await.is_err()
@@ -378,6 +383,13 @@ impl Session {
             }
         }
         None
+    }
+}
+
+fn set_logger(set: &wire::SetLogger, loggers: &OwnLoggers) {
+    let level = set.level.parse::<LogLevel>();
+    if let Err(fault) = level.and_then(|level| loggers.set(&set.logger, level)) {
+        tracing::warn!(logger = set.logger, error = %fault, "the coordinator sets a logger in vain");
     }
 }
 

@@ -22,8 +22,8 @@ pub(super) fn understood(stated: Stated) -> Option<Event> {
         Stated::Release(release) => released(release),
         Stated::SetComplete(_) => Ok(Event::SetComplete),
         Stated::LaneRecord(verdict) => judged(verdict),
-        // A redirect is the session's business, and nothing is asked of agents so far.
-        Stated::Redirect(_) | Stated::Query(_) => return None,
+        // A redirect and loggers are the session's business, and nothing is asked of agents so far.
+        Stated::Redirect(_) | Stated::SetLogger(_) | Stated::Query(_) => return None,
     };
     event
         .inspect_err(|error| {

@@ -296,14 +296,6 @@ impl ConnectorService for Connectors {
     ) -> Reply<wire::ValidateConfigResponse> {
         Err(later("validation"))
     }
-
-    async fn get_loggers(&self, _: Request<wire::GetLoggersRequest>) -> Reply<wire::GetLoggersResponse> {
-        Err(later("loggers"))
-    }
-
-    async fn set_logger(&self, _: Request<wire::SetLoggerRequest>) -> Reply<wire::SetLoggerResponse> {
-        Err(later("loggers"))
-    }
 }
 
 impl Connectors {

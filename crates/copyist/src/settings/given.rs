@@ -25,6 +25,8 @@ pub struct Given {
     values: BTreeMap<&'static str, Value>,
     /// Keys that the file leaves to their defaults.
     defaulted: Vec<&'static str>,
+    /// Those of them that it names, without a value.
+    blank: Vec<&'static str>,
     pub clients: ClientKeys,
     pub unknown: Vec<String>,
     /// By importance and reason.
@@ -103,6 +105,12 @@ impl Given {
         Some(labels.clone())
     }
 
+    /// Whether the file names a key and gives it no value, which means something to few.
+    #[must_use]
+    pub fn is_blank(&self, key: &str) -> bool {
+        self.blank.contains(&key)
+    }
+
     #[must_use]
     pub fn is_defaulted(&self, key: &str) -> bool {
         self.defaulted.contains(&key)
@@ -144,6 +152,7 @@ impl Reader<'_> {
                 },
                 None => {
                     self.given.defaulted.push(key.name);
+                    self.given.blank.extend(entry.map(|_| key.name));
                     if key.default == Default::Required {
                         let text = format!("{} is missing: {}", key.name, key.documentation);
                         self.given.problems.push(Problem { place: self.place.to_owned(), line: None, text });

@@ -89,8 +89,20 @@ pub struct AgentSettings {
 pub struct GatewaySettings {
     /// Where the REST API listens; at least one.
     pub listeners: Vec<Address>,
+    pub administration: Administration,
     /// For gRPC; none, where the coordinator's listener is this process's.
     pub listen: Option<Address>,
+}
+
+/// Where the REST API's `/admin` is, as Connect's `admin.listeners` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Administration {
+    /// With everything else.
+    Beside,
+    /// Nowhere.
+    Off,
+    /// At these addresses, and nowhere else; at least one.
+    At(Vec<Address>),
 }
 
 /// How log lines look.
@@ -138,6 +150,7 @@ impl Settings {
         if role.is_one_of(role::REST) {
             gateway = Some(GatewaySettings {
                 listeners: listeners(given)?,
+                administration: administration(given),
                 listen: given.address("gateway.listen"),
             });
         }
@@ -263,6 +276,14 @@ fn listeners(given: &Given) -> Option<Vec<Address>> {
         first.port = given.number("rest.port").unwrap_or(first.port);
     }
     Some(listeners)
+}
+
+fn administration(given: &Given) -> Administration {
+    match given.addresses("admin.listeners") {
+        Some(addresses) => Administration::At(addresses),
+        None if given.is_blank("admin.listeners") => Administration::Off,
+        None => Administration::Beside,
+    }
 }
 
 /// `agent.id`, or as Connect makes its `worker_id`: what is advertised, else the host of the first listener, else

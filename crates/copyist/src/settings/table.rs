@@ -74,7 +74,6 @@ const HTTP: Without = unneeded("the REST API is served over HTTP");
 const EXTENSIONS: Without =
     unmet(&[""], "REST extensions are not loaded: whoever reaches the listeners may use the REST API");
 const HEADERS: Without = unmet(&[""], "the REST API adds no such headers");
-const ADMIN: Without = unmet(&[], "administration is on the same listeners as everything else");
 const PROVIDERS: Without = unmet(&[""], "references of the form ${provider:path:key} are not resolved");
 /// What keys of a fleet are for a standalone process.
 pub const FLEET: Without = unmet(&[""], "a standalone process is its own coordinator, with its own store");
@@ -92,6 +91,7 @@ pub static KEYS: &[WorkerKey] = &[
     },
     key(role::ALL, "group.id", Kind::Text, "copyist", "The name of the fleet."),
     key(role::REST, "listeners", Kind::Listeners, "http://:8083", "Where the REST API listens, as http://host:port, separated by commas; without a host: on every interface."),
+    optional(role::REST, "admin.listeners", Kind::Listeners, "Where /admin/loggers is served, in the form of listeners; without the key: with everything else; empty: nowhere."),
     optional(role::REST, "rest.host.name", Kind::Text, "The host of the REST API's listener when there is no listeners (as in Kafka before 3.0)."),
     optional(role::REST, "rest.port", PORT, "The port of the REST API's listener when there is no listeners (as in Kafka before 3.0)."),
     optional(role::WORKERS, "rest.advertised.host.name", Kind::Text, "The host by which others reach the REST API; part of the agent's id."),
@@ -157,7 +157,6 @@ pub static KEYS: &[WorkerKey] = &[
     without(role::REST, "access.control.allow.origin", HEADERS, "Which web pages may call the REST API."),
     without(role::REST, "access.control.allow.methods", HEADERS, "Which methods such pages may use."),
     without(role::REST, "response.http.headers.config", HEADERS, "Headers of every answer."),
-    without(role::REST, "admin.listeners", ADMIN, "Where the REST API's administration listens."),
     without(role::REST, "ssl.client.auth", HTTP, "Whether callers of the REST API need a certificate."),
 
     without(role::WORKERS, "rebalance.timeout.ms", GROUP, "How long a rebalance may take."),

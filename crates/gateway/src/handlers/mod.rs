@@ -1,6 +1,7 @@
 //! One function for each endpoint: decode, one call, encode.
 
 mod connectors;
+mod loggers;
 mod running;
 mod server;
 
@@ -33,6 +34,9 @@ pub async fn handle(endpoint: Endpoint, call: Call) -> Result<Reply, Refusal> {
         Endpoint::ListTasks => running::tasks(call).await,
         Endpoint::GetTaskStatus => running::task_status(call).await,
         Endpoint::RestartTask => running::restart_task(call).await,
+        Endpoint::ListLoggers => loggers::list(&call),
+        Endpoint::GetLogger => loggers::get(&call),
+        Endpoint::SetLogger => loggers::set(call).await,
     }
 }
 

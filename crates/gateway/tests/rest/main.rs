@@ -3,7 +3,9 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 
+mod crowd;
 mod double;
+mod loggers;
 mod rules;
 mod samples;
 mod time;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use copyist_model::{AssignmentEpoch, AssignmentId, ClusterId, Part};
-use copyist_proto::Coordinators;
+use copyist_proto::{Coordinators, OwnLoggers};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,7 @@ pub struct Agent {
     worker: Arc<Worker>,
     coordinators: Coordinators,
     metrics: Metrics,
+    loggers: OwnLoggers,
     renew_interval: Duration,
 }
 
@@ -48,9 +49,10 @@ impl Agent {
         worker: Worker,
         coordinators: Coordinators,
         metrics: Metrics,
+        loggers: OwnLoggers,
         renew_interval: Duration,
     ) -> Self {
-        Self { worker: Arc::new(worker), coordinators, metrics, renew_interval }
+        Self { worker: Arc::new(worker), coordinators, metrics, loggers, renew_interval }
     }
 
     /// Runs until told to stop; then every job ends cleanly, or a deadline passes.
@@ -72,19 +74,13 @@ impl Agent {
         let serving = CancellationToken::new();
         let (positions, positions_task) =
             Positions::start(&self.worker, known_cluster.clone(), serving.clone())?;
-        let plane = Plane::start(Shared {
-            positions: positions.clone(),
-            metrics: self.metrics.clone(),
-            budget: Budget::new(self.worker.memory_bytes),
-            flush_interval: self.worker.flush_interval,
-        });
-        let (plane, copying) =
-            plane.map_err(|error| Error::Stuck(format!("the data plane cannot start: {error}")))?;
+        let (plane, copying) = self.plane(&positions)?;
         let identity = Identity {
             worker: self.worker.clone(),
             incarnation: uuid::Uuid::new_v4().to_string(),
             cluster: known_cluster,
             standing: shown_standing,
+            loggers: self.loggers.clone(),
         };
         let mut links = JoinSet::new();
         let ends = link::Ends {
@@ -133,6 +129,16 @@ impl Agent {
 }
 
 impl Agent {
+    fn plane(&self, positions: &Positions) -> Result<(Plane, std::thread::JoinHandle<()>), Error> {
+        let plane = Plane::start(Shared {
+            positions: positions.clone(),
+            metrics: self.metrics.clone(),
+            budget: Budget::new(self.worker.memory_bytes),
+            flush_interval: self.worker.flush_interval,
+        });
+        plane.map_err(|error| Error::Stuck(format!("the data plane cannot start: {error}")))
+    }
+
     fn scribe(
         &self,
         cluster: watch::Receiver<Option<ClusterId>>,

@@ -14,6 +14,7 @@ mod words;
 use std::sync::Arc;
 
 use copyist_model::ClusterId;
+use copyist_proto::OwnLoggers;
 use copyist_proto::control as wire;
 use rand::RngExt;
 use tokio::sync::{mpsc, watch};
@@ -39,6 +40,8 @@ pub struct Identity {
     /// The worker's cluster, once reached.
     pub cluster: watch::Receiver<Option<ClusterId>>,
     pub standing: watch::Receiver<Standing>,
+    /// Of the agent's process.
+    pub loggers: OwnLoggers,
 }
 
 /// What a new session is told of the past.

@@ -74,6 +74,8 @@ pub(crate) enum Message {
         destination: Option<Destination>,
     },
     SessionEnded(Holder, SessionNumber),
+    /// What every agent with a session is told, and how many that were.
+    ToAgents(Box<CoordinatorMessage>, oneshot::Sender<u32>),
     Renew(Holder, oneshot::Sender<Renewal>),
     /// A question to an agent; whichever can answer.
     Ask(Question, oneshot::Sender<Answers>),
@@ -229,6 +231,16 @@ impl Handle {
             .await
             .map_err(|_| Failure::Unavailable("Request timed out".to_owned()))?
             .map_err(|_| stopping())
+    }
+
+    /// Says something to every agent with a session; returns how many were told; nothing where this replica does not lead.
+    pub(crate) async fn tell_agents(&self, message: CoordinatorMessage) -> Option<u32> {
+        if self.leader() != Leader::Ours {
+            return None;
+        }
+        let (reply, told) = oneshot::channel();
+        self.tell(Message::ToAgents(Box::new(message), reply)).await.ok()?;
+        tokio::time::timeout(READ_TIMEOUT, told).await.ok()?.ok()
     }
 
     /// Extends an agent's lease, then says what it holds; nothing when the lease is gone.

@@ -1,4 +1,4 @@
-//! What the log tells of a commit: a change of state is one line. Pure.
+//! What the log tells of a commit: a change of state is one line. Pure, but for the telling itself.
 
 use copyist_model::{AssignmentId, ConnectorName, InstanceState, Part, TargetState};
 
@@ -11,6 +11,16 @@ pub struct Line {
     pub is_warning: bool,
     pub connector: ConnectorName,
     pub text: String,
+}
+
+/// Logs a line.
+pub fn tell(line: &Line) {
+    let Line { is_warning, connector, text } = line;
+    if *is_warning {
+        tracing::warn!(%connector, "{text}");
+    } else {
+        tracing::info!(%connector, "{text}");
+    }
 }
 
 /// What is told of writes that are about to change `view`.

@@ -2,13 +2,12 @@
 //! told second. One loop, one mailbox.
 
 mod joining;
+mod telling;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use copyist_model::{AgentId, StoreRevision};
-use copyist_proto::connect::WatchEvent;
 use copyist_proto::control::coordinator_message::Message as Stated;
 use copyist_proto::control::query::Question;
 use copyist_proto::control::{CoordinatorMessage, Query};
@@ -23,9 +22,9 @@ use crate::core::{
 };
 use crate::driver::Settings;
 use crate::error::Error;
-use crate::grpc::{agents, watch};
+use crate::grpc::agents;
 use crate::handle::{self, Answers, Known, Message, SessionNumber};
-use crate::journal::{self, Line};
+use crate::journal;
 use crate::metrics::Metrics;
 use crate::queries::Queries;
 use crate::scribe::{Duty, Scribe};
@@ -230,6 +229,11 @@ impl<S: Store> Term<S> {
             }
             Message::Heartbeat { holder, destination } => self.heartbeat(holder, destination).await,
             Message::SessionEnded(holder, number) => self.session_ended(holder, number).await,
+            Message::ToAgents(message, told) => {
+                // Whoever asked may have gone away.
+                let _ = told.send(self.tell_agents(&message));
+                Ok(())
+            }
             Message::Renew(holder, reply) => {
                 let alive = self.store.keep_alive(&holder).await?;
                 // The agent may have given up waiting.
@@ -306,32 +310,6 @@ impl<S: Store> Term<S> {
         }
     }
 
-    /// Sessions, silence and loads are stored nowhere.
-    fn tell_of_agents(&mut self) {
-        if self.known.changes.receiver_count() == 0 {
-            self.watched.clear();
-            return;
-        }
-        let agents = self.core.agents();
-        let events = watch::agents(self.core.view().revision, &self.watched, &agents);
-        self.watched = agents;
-        if !events.is_empty() {
-            self.tell_watchers(events);
-        }
-    }
-
-    /// As things are now, whatever has become of them in between.
-    fn tell_of_stored(&mut self) {
-        for (revision, writes) in std::mem::take(&mut self.stored) {
-            self.tell_watchers(watch::changed(&self.core, revision, &writes));
-        }
-    }
-
-    fn tell_watchers(&self, events: Vec<WatchEvent>) {
-        // The last watcher may just have gone.
-        drop(self.known.changes.send(Arc::new(events)));
-    }
-
     /// Stores what a commit writes; says whether what follows from it holds.
     async fn store(
         &mut self,
@@ -351,7 +329,7 @@ impl<S: Store> Term<S> {
         match outcome {
             Outcome::Committed(revision) => {
                 self.metrics.committed();
-                lines.iter().for_each(tell);
+                lines.iter().for_each(journal::tell);
                 let view = self.core.view();
                 let taken =
                     self.known.failovers.assign(view, &commit.writes, revision, decided_ms, boot_ms());
@@ -408,17 +386,10 @@ impl<S: Store> Term<S> {
     }
 }
 
-fn tell(line: &Line) {
-    let Line { is_warning, connector, text } = line;
-    if *is_warning {
-        tracing::warn!(%connector, "{text}");
-    } else {
-        tracing::info!(%connector, "{text}");
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use copyist_model::{
         AssignmentEpoch, AssignmentId, ConnectorName, Engine, LaneEnd, LaneGeneration, LaneId, LaneRecord,
@@ -428,6 +399,7 @@ mod tests {
     use copyist_proto::record;
 
     use crate::core::{Destination, Findings, FoundTopic, Proposal};
+    use crate::grpc::watch;
     use crate::handle::{Handle, Hello, Opened};
     use crate::store::embedded::Embedded;
 

@@ -3,17 +3,18 @@
 use std::fmt;
 use std::io;
 
+use copyist_gateway::Surface;
 use tokio::net::TcpListener;
 
 use crate::error::Error;
 use crate::port_holder::{self, PortHolder};
-use crate::settings::{Address, Settings};
+use crate::settings::{Address, Administration, Settings};
 
 /// Bound, and not yet answering: those of the roles that the process has.
 #[derive(Debug)]
 pub struct Listeners {
-    /// Connect's REST API.
-    pub rest: Vec<TcpListener>,
+    /// Connect's REST API, and which part of it.
+    pub rest: Vec<(TcpListener, Surface)>,
     /// gRPC.
     pub coordinator: Option<TcpListener>,
     /// gRPC.
@@ -57,8 +58,21 @@ pub async fn bind(settings: &Settings) -> Result<Listeners, Error> {
     let gateway = settings.gateway.as_ref().and_then(|gateway| gateway.listen.as_ref());
     let mut binder = Binder::default();
     let mut rest = Vec::new();
-    for address in settings.gateway.iter().flat_map(|gateway| &gateway.listeners) {
-        rest.extend(binder.bind("REST API: http://", "listeners", "", Some(address)).await);
+    if let Some(gateway) = &settings.gateway {
+        let (surface, separate) = match &gateway.administration {
+            Administration::Beside => (Surface::Everything, &[][..]),
+            Administration::Off => (Surface::WithoutAdministration, &[][..]),
+            Administration::At(addresses) => (Surface::WithoutAdministration, addresses.as_slice()),
+        };
+        for address in &gateway.listeners {
+            let bound = binder.bind("REST API: http://", "listeners", "", Some(address)).await;
+            rest.extend(bound.map(|listener| (listener, surface)));
+        }
+        for address in separate {
+            let bound =
+                binder.bind("REST API: http://", "admin.listeners", "/admin/loggers", Some(address)).await;
+            rest.extend(bound.map(|listener| (listener, Surface::AdministrationAlone)));
+        }
     }
     let coordinator = binder.bind("gRPC: ", "coordinator.listen", "", coordinator).await;
     let agent = binder.bind("gRPC: ", "agent.listen", "", agent).await;

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use copyist_agent::error::chain;
-use tracing_subscriber::EnvFilter;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::cli::{Cli, Command};
 use crate::connector_file::{self, ConnectorFile};
@@ -55,7 +55,7 @@ fn error_line(line: &str) -> String {
 struct Inputs {
     settings: Settings,
     connector_files: Vec<ConnectorFile>,
-    filter: EnvFilter,
+    filter: telemetry::Filter,
     traces: Option<Plan>,
 }
 
@@ -119,7 +119,7 @@ fn run_roles(inputs: Inputs, notices: &[Notice]) -> ExitCode {
         Ok(traces) => (traces, None),
         Err(problem) => (None, Some(Error::Settings(vec![problem]))),
     };
-    telemetry::install(settings.log_format, filter, traces.as_ref());
+    let loggers = telemetry::install(settings.log_format, filter, traces.as_ref());
     let runtime = match refused.map_or(runtime, Err) {
         Ok(runtime) => runtime,
         Err(error) => return ExitCode::from(failed(&error)),
@@ -134,15 +134,28 @@ fn run_roles(inputs: Inputs, notices: &[Notice]) -> ExitCode {
         tracing::info!("{}", traces.announcement());
     }
     tracing::debug!(?settings);
+    allow_open_files();
     let stop = Shutdown::default();
     let drain_max = drain_max(&settings);
-    let work = roles::run(settings, connector_files, stop.clone());
+    let work = roles::run(settings, connector_files, loggers, stop.clone());
     let status = runtime.block_on(supervise(work, &stop, drain_max));
     if let Some(traces) = traces.filter(|_| status < Signal::Interrupt.exit_status()) {
         traces.end();
     }
     runtime.shutdown_timeout(RUNTIME_STOP_MAX);
     ExitCode::from(status)
+}
+
+/// As many as the system lets this process have: the usual soft limit, 1,024, is for programs that call `select`, and a
+/// crowd at the REST API must not take what copying needs.
+fn allow_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard) } else { Ok(soft) }
+    });
+    match raised {
+        Ok(files) => tracing::debug!(files, "how many files may be open"),
+        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+    }
 }
 
 /// How long the roles may take to end.

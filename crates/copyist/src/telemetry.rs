@@ -1,10 +1,13 @@
 //! Logs: everything goes to stderr by way of `tracing`, records of the `log` crate and panics included. And [`traces`].
 
+mod loggers;
 pub mod traces;
 
 use std::io::{self, IsTerminal};
 use std::panic::{self, PanicHookInfo};
 
+use copyist_model::Loggers;
+use copyist_proto::OwnLoggers;
 use tracing::Metadata;
 use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
@@ -18,11 +21,19 @@ use traces::Traces;
 const VARIABLE: &str = "RUST_LOG";
 const DEFAULT_FILTER: &str = "info";
 
+/// Which log records are written.
+pub struct Filter {
+    /// By target.
+    loggers: Loggers,
+    /// By span, which loggers have no words for; nothing, where `RUST_LOG` names none.
+    spans: EnvFilter,
+}
+
 /// Which log records are written, as `RUST_LOG` says.
 ///
 /// # Errors
 /// When it cannot be understood.
-pub fn filter_of_environment() -> Result<EnvFilter, Problem> {
+pub fn filter_of_environment() -> Result<Filter, Problem> {
     #[expect(clippy::disallowed_methods, reason = "RUST_LOG is a convention of the environment")]
     let given = std::env::var(VARIABLE);
     match given {
@@ -32,9 +43,15 @@ pub fn filter_of_environment() -> Result<EnvFilter, Problem> {
     }
 }
 
-fn filter(directives: &str) -> Result<EnvFilter, Problem> {
+fn filter(directives: &str) -> Result<Filter, Problem> {
     let directives = if directives.trim().is_empty() { DEFAULT_FILTER } else { directives };
-    EnvFilter::try_new(directives).map_err(|error| problem(&format!("{directives:?}: {error}")))
+    let wrong = |error: &dyn std::fmt::Display| problem(&format!("{directives:?}: {error}"));
+    EnvFilter::try_new(directives).map_err(|error| wrong(&error))?;
+    let (by_span, by_target): (Vec<_>, Vec<_>) =
+        loggers::pieces(directives).into_iter().partition(|piece| piece.contains('['));
+    let spans = ["off"].into_iter().chain(by_span).collect::<Vec<_>>().join(",");
+    let spans = EnvFilter::try_new(spans).map_err(|error| wrong(&error))?;
+    Ok(Filter { loggers: loggers::of_directives(&by_target), spans })
 }
 
 fn problem(what: &str) -> Problem {
@@ -44,7 +61,10 @@ fn problem(what: &str) -> Problem {
 }
 
 /// Sends log records to stderr from now on, and spans to `traces`. Does nothing when something else does it already.
-pub fn install(format: LogFormat, filter: EnvFilter, traces: Option<&Traces>) {
+/// What is written follows the loggers that this returns.
+pub fn install(format: LogFormat, filter: Filter, traces: Option<&Traces>) -> OwnLoggers {
+    let own = OwnLoggers::new(filter.loggers);
+    let filter = loggers::Followed(own.clone()).or(filter.spans);
     let colours = io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colours);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
@@ -62,6 +82,7 @@ pub fn install(format: LogFormat, filter: EnvFilter, traces: Option<&Traces>) {
     if tracing_subscriber::registry().with(lines).with(spans).try_init().is_ok() {
         panic::set_hook(Box::new(log_panic));
     }
+    own
 }
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
@@ -84,10 +105,22 @@ mod tests {
 
     #[test]
     fn filters_are_read_or_refused() {
-        for (directives, shown) in [("", "info"), ("  ", "info"), ("warn", "warn"), ("a=debug", "a=debug")] {
-            assert_eq!(filter(directives).unwrap().to_string(), shown);
+        let rows = [
+            ("", "root=INFO", "off"),
+            ("  ", "root=INFO", "off"),
+            ("warn", "root=WARN", "off"),
+            ("a=debug", "a=DEBUG root=OFF", "off"),
+            ("info,a::b=trace,a=off,c", "a=OFF a.b=TRACE c=TRACE root=INFO", "off"),
+            ("info,[s{x=1}]=debug,a=1", "a=ERROR root=INFO", "off,[s{x=1}]=debug"),
+            ("info,,debug", "root=DEBUG", "off"),
+        ];
+        for (directives, loggers, spans) in rows {
+            let filter = filter(directives).map_err(|problem| problem.to_string()).unwrap();
+            let shown: Vec<_> =
+                filter.loggers.all().iter().map(|it| format!("{}={}", it.name, it.level)).collect();
+            assert_eq!((shown.join(" ").as_str(), filter.spans.to_string().as_str()), (loggers, spans));
         }
-        let refused = filter("info,copyist=loud").unwrap_err().to_string();
+        let refused = filter("info,copyist=loud").err().unwrap().to_string();
         assert!(refused.starts_with("RUST_LOG: \"info,copyist=loud\": "), "{refused}");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use copyist_model::Logger;
 use copyist_proto::Malformed;
 use copyist_proto::connect::{
     ConnectorInfo, ConnectorOffset, ConnectorStatus, GetOffsetsResponse, GetServerResponse, InstanceStatus,
@@ -30,6 +31,19 @@ impl<'a> From<&'a GetServerResponse> for Server<'a> {
 pub struct Health<'a> {
     pub status: &'static str,
     pub message: &'a str,
+}
+
+/// Connect's LoggerLevel.
+#[derive(Serialize)]
+pub struct LoggerLevel {
+    level: &'static str,
+    last_modified: Option<i64>,
+}
+
+impl From<&Logger> for LoggerLevel {
+    fn from(logger: &Logger) -> Self {
+        Self { level: logger.level.as_str(), last_modified: logger.last_modified_ms }
+    }
 }
 
 /// Connect's ConnectorInfo.

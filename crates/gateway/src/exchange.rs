@@ -1,5 +1,6 @@
 //! A request's way: what it asks for, its body, the gRPC call, the answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -8,16 +9,17 @@ use axum::response::Response;
 use copyist_proto::coordinators::Patience;
 use http::header::HOST;
 use http::request::Parts;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout};
 
+use crate::budget::Share;
 use crate::media::{self, Declared};
 use crate::query::Query;
 use crate::refusal::Refusal;
 use crate::reply::{self, Reply};
 use crate::resource::{self, Endpoint, Target};
-use crate::{Client, handlers, path};
+use crate::{Client, Gateway, Surface, handlers, path};
 
 /// The coordinator gives up a little later than the gateway, so that the timeout's text is ours.
 const CALL_DEADLINE_MARGIN: Duration = Duration::from_secs(1);
@@ -25,8 +27,8 @@ const CALL_DEADLINE_MARGIN: Duration = Duration::from_secs(1);
 /// A body must have arrived by then.
 const BODY_DEADLINE: Duration = Duration::from_secs(60);
 
-/// The largest body that is read; Connect itself stores no config over 1 MiB.
-const BODY_MAX_BYTES: usize = 16 << 20;
+/// The largest body that is read: Connect takes a text of 20,000,000 characters, and stores no config over 1 MiB.
+const BODY_MAX_BYTES: usize = 20_000_000;
 
 /// A larger body is read up to here and thrown away: closing a connection that a client still writes to
 /// can destroy the answer before it is read.
@@ -35,13 +37,20 @@ const BODY_DISCARD_BYTES: usize = 4 * BODY_MAX_BYTES;
 /// A decided request with what its handler needs.
 pub struct Call {
     pub client: Client,
+    pub gateway: Gateway,
     pub target: Target,
     pub query: Query,
     /// The Host header.
     pub host: Option<String>,
-    pub body: Body,
+    pub body: Incoming,
     /// Whether there is a Content-Type, which is JSON then.
     pub declared: bool,
+}
+
+/// A body that has not arrived yet, and what it will count.
+pub struct Incoming {
+    body: Body,
+    share: Arc<Share>,
 }
 
 /// What a request's head decides.
@@ -52,19 +61,24 @@ enum Decision {
 }
 
 /// Answers one request.
-pub async fn answer(State(client): State<Client>, request: Request) -> Response {
+pub async fn answer(State(gateway): State<Gateway>, request: Request) -> Response {
     let started = Instant::now();
     let (head, body) = request.into_parts();
     let json = media::acceptable(&head.headers).json.unwrap_or(media::JSON);
-    let outcome = match decide(&head) {
+    let budget = gateway.budget.clone();
+    // Counts until there is an answer: what a body says has copies on the way.
+    let share = Arc::new(budget.share());
+    let outcome = match decide(&head, gateway.surface) {
         Ok(Decision::Call { endpoint, target, query, declared }) => {
-            let call = Call { client, target, query, host: host(&head), body, declared };
+            let (client, body) = (gateway.client.clone(), Incoming { body, share: share.clone() });
+            let call = Call { client, gateway, target, query, host: host(&head), body, declared };
             handlers::handle(endpoint, call).await
         }
         Ok(Decision::Methods { allow, text }) => Ok(Reply::Methods { allow, text }),
         Err(refusal) => Err(refusal),
     };
-    let response = reply::response(outcome, json);
+    drop(share);
+    let response = reply::response(outcome, json, &budget);
     tracing::debug!(
         method = %head.method,
         path = head.uri.path(),
@@ -76,11 +90,12 @@ pub async fn answer(State(client): State<Client>, request: Request) -> Response 
 }
 
 /// The checks in Connect's order: path, method, Content-Type, Accept.
-fn decide(head: &Parts) -> Result<Decision, Refusal> {
+fn decide(head: &Parts, surface: Surface) -> Result<Decision, Refusal> {
+    check_host(head)?;
     let segments = path::segments(head.uri.path())?;
     let query = Query::parse(head.uri.query())?;
-    let (resource, target) =
-        resource::find(&segments).ok_or_else(|| Refusal::routing(StatusCode::NOT_FOUND))?;
+    let found = resource::find(&segments).filter(|_| surface.has(&segments));
+    let (resource, target) = found.ok_or_else(|| Refusal::routing(StatusCode::NOT_FOUND))?;
     let acceptable = media::acceptable(&head.headers);
     if head.method == Method::OPTIONS {
         return Ok(Decision::Methods { allow: resource.allow, text: acceptable.text });
@@ -105,6 +120,21 @@ fn decide(head: &Parts) -> Result<Decision, Refusal> {
     Ok(Decision::Call { endpoint, target, query, declared: declared == Declared::Json })
 }
 
+/// Who does not say for which host a request is, or says two things, may be answered by the wrong server (RFC 9112, 3.2).
+fn check_host(head: &Parts) -> Result<(), Refusal> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let (first, second) = (hosts.next(), hosts.next());
+    let is_missing = first.is_none() && head.version == Version::HTTP_11;
+    let is_other = match (head.uri.authority(), first) {
+        (Some(authority), Some(host)) => !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()),
+        (Some(_), None) | (None, _) => false,
+    };
+    if is_missing || is_other || second.is_some() {
+        return Err(Refusal::bad_request("The request must have one Host header, which fits its URI"));
+    }
+    Ok(())
+}
+
 fn host(head: &Parts) -> Option<String> {
     let header = head.headers.get(HOST).and_then(|host| host.to_str().ok());
     header.or(head.uri.authority().map(http::uri::Authority::as_str)).map(str::to_owned)
@@ -113,8 +143,8 @@ fn host(head: &Parts) -> Option<String> {
 /// The body of a request that needs one.
 ///
 /// # Errors
-/// When it is not declared as JSON, too large, too slow, or broken off.
-pub async fn read(body: Body, declared: bool) -> Result<Bytes, Refusal> {
+/// When it is not declared as JSON, too large, too slow, or broken off; when too many large ones arrive at once.
+pub async fn read(body: Incoming, declared: bool) -> Result<Bytes, Refusal> {
     let bytes = match timeout(BODY_DEADLINE, collect(body)).await {
         Ok(collected) => collected?,
         Err(_) => {
@@ -128,7 +158,7 @@ pub async fn read(body: Body, declared: bool) -> Result<Bytes, Refusal> {
     Ok(bytes)
 }
 
-async fn collect(mut body: Body) -> Result<Bytes, Refusal> {
+async fn collect(Incoming { mut body, share }: Incoming) -> Result<Bytes, Refusal> {
     let (mut bytes, mut size) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         let frame =
@@ -136,6 +166,7 @@ async fn collect(mut body: Body) -> Result<Bytes, Refusal> {
         let data = frame.into_data().unwrap_or_default();
         size += data.len();
         if size <= BODY_MAX_BYTES {
+            share.grow_to(size)?;
             bytes.extend_from_slice(&data);
         } else if size > BODY_DISCARD_BYTES {
             break;

@@ -9,10 +9,13 @@
 //! or a config may be is checked behind the gRPC call, so that other callers get the same answers.
 //!
 //! Start with `resource` (the table of what exists), then `exchange` (a request's way), `refusal` (every error), and
-//! `handlers`.
+//! `handlers`. What a crowd of clients may cost is bounded in `serve`, `connections`, `stream` and `budget`.
 
+mod budget;
+mod connections;
 mod document;
 mod exchange;
+mod gateway;
 mod handlers;
 mod input;
 mod media;
@@ -23,24 +26,18 @@ mod refusal;
 mod reply;
 mod resource;
 mod serve;
+mod stream;
 mod trace;
 
-use copyist_proto::Coordinators;
-use copyist_proto::connect::connector_service_client::ConnectorServiceClient;
-
+pub use gateway::{Gateway, Surface, TopicTracking};
 pub use serve::{Error, serve};
 
-/// How to reach the management API.
-type Client = ConnectorServiceClient<Coordinators>;
+use gateway::Client;
 
-/// The largest gRPC answer that is read: a listing with every connector's config and status can exceed tonic's 4 MiB.
-const ANSWER_MAX_BYTES: usize = 256 << 20;
-
-/// Connect's REST API, each request one call of `client`.
-pub fn router(client: ConnectorServiceClient<Coordinators>) -> axum::Router {
-    let client = client.max_decoding_message_size(ANSWER_MAX_BYTES);
+/// Connect's REST API, each request one call of the management API.
+pub fn router(gateway: Gateway) -> axum::Router {
     // Not axum's own routing: Connect's rules on encoded slashes, matrix parameters and empty segments need the
     // raw path.
-    let router = axum::Router::new().fallback(exchange::answer).with_state(client);
+    let router = axum::Router::new().fallback(exchange::answer).with_state(gateway);
     router.layer(axum::middleware::from_fn(trace::traced))
 }

@@ -83,9 +83,14 @@ impl Refusal {
     /// clients repeat; where it may have begun, 409 would let it look as if nothing had happened: that is a 503.
     pub fn of_write(status: Status) -> Self {
         if status.code() == Code::Unavailable && status.metadata().contains_key(NOT_BEGUN) {
-            return Self::new(StatusCode::CONFLICT, format!("{NO_LEADER} ({})", status.message()));
+            return Self::no_leader(status.message());
         }
         status.into()
+    }
+
+    /// Connect's 409 while no worker leads, and what is known about it.
+    pub fn no_leader(details: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, format!("{NO_LEADER} ({details})"))
     }
 }
 

@@ -1,12 +1,13 @@
 //! Answers, before and after they are HTTP. Pure.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::response::Response;
 use http::header::{ALLOW, CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
+use crate::budget::Budget;
 use crate::media;
 use crate::refusal::Refusal;
 
@@ -78,38 +79,47 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 /// Where a connector is found: absolute if the client said under which host it sees this server.
 pub fn location(host: Option<&str>, connector: &str) -> String {
     let origin = host.map(|host| format!("http://{host}")).unwrap_or_default();
-    format!("{origin}/connectors/{}", utf8_percent_encode(connector, SEGMENT))
+    let segment = utf8_percent_encode(connector, SEGMENT).to_string();
+    // Clients take dots alone for steps in the path.
+    let segment = if matches!(connector, "." | "..") { segment.replace('.', "%2E") } else { segment };
+    format!("{origin}/connectors/{segment}")
 }
 
-/// The HTTP answer. `json` is the Content-Type of documents that have one.
-pub fn response(outcome: Result<Reply, Refusal>, json: &'static str) -> Response {
+/// The HTTP answer. `json` is the Content-Type of documents that have one; a large document counts until it was taken.
+pub fn response(outcome: Result<Reply, Refusal>, json: &'static str, budget: &Budget) -> Response {
     match outcome {
-        Ok(Reply::Empty(status)) => with(status, String::new(), []),
-        Ok(Reply::Document { status, document, location }) => {
-            let location = location.and_then(|location| HeaderValue::from_str(&location).ok());
-            let location = location.map(|location| (LOCATION, location));
-            with(
-                status,
-                document,
-                location.into_iter().chain([(CONTENT_TYPE, HeaderValue::from_static(json))]),
-            )
-        }
+        Ok(Reply::Empty(status)) => with(status, Bytes::new(), []),
+        Ok(Reply::Document { status, document, location }) => match budget.held(document) {
+            Ok(document) => {
+                let location = location.and_then(|location| HeaderValue::from_str(&location).ok());
+                let location = location.map(|location| (LOCATION, location));
+                with(
+                    status,
+                    document,
+                    location.into_iter().chain([(CONTENT_TYPE, HeaderValue::from_static(json))]),
+                )
+            }
+            Err(refusal) => refused(&refusal, json),
+        },
         Ok(Reply::Methods { allow, text }) => {
             let kind = if text { "text/plain" } else { media::JSON };
             let body = if text { allow.replace(',', ", ") } else { String::new() };
             let headers = [(CONTENT_TYPE, kind), (ALLOW, allow)];
-            with(StatusCode::OK, body, headers.map(|(name, value)| (name, HeaderValue::from_static(value))))
+            let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
+            with(StatusCode::OK, body.into(), headers)
         }
-        Err(refusal) => {
-            let kind = refusal.has_content_type.then(|| (CONTENT_TYPE, HeaderValue::from_static(json)));
-            with(refusal.status, refusal.document(), kind)
-        }
+        Err(refusal) => refused(&refusal, json),
     }
+}
+
+fn refused(refusal: &Refusal, json: &'static str) -> Response {
+    let kind = refusal.has_content_type.then(|| (CONTENT_TYPE, HeaderValue::from_static(json)));
+    with(refusal.status, refusal.document().into(), kind)
 }
 
 fn with(
     status: StatusCode,
-    body: String,
+    body: Bytes,
     headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
 ) -> Response {
     let mut response = Response::new(Body::from(body));
@@ -131,6 +141,9 @@ mod tests {
             ("100%25", "http://h:1/connectors/100%2525"),
             ("a+b:@=&", "http://h:1/connectors/a+b:@=&"),
             ("semi;colon", "http://h:1/connectors/semi%3Bcolon"),
+            (".", "http://h:1/connectors/%2E"),
+            ("..", "http://h:1/connectors/%2E%2E"),
+            ("...", "http://h:1/connectors/..."),
             ("{b}?#[]<>^|\"\\", "http://h:1/connectors/%7Bb%7D%3F%23%5B%5D%3C%3E%5E%7C%22%5C"),
         ];
         for (name, expected) in rows {

@@ -30,6 +30,9 @@ pub enum Endpoint {
     ListPlugins,
     GetPluginConfig,
     ValidateConfig,
+    ListLoggers,
+    GetLogger,
+    SetLogger,
 }
 
 /// A method with a meaning of its own; HEAD is GET without the body, OPTIONS is answered from the table.
@@ -48,6 +51,7 @@ enum Segment {
     Connector,
     Task,
     Plugin,
+    Logger,
 }
 
 /// A path and what can be done with it.
@@ -68,6 +72,7 @@ pub struct Target {
     /// The task's number as written.
     pub task: String,
     pub plugin: String,
+    pub logger: String,
 }
 
 const GET: &str = "HEAD,GET,OPTIONS";
@@ -81,7 +86,7 @@ const fn resource(
 }
 
 const TABLE: &[Resource] = {
-    use Segment::{Connector, Literal, Plugin, Task};
+    use Segment::{Connector, Literal, Logger, Plugin, Task};
     use Verb::{Delete, Get, Patch, Post, Put};
     const CONNECTORS: Segment = Literal("connectors");
     const PLUGINS: Segment = Literal("connector-plugins");
@@ -146,6 +151,12 @@ const TABLE: &[Resource] = {
             &[(Put, Endpoint::ValidateConfig)],
             "OPTIONS,PUT",
         ),
+        resource(&[Literal("admin"), Literal("loggers")], &[(Get, Endpoint::ListLoggers)], GET),
+        resource(
+            &[Literal("admin"), Literal("loggers"), Logger],
+            &[(Get, Endpoint::GetLogger), (Put, Endpoint::SetLogger)],
+            "HEAD,GET,OPTIONS,PUT",
+        ),
     ]
 };
 
@@ -165,7 +176,10 @@ fn target(path: &[Segment], segments: &[String]) -> Option<Target> {
             Segment::Connector if !segment.is_empty() => target.connector.clone_from(segment),
             Segment::Task if !segment.is_empty() => target.task.clone_from(segment),
             Segment::Plugin if !segment.is_empty() => target.plugin.clone_from(segment),
-            Segment::Literal(_) | Segment::Connector | Segment::Task | Segment::Plugin => return None,
+            Segment::Logger if !segment.is_empty() => target.logger.clone_from(segment),
+            Segment::Literal(_) | Segment::Connector | Segment::Task | Segment::Plugin | Segment::Logger => {
+                return None;
+            }
         }
     }
     Some(target)

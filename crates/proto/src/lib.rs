@@ -1,5 +1,6 @@
 //! The contracts of `proto/` as generated code, the only conversions between it and `copyist-model`, and how calls
-//! find who can answer them: [`coordinators`] on the side that asks, [`forward`] on the side that is asked.
+//! find who can answer them: [`coordinators`] on the side that asks, [`forward`] on the side that is asked. And what every
+//! process has for its services: its [`loggers`], and its part in a [`trace`].
 //!
 //! Absent on purpose: services, and any decision about connectors. Generated types never travel further than a crate's
 //! edge (gRPC services, the agent's link, the store's keys, the gateway).
@@ -9,6 +10,7 @@
 pub mod convert;
 pub mod coordinators;
 pub mod forward;
+pub mod loggers;
 mod methods;
 mod passing;
 pub mod protocol;
@@ -17,6 +19,7 @@ pub mod trace;
 
 pub use convert::Malformed;
 pub use coordinators::Coordinators;
+pub use loggers::OwnLoggers;
 pub use passing::{NOT_BEGUN, REQUEST_BYTES_MAX, not_begun};
 pub use protocol::CONTROL_PROTOCOL_VERSION;
 

@@ -89,6 +89,7 @@ impl Renewal {
                 Some((number, place, answer)) = asked.next(), if !asked.is_empty() => match answer {
                     Ok(event) => {
                         self.course.answered_at(place);
+                        tracing::debug!(place, "a coordinator answers for the rights");
                         return event;
                     }
                     Err(status) => {

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use copyist_model::LogLevel;
 use copyist_proto::control as wire;
 use copyist_proto::control::agent_message::Message as Said;
 use copyist_proto::control::agent_service_client::AgentServiceClient;
 use copyist_proto::control::coordinator_message::Message as Stated;
-use copyist_proto::{Coordinators, protocol};
+use copyist_proto::{Coordinators, OwnLoggers, protocol};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
@@ -279,7 +280,8 @@ impl Session {
                 | Stated::SetComplete(_)
                 | Stated::Query(_)
                 | Stated::LaneRecord(_)
-                | Stated::Scribe(_),
+                | Stated::Scribe(_)
+                | Stated::SetLogger(_),
             )
             | None => Err(Over::Unreachable("it began with something else than Welcome".to_owned())),
         }
@@ -302,6 +304,9 @@ impl Session {
             }
             if let Some(Stated::Scribe(wire::Scribe { is_scribe, mark })) = &message {
                 ends.duty.send_replace(is_scribe.then(|| mark.as_str().into()));
+            }
+            if let Some(Stated::SetLogger(set)) = &message {
+                set_logger(set, &identity.loggers);
             }
             if let Some(Stated::Query(query)) = message {
                 ask(query, ends, lines);
@@ -401,6 +406,13 @@ fn ask(query: wire::Query, ends: &Ends, lines: &mut Lines) {
         && let Some(left_out) = lines.admit("query")
     {
         tracing::warn!(left_out, "the coordinator asks more than this agent can answer");
+    }
+}
+
+fn set_logger(set: &wire::SetLogger, loggers: &OwnLoggers) {
+    let level = set.level.parse::<LogLevel>();
+    if let Err(fault) = level.and_then(|level| loggers.set(&set.logger, level)) {
+        tracing::warn!(logger = set.logger, error = %fault, "the coordinator sets a logger in vain");
     }
 }
 

@@ -22,8 +22,8 @@ pub(super) fn understood(stated: Stated) -> Option<Event> {
         Stated::Release(release) => released(release),
         Stated::SetComplete(_) => Ok(Event::SetComplete),
         Stated::LaneRecord(verdict) => judged(verdict),
-        // All three are the session's business.
-        Stated::Redirect(_) | Stated::Scribe(_) | Stated::Query(_) => return None,
+        // All of these are the session's business.
+        Stated::Redirect(_) | Stated::Scribe(_) | Stated::SetLogger(_) | Stated::Query(_) => return None,
     };
     event
         .inspect_err(|error| {

@@ -6,8 +6,9 @@ mod sessions;
 
 use std::time::Duration;
 
-use copyist_proto::Coordinators;
+use copyist_model::{LogLevel, Loggers};
 use copyist_proto::control as wire;
+use copyist_proto::{Coordinators, OwnLoggers};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,7 @@ fn identity() -> Identity {
         incarnation: "i".to_owned(),
         cluster: watch::channel(None).1,
         standing: watch::channel(Standing::default()).1,
+        loggers: OwnLoggers::new(Loggers::new(LogLevel::Info, [])),
     }
 }
 
@@ -49,7 +51,11 @@ struct Agent {
 impl Agent {
     /// One that holds a session.
     fn holding(coordinators: Coordinators) -> Self {
-        Self::linked(|ends, _, stop| tokio::spawn(hold(coordinators, identity(), ends, stop)))
+        Self::of(identity(), coordinators)
+    }
+
+    fn of(identity: Identity, coordinators: Coordinators) -> Self {
+        Self::linked(|ends, _, stop| tokio::spawn(hold(coordinators, identity, ends, stop)))
     }
 
     /// One that renews its rights.

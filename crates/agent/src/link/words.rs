@@ -134,6 +134,10 @@ mod tests {
             incarnation: "i".to_owned(),
             cluster: watch::channel(None).1,
             standing: watch::channel(standing).1,
+            loggers: copyist_proto::OwnLoggers::new(copyist_model::Loggers::new(
+                copyist_model::LogLevel::Info,
+                [],
+            )),
         };
         let hello = hello(&identity);
         assert_eq!((hello.store_id.as_str(), hello.running), ("s", vec![report(&running)]));

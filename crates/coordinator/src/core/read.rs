@@ -99,13 +99,18 @@ impl Core {
 
     fn connector_status(&self, survey: &AssignmentId, connector: &Connector) -> Status {
         let name = &survey.connector;
-        let stored_agent = || self.view.statuses.get(survey).and_then(|status| status.agent.clone());
+        let stored_agent = || {
+            let reported = self.reported.get(survey).map(|(_, status)| status);
+            self.view.statuses.get(survey).or(reported).and_then(|status| status.agent.clone())
+        };
         if let Err(why) = &connector.spec {
             let trace = format!("the stored config is not valid for this version: {why}");
             return Status::new(InstanceState::Failed, stored_agent(), trace);
         }
         if connector.target == TargetState::Stopped && self.view.assignments_of(name).next().is_none() {
-            return Status::new(InstanceState::Stopped, stored_agent(), connector.altered.clone());
+            // What never ran was nowhere; clients want some worker there.
+            let agent = stored_agent().or_else(|| self.respondent().map(|holder| holder.agent));
+            return Status::new(InstanceState::Stopped, agent, connector.altered.clone());
         }
         let shown = self.gone(survey).or_else(|| self.shown(survey));
         if shown.is_none()

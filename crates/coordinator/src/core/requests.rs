@@ -53,7 +53,7 @@ impl Core {
 
     fn carried_out(&mut self, now: Now, ticket: Ticket, command: &Command) -> Outcome {
         match command {
-            Command::Create { name, config, initial, .. } => self.create(name, config, *initial),
+            Command::Create { name, config, initial, .. } => self.create(name.trim(), config, *initial),
             Command::PutConfig { name, config, .. } => self.put_config(name, config),
             Command::PatchConfig { name, changes, .. } => self.patch_config(name, changes),
             Command::Delete { name, .. } => self.delete(name),
@@ -72,7 +72,6 @@ impl Core {
     }
 
     fn create(&self, name: &str, given: &GivenConfig, initial: TargetState) -> Outcome {
-        let name = name.trim();
         // The config is judged first: an invalid one for a name that is taken is 400, not 409.
         let config = accept(name, given)?;
         let name: ConnectorName = parse_name(name)?;

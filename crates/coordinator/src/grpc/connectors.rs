@@ -325,14 +325,6 @@ impl ConnectorService for Connectors {
         let wire::ValidateConfigRequest { plugin, config } = request.into_inner();
         plugins::validate(&plugin, &given(config)).map(Response::new)
     }
-
-    async fn get_loggers(&self, _: Request<wire::GetLoggersRequest>) -> Reply<wire::GetLoggersResponse> {
-        Err(later("loggers"))
-    }
-
-    async fn set_logger(&self, _: Request<wire::SetLoggerRequest>) -> Reply<wire::SetLoggerResponse> {
-        Err(later("loggers"))
-    }
 }
 
 impl Connectors {
@@ -401,10 +393,6 @@ fn tell_failover(known: &Known, id: &AssignmentId, status: &mut view::Status) {
         .chain(told)
         .collect();
     status.trace = lines.join("\n");
-}
-
-fn later(what: &str) -> Status {
-    Status::unimplemented(format!("this version of copyist does not serve {what} yet"))
 }
 
 fn known_name(name: &str) -> Option<ConnectorName> {

@@ -12,6 +12,9 @@ use crate::core::{Failure, GivenConfig};
 /// Who gives the reasons of `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "copyist";
 
+/// How much is said of one error; a config of hundreds of kilobytes can be wrong in each of its keys.
+const TEXT_BYTES_MAX: usize = 64 << 10;
+
 /// After which it is worth asking again: an election, or a step of somebody else's change.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -28,7 +31,18 @@ pub(super) fn status(failure: &Failure) -> Status {
     if may_pass {
         details.set_retry_info(Some(ASK_AGAIN));
     }
-    Status::with_error_details(code, failure.to_string(), details)
+    Status::with_error_details(code, shortened(failure.to_string()), details)
+}
+
+/// A text that a header can carry, and a person read.
+fn shortened(mut text: String) -> String {
+    if text.len() > TEXT_BYTES_MAX {
+        let whole = text.len();
+        let end = (0..=TEXT_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+        text.truncate(end);
+        text.push_str(&format!("… and {} bytes more", whole - end));
+    }
+    text
 }
 
 /// Why a config was refused, key by key; any other failure as it is.
@@ -38,7 +52,11 @@ pub(super) fn of_config(failure: Status, name: &str, config: &GivenConfig) -> St
     }
     let Err(Rejection::Invalid(problems)) = copyist_connector::parse(name, config) else { return failure };
     let mut details = ErrorDetails::with_error_info("INVALID", DOMAIN, []);
+    let mut left = TEXT_BYTES_MAX;
     for problem in problems {
+        let bytes = problem.key.len() + problem.message.len();
+        let Some(rest) = left.checked_sub(bytes) else { break };
+        left = rest;
         details.add_bad_request_violation(problem.key, problem.message);
     }
     Status::with_error_details(Code::InvalidArgument, failure.message(), details)
@@ -66,6 +84,23 @@ mod tests {
             assert_eq!(info, Some((reason, "copyist")));
             assert_eq!(details.retry_info().is_some(), asks_again, "{reason}");
         }
+    }
+
+    #[test]
+    fn a_text_that_no_header_can_carry_is_cut() {
+        let long = "ñ".repeat(TEXT_BYTES_MAX);
+        let cut = status(&Failure::NotFound(format!("x{long}")));
+        let expected = format!("… and {} bytes more", TEXT_BYTES_MAX + 2);
+        assert!(cut.message().ends_with(&expected) && cut.message().len() <= TEXT_BYTES_MAX + 40);
+        let config: GivenConfig = [("connector.class", "EMRReplicatorSourceConnector"), ("tasks.max", &long)]
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), Some((*value).to_owned())))
+            .collect();
+        let refused = of_config(status(&Failure::Invalid(long.clone())), "c", &config);
+        let details = refused.get_error_details();
+        let violations = details.bad_request().map(|it| it.field_violations.clone()).unwrap_or_default();
+        let bytes: usize = violations.iter().map(|it| it.field.len() + it.description.len()).sum();
+        assert!(bytes < TEXT_BYTES_MAX, "{bytes}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ pub mod agents;
 pub mod connectors;
 mod details;
 pub mod fleet;
+mod loggers;
 mod offsets;
 mod plugins;
 mod topics;
@@ -11,6 +12,7 @@ pub(crate) mod watch;
 
 use copyist_proto::connect::connector_service_server::ConnectorServiceServer;
 use copyist_proto::connect::fleet_service_server::FleetServiceServer;
+use copyist_proto::connect::logger_service_server::{self, LoggerServiceServer};
 use copyist_proto::control::agent_service_server::AgentServiceServer;
 use tokio_util::sync::CancellationToken;
 use tonic::server::NamedService;
@@ -20,7 +22,8 @@ use crate::core::{Answer, Command, Core};
 use crate::driver::Settings;
 use crate::handle::{Handle, Known};
 use crate::store::etcd::Leader;
-use copyist_proto::forward::ForwardLayer;
+use copyist_proto::OwnLoggers;
+use copyist_proto::forward::{ForwardLayer, Target};
 use tonic::Status;
 
 /// Asks for a change, where this replica leads.
@@ -51,21 +54,32 @@ pub struct Build {
 /// The largest request: what the gateway takes as a body, and its frame.
 const REQUEST_BYTES_MAX: usize = 20 * 1024 * 1024;
 
-/// What a coordinator answers: agents, and management calls, which are passed on where another replica leads.
+/// What a coordinator answers: agents, and management calls, which are passed on where another replica leads, but for
+/// those about the process that is asked.
 pub fn services(
     handle: Handle,
     settings: Settings,
     build: Build,
+    own_loggers: OwnLoggers,
     stop: CancellationToken,
-) -> (Routes, [&'static str; 3], ForwardLayer) {
+) -> (Routes, [&'static str; 4], ForwardLayer) {
     let target = handle.clone();
-    let forward = ForwardLayer::new("coordinator", &["/copyist.connect.v1."], move |_| target.target());
+    let forward = ForwardLayer::new("coordinator", &["/copyist.connect.v1."], move |path| {
+        if service(path) == logger_service_server::SERVICE_NAME { Target::Here } else { target.target() }
+    });
     let connectors = ConnectorServiceServer::new(connectors::Connectors::new(handle.clone(), build))
         .max_decoding_message_size(REQUEST_BYTES_MAX);
     let fleet = FleetServiceServer::new(fleet::Fleet::new(handle.clone(), stop.clone()));
+    let loggers = LoggerServiceServer::new(loggers::LoggersOfCoordinator::new(handle.clone(), own_loggers));
     let agents = AgentServiceServer::new(agents::Agents::new(handle, settings, stop));
-    let names = [name(&connectors), name(&fleet), name(&agents)];
-    (Routes::new(connectors).add_service(fleet).add_service(agents), names, forward)
+    let names = [name(&connectors), name(&fleet), name(&loggers), name(&agents)];
+    let routes = Routes::new(connectors).add_service(fleet).add_service(loggers).add_service(agents);
+    (routes, names, forward)
+}
+
+/// The service of a path: `/service/method`.
+fn service(path: &str) -> &str {
+    path.trim_start_matches('/').split('/').next().unwrap_or_default()
 }
 
 fn name<S: NamedService>(_: &S) -> &'static str {

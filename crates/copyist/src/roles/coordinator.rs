@@ -7,6 +7,7 @@ use copyist_coordinator::metrics::Metrics;
 use copyist_coordinator::store::embedded::Embedded;
 use copyist_coordinator::store::{Store, etcd, keys};
 use copyist_coordinator::{Coordinator, Handle, Settings};
+use copyist_proto::OwnLoggers;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
@@ -30,6 +31,7 @@ pub fn start(
     group_id: &str,
     listener: TcpListener,
     registry: &Registry,
+    loggers: OwnLoggers,
     serving: &mut Phase,
 ) -> Result<Channel, Error> {
     let settings = settings(own, group_id);
@@ -50,7 +52,7 @@ pub fn start(
             run(Coordinator::of_fleet(store, replica, address, settings.clone(), metrics), serving)
         }
     };
-    Ok(serve(handle, settings, listener, serving))
+    Ok(serve(handle, settings, loggers, listener, serving))
 }
 
 /// Decides by a store, until told to stop.
@@ -107,9 +109,15 @@ fn settings_of_etcd(
     Ok((settings, address))
 }
 
-fn serve(handle: Handle, settings: Settings, listener: TcpListener, serving: &mut Phase) -> Channel {
+fn serve(
+    handle: Handle,
+    settings: Settings,
+    loggers: OwnLoggers,
+    listener: TcpListener,
+    serving: &mut Phase,
+) -> Channel {
     let build = Build { version: env!("CARGO_PKG_VERSION"), commit: env!("COPYIST_COMMIT") };
-    let (routes, names, forward) = grpc::services(handle, settings, build, serving.token());
+    let (routes, names, forward) = grpc::services(handle, settings, build, loggers, serving.token());
     let services = Services { routes, names: names.into(), forward };
     let (channel, connections) = in_process::channel();
     let inside = grpc_server::serve(connections, services.clone(), serving.token());

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use copyist_proto::coordinators::HEADER_BYTES_MAX;
 use futures::Stream;
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
@@ -27,6 +28,7 @@ pub fn channel() -> (Channel, impl Stream<Item = io::Result<DuplexStream>>) {
         }
     });
     // The name is for headers only; nothing is looked up.
-    let channel = Endpoint::from_static("http://in-process").connect_with_connector_lazy(connect);
+    let endpoint = Endpoint::from_static("http://in-process").http2_max_header_list_size(HEADER_BYTES_MAX);
+    let channel = endpoint.connect_with_connector_lazy(connect);
     (channel, ReceiverStream::new(connections).map(Ok))
 }

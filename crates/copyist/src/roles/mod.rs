@@ -12,10 +12,10 @@ mod phase;
 use std::time::Duration;
 
 use copyist_agent::Agent;
-use copyist_proto::Coordinators;
-use copyist_proto::connect::connector_service_client::ConnectorServiceClient;
+use copyist_gateway::Gateway;
 use copyist_proto::connect::{connector_service_server, fleet_service_server};
 use copyist_proto::forward::{ForwardLayer, Target};
+use copyist_proto::{Coordinators, OwnLoggers};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
@@ -42,6 +42,7 @@ const CALL_DEADLINE: Duration = Duration::from_secs(90);
 pub async fn run(
     settings: Settings,
     connector_files: Vec<ConnectorFile>,
+    loggers: OwnLoggers,
     stop: Shutdown,
 ) -> Result<(), Error> {
     let listeners = listen::bind(&settings).await?;
@@ -49,7 +50,14 @@ pub async fn run(
     let (mut copying, mut answering, mut serving) = (Phase::default(), Phase::default(), Phase::default());
     let mut inside = None;
     if let (Some(own), Some(listener)) = (&settings.coordinator, listeners.coordinator) {
-        inside = Some(coordinator::start(own, &settings.group_id, listener, &registry, &mut serving)?);
+        inside = Some(coordinator::start(
+            own,
+            &settings.group_id,
+            listener,
+            &registry,
+            loggers.clone(),
+            &mut serving,
+        )?);
     }
     serve_metrics(listeners.metrics, registry.clone(), &mut serving);
     let mut result = Ok(());
@@ -57,9 +65,14 @@ pub async fn run(
     let _asks_inside = inside.clone();
     let coordinators = reach(&settings, inside)?;
     if let Some(coordinators) = coordinators.clone() {
-        for listener in listeners.rest {
-            let client = ConnectorServiceClient::new(coordinators.clone());
-            let rest = copyist_gateway::serve(listener, client, answering.token());
+        for (listener, surface) in listeners.rest {
+            let gateway = Gateway::new(coordinators.clone(), loggers.clone(), surface);
+            // Where there is a listener, there are a gateway's settings.
+            let gateway = match &settings.gateway {
+                Some(own) => gateway.tracking(own.tracking),
+                None => gateway,
+            };
+            let rest = copyist_gateway::serve(listener, gateway, answering.token());
             answering.spawn(async move { rest.await.map_err(|error| Error::role("gateway", error)) });
         }
         if let Some(listener) = listeners.gateway {
@@ -69,7 +82,7 @@ pub async fn run(
             serve_grpc("agent", listener, Services::none(), &mut serving);
         }
         if let Some(own) = settings.agent {
-            start_agent(own, coordinators.clone(), &registry, &mut copying)?;
+            start_agent(own, coordinators.clone(), &registry, loggers, &mut copying)?;
         }
         result = tokio::select! {
             created = given_connectors::create(coordinators, connector_files) => created,
@@ -112,11 +125,12 @@ fn start_agent(
     settings: AgentSettings,
     coordinators: Coordinators,
     registry: &Registry,
+    loggers: OwnLoggers,
     copying: &mut Phase,
 ) -> Result<(), Error> {
     let metrics = copyist_agent::metrics::Metrics::register(registry).map_err(registered_twice)?;
     let renew_interval = settings.lease_ttl / RENEWALS_PER_TTL;
-    let agent = Agent::new(settings.worker, coordinators, metrics, renew_interval);
+    let agent = Agent::new(settings.worker, coordinators, metrics, loggers, renew_interval);
     let agent = agent.run(copying.token());
     copying.spawn(async move { agent.await.map_err(|error| Error::role("agent", error)) });
     Ok(())

@@ -29,6 +29,8 @@ pub struct Given {
     values: BTreeMap<&'static str, Value>,
     /// Keys that the file leaves to their defaults.
     defaulted: Vec<&'static str>,
+    /// Those of them that it names, without a value.
+    blank: Vec<&'static str>,
     pub clients: ClientKeys,
     pub providers: Providers,
     pub unknown: Vec<String>,
@@ -109,6 +111,12 @@ impl Given {
         Some(labels.clone())
     }
 
+    /// Whether the file names a key and gives it no value, which means something to few.
+    #[must_use]
+    pub fn is_blank(&self, key: &str) -> bool {
+        self.blank.contains(&key)
+    }
+
     #[must_use]
     pub fn is_defaulted(&self, key: &str) -> bool {
         self.defaulted.contains(&key)
@@ -181,6 +189,7 @@ impl Reader<'_> {
                 },
                 None => {
                     self.given.defaulted.push(key.name);
+                    self.given.blank.extend(entry.map(|_| key.name));
                     if key.default == Default::Required {
                         let text = format!("{} is missing: {}", key.name, key.documentation);
                         self.given.problems.push(Problem { place: self.place.to_owned(), line: None, text });

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use copyist_agent::worker::{StorageTopic, Worker};
+use copyist_gateway::TopicTracking;
 use copyist_model::AgentId;
 
 pub use address::Address;
@@ -90,8 +91,22 @@ pub struct AgentSettings {
 pub struct GatewaySettings {
     /// Where the REST API listens; at least one.
     pub listeners: Vec<Address>,
+    pub administration: Administration,
+    /// `topic.tracking.enable`, `topic.tracking.allow.reset`.
+    pub tracking: TopicTracking,
     /// For gRPC; none, where the coordinator's listener is this process's.
     pub listen: Option<Address>,
+}
+
+/// Where the REST API's `/admin` is, as Connect's `admin.listeners` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Administration {
+    /// With everything else.
+    Beside,
+    /// Nowhere.
+    Off,
+    /// At these addresses, and nowhere else; at least one.
+    At(Vec<Address>),
 }
 
 /// How log lines look.
@@ -137,8 +152,14 @@ impl Settings {
             agent = Some(agent_settings(given, machine, role)?);
         }
         if role.is_one_of(role::REST) {
+            let is_true = |key: &str| given.text(key).is_some_and(|value| value.eq_ignore_ascii_case("true"));
             gateway = Some(GatewaySettings {
                 listeners: listeners(given)?,
+                administration: administration(given),
+                tracking: TopicTracking {
+                    enabled: is_true("topic.tracking.enable"),
+                    may_be_reset: is_true("topic.tracking.allow.reset"),
+                },
                 listen: given.address("gateway.listen"),
             });
         }
@@ -266,6 +287,14 @@ fn listeners(given: &Given) -> Option<Vec<Address>> {
         first.port = given.number("rest.port").unwrap_or(first.port);
     }
     Some(listeners)
+}
+
+fn administration(given: &Given) -> Administration {
+    match given.addresses("admin.listeners") {
+        Some(addresses) => Administration::At(addresses),
+        None if given.is_blank("admin.listeners") => Administration::Off,
+        None => Administration::Beside,
+    }
 }
 
 /// `agent.id`, or as Connect makes its `worker_id`: what is advertised, else the host of the first listener, else

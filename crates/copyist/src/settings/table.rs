@@ -56,6 +56,7 @@ const GATEWAY: &[Role] = &[Role::Gateway];
 const CLOCKS: &[Role] = &[Role::Standalone, Role::Distributed, Role::Coordinator, Role::Agent];
 
 const PORT: Kind = Kind::Number { min: 0, max: 65_535, unit: "a TCP port" };
+const BOOLEAN: Kind = Kind::OneOf(&["true", "false"]);
 const BYTES: Kind = Kind::Number { min: 1_048_576, max: 1 << 50, unit: "bytes" };
 const PARTITIONS: Kind = Kind::Count { max: 100_000, unit: "partitions" };
 const REPLICAS: Kind = Kind::Count { max: 32_767, unit: "replicas" };
@@ -67,14 +68,12 @@ const CONVERTERS: Without = Without {
 };
 const PLUGINS: Without = unneeded("Java plugins are not loaded");
 const GROUP: Without = unneeded("the coordinator places tasks, not a consumer group of workers");
-const TRACKING: Without = unneeded("a connector's topics are those that it copies");
 const POSITIONS: Without =
     unneeded("positions go to offset.storage.topic once the destination has acknowledged the records");
 const HTTP: Without = unneeded("the REST API is served over HTTP");
 const EXTENSIONS: Without =
     unmet(&[""], "REST extensions are not loaded: whoever reaches the listeners may use the REST API");
 const HEADERS: Without = unmet(&[""], "the REST API adds no such headers");
-const ADMIN: Without = unmet(&[], "administration is on the same listeners as everything else");
 /// What keys of a fleet are for a standalone process.
 pub const FLEET: Without = unmet(&[""], "a standalone process is its own coordinator, with its own store");
 const EXACTLY_ONCE: Without = unneeded("the raw engine copies exactly once without transactions");
@@ -91,6 +90,7 @@ pub static KEYS: &[WorkerKey] = &[
     },
     key(role::ALL, "group.id", Kind::Text, "copyist", "The name of the fleet."),
     key(role::REST, "listeners", Kind::Listeners, "http://:8083", "Where the REST API listens, as http://host:port, separated by commas; without a host: on every interface."),
+    optional(role::REST, "admin.listeners", Kind::Listeners, "Where /admin/loggers is served, in the form of listeners; without the key: with everything else; empty: nowhere."),
     optional(role::REST, "rest.host.name", Kind::Text, "The host of the REST API's listener when there is no listeners (as in Kafka before 3.0)."),
     optional(role::REST, "rest.port", PORT, "The port of the REST API's listener when there is no listeners (as in Kafka before 3.0)."),
     optional(role::WORKERS, "rest.advertised.host.name", Kind::Text, "The host by which others reach the REST API; part of the agent's id."),
@@ -145,8 +145,8 @@ pub static KEYS: &[WorkerKey] = &[
     without(role::WORKERS, "plugin.discovery", PLUGINS, "How Java plugins are found."),
     without(role::WORKERS, "offset.storage.file.filename", POSITIONS, "The file of positions of a standalone worker."),
     without(role::WORKERS, "offset.flush.timeout.ms", POSITIONS, "How long storing positions may take."),
-    without(role::WORKERS, "topic.tracking.enable", TRACKING, "Whether the topics in use are recorded."),
-    without(role::WORKERS, "topic.tracking.allow.reset", TRACKING, "Whether that record may be reset."),
+    key(role::REST, "topic.tracking.enable", BOOLEAN, "true", "Whether the REST API shows the topics in use."),
+    key(role::REST, "topic.tracking.allow.reset", BOOLEAN, "true", "Whether that record may be reset."),
     without(role::WORKERS, "topic.creation.enable", CREATION, "Whether topics are created for source connectors."),
     without(role::WORKERS, "exactly.once.source.support", EXACTLY_ONCE, "Whether source connectors write in transactions."),
     without(role::WORKERS, "connector.client.config.override.policy", OVERRIDES, "Which client keys connectors may set."),
@@ -156,7 +156,6 @@ pub static KEYS: &[WorkerKey] = &[
     without(role::REST, "access.control.allow.origin", HEADERS, "Which web pages may call the REST API."),
     without(role::REST, "access.control.allow.methods", HEADERS, "Which methods such pages may use."),
     without(role::REST, "response.http.headers.config", HEADERS, "Headers of every answer."),
-    without(role::REST, "admin.listeners", ADMIN, "Where the REST API's administration listens."),
     without(role::REST, "ssl.client.auth", HTTP, "Whether callers of the REST API need a certificate."),
 
     without(role::WORKERS, "rebalance.timeout.ms", GROUP, "How long a rebalance may take."),

@@ -95,7 +95,12 @@ fn everything_that_is_left_out_has_its_default() {
     assert_eq!(settings.metrics_listen.to_string(), "127.0.0.1:9084");
     assert_eq!(settings.log_format, LogFormat::Text);
     assert_eq!(settings.coordinators, []);
-    let gateway = GatewaySettings { listeners: vec![":8083".parse().unwrap()], listen: None };
+    let gateway = GatewaySettings {
+        listeners: vec![":8083".parse().unwrap()],
+        administration: Administration::Beside,
+        tracking: TopicTracking { enabled: true, may_be_reset: true },
+        listen: None,
+    };
     assert_eq!(settings.gateway, Some(gateway));
     let agent = settings.agent.unwrap();
     assert_eq!((agent.listen, agent.lease_ttl), (None, Duration::from_secs(10)));
@@ -147,6 +152,24 @@ fn every_key_of_ours_is_honoured() {
     assert_eq!(worker.config_storage.name.as_str(), "c");
     let status = worker.status_storage;
     assert_eq!((status.name.as_str(), status.partitions, status.replication_factor), ("s", 9, 2));
+}
+
+#[test]
+fn administration_is_beside_everything_else_or_elsewhere_or_nowhere() {
+    let rows = [
+        ("", Administration::Beside),
+        ("admin.listeners=", Administration::Off),
+        ("admin.listeners= \n", Administration::Off),
+        (
+            "admin.listeners=http://127.0.0.1:1,http://:2",
+            Administration::At(vec!["127.0.0.1:1".parse().unwrap(), ":2".parse().unwrap()]),
+        ),
+    ];
+    for (lines, expected) in rows {
+        assert_eq!(settings(lines).gateway.unwrap().administration, expected, "{lines}");
+    }
+    let refused = problems("admin.listeners=https://:1");
+    assert!(refused.len() == 1 && refused[0].starts_with("w:2: admin.listeners=https://:1: "), "{refused:?}");
 }
 
 #[test]
@@ -423,8 +446,9 @@ fn no_honoured_key_is_forgotten() {
             "bootstrap.servers" => "other:1",
             // A role that has no connectors needs providers only while it reads this file.
             "rest.advertised.listener" | "config.providers" => continue,
-            "listeners" => "http://h:1",
+            "listeners" | "admin.listeners" => "http://h:1",
             "log.format" => "json",
+            "topic.tracking.enable" | "topic.tracking.allow.reset" => "False",
             "coordinator.endpoints" | "etcd.endpoints" | "coordinator.advertised.address" => "h:1",
             "agent.labels" => "a=1",
             "agent.memory.bytes" => "1048576",

@@ -17,6 +17,7 @@ use crate::support::{Running, address, directory, free_ports, get, until};
 
 const CONNECTORS: &str = "copyist.connect.v1.ConnectorService";
 const FLEET: &str = "copyist.connect.v1.FleetService";
+const LOGGERS: &str = "copyist.connect.v1.LoggerService";
 const AGENTS: &str = "copyist.control.v1.AgentService";
 const HEALTH: &str = "grpc.health.v1.Health";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
@@ -99,7 +100,7 @@ async fn agents(address: &str) -> Vec<String> {
 async fn each_role_answers_what_it_has_and_says_what_that_is() {
     let mut fleet = Fleet::start();
     let rows = [
-        (&fleet.coordinator.1, vec![CONNECTORS, FLEET, AGENTS]),
+        (&fleet.coordinator.1, vec![CONNECTORS, FLEET, LOGGERS, AGENTS]),
         (&fleet.agent.1, vec![]),
         (&fleet.gateway.1, vec![CONNECTORS, FLEET]),
     ];
@@ -128,6 +129,38 @@ async fn each_role_answers_what_it_has_and_says_what_that_is() {
     }
     fleet.coordinator.0.signal(Signal::SIGTERM);
     assert_eq!(fleet.coordinator.0.exit_status(), Some(0), "{}", fleet.coordinator.0.text());
+}
+
+#[test]
+fn administration_is_served_where_the_file_says_and_nowhere_else() {
+    let rows = [
+        ("", "200", None),
+        ("admin.listeners=", "404", None),
+        ("admin.listeners=http://127.0.0.1:0", "404", Some("200")),
+    ];
+    for (line, beside, apart) in rows {
+        let dir = directory(&[("w.properties", &free_ports(line))]);
+        let mut running = Running::start(&dir, &[]);
+        let log = running.wait_for("(metrics.listen)");
+        let status = |address: &str, path: &str| get(address, path)["HTTP/1.1 ".len()..][..3].to_owned();
+        let rest = address(&log, "REST API: http://", " (listeners)");
+        assert_eq!(
+            (status(&rest, "/admin/loggers").as_str(), status(&rest, "/").as_str()),
+            (beside, "200"),
+            "{line}"
+        );
+        assert_eq!(log.contains("(admin.listeners)"), apart.is_some(), "{log}");
+        if let Some(apart) = apart {
+            let lines = log.lines().find(|line| line.contains("(admin.listeners)")).expect("it says where");
+            let admin = address(lines, "REST API: http://", "/admin/loggers (admin.listeners)");
+            assert_eq!(
+                (status(&admin, "/admin/loggers/root").as_str(), status(&admin, "/").as_str()),
+                (apart, "404")
+            );
+        }
+        running.signal(Signal::SIGTERM);
+        assert_eq!(running.exit_status(), Some(0), "{}", running.text());
+    }
 }
 
 #[test]

@@ -22,6 +22,11 @@ pub async fn list(mut to: Call) -> Result<Reply, Refusal> {
     let asked = |what: &str| expand.as_ref().is_some_and(|values| values.contains(&what));
     let (expand_info, expand_status) = (asked("info"), asked("status"));
     let request = ListConnectorsRequest { expand_info, expand_status };
+    // Others wait here; each call before has a deadline, and nobody closes the semaphore.
+    let _turn = match expand {
+        Some(_) => to.gateway.listings.clone().acquire_owned().await.ok(),
+        None => None,
+    };
     let listing = call(request, |request| to.client.list_connectors(request)).await?;
     if expand.is_some() {
         return Reply::ok(&expanded(&listing, expand_info, expand_status)?);
@@ -70,7 +75,15 @@ pub async fn put_config(mut to: Call) -> Result<Reply, Refusal> {
 }
 
 pub async fn patch_config(mut to: Call) -> Result<Reply, Refusal> {
-    let changes = input::config_body(&read(to.body, to.declared).await?)?;
+    let changes = match input::config_body(&read(to.body, to.declared).await?) {
+        Ok(changes) => changes,
+        Err(mistake) => {
+            // Connect looks for the connector first.
+            let request = GetConnectorRequest { name: to.target.connector };
+            call(request, |request| to.client.get_connector(request)).await?;
+            return Err(mistake.into());
+        }
+    };
     let request =
         PatchConnectorConfigRequest { name: to.target.connector, changes, request_id: request_id() };
     let info = write(request, |request| to.client.patch_connector_config(request)).await?;

@@ -1,6 +1,7 @@
 //! One function for each endpoint: decode, one call, encode.
 
 mod connectors;
+mod loggers;
 mod offsets;
 mod plugins;
 mod running;
@@ -44,6 +45,9 @@ pub async fn handle(endpoint: Endpoint, call: Call) -> Result<Reply, Refusal> {
         Endpoint::ListPlugins => plugins::list(call).await,
         Endpoint::GetPluginConfig => plugins::config(call).await,
         Endpoint::ValidateConfig => plugins::validate(call).await,
+        Endpoint::ListLoggers => loggers::list(&call),
+        Endpoint::GetLogger => loggers::get(&call),
+        Endpoint::SetLogger => loggers::set(call).await,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use copyist_proto::connect::connector_service_server::ConnectorService;
+use copyist_proto::connect::logger_service_server::LoggerService;
 use copyist_proto::connect::*;
 use tokio::sync::Notify;
 
@@ -30,6 +31,10 @@ pub struct Kept {
     pub unavailable: u32,
     /// The restarts asked for: includeTasks, onlyFailed.
     pub restarts: Vec<(bool, bool)>,
+    /// The loggers set: name, level, whether agents are told too.
+    pub loggers: Vec<(String, String, bool)>,
+    /// How many agents there are; nothing: it does not lead.
+    pub agents: Option<u32>,
     pub health: HealthState,
     pub health_hangs: bool,
 }
@@ -353,12 +358,18 @@ impl ConnectorService for Double {
         self.kept().received(&request.config, "");
         plugins::validate(request).map(Response::new)
     }
+}
 
+#[tonic::async_trait]
+impl LoggerService for Double {
     async fn get_loggers(&self, _: Request<GetLoggersRequest>) -> Answer<GetLoggersResponse> {
-        Err(Status::unimplemented("loggers"))
+        Err(Status::unimplemented("the gateway asks for its own"))
     }
 
-    async fn set_logger(&self, _: Request<SetLoggerRequest>) -> Answer<SetLoggerResponse> {
-        Err(Status::unimplemented("loggers"))
+    async fn set_logger(&self, request: Request<SetLoggerRequest>) -> Answer<SetLoggerResponse> {
+        let SetLoggerRequest { logger, level, agents } = request.into_inner();
+        let mut kept = self.kept();
+        kept.loggers.push((logger, level, agents));
+        Ok(Response::new(SetLoggerResponse { changed: Vec::new(), agents_told: kept.agents }))
     }
 }

@@ -3,9 +3,12 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why")]
 
+mod crowd;
 mod double;
+mod loggers;
 mod plugins;
 mod rules;
 mod samples;
 mod time;
+mod topics;
 mod wire;

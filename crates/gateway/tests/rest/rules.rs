@@ -49,7 +49,14 @@ async fn paths() {
             ("GET /connectors/..", 404, "Connector .. not found"),
             ("GET /connectors/%20x", 404, "Connector  x not found"),
             ("GET /connectors/a?unknown=parameter", 200, "\"name\":\"a\""),
-            ("GET http://other:1/connectors/a", 200, "\"name\":\"a\""),
+            ("GET http://connect:8083/connectors/a", 200, "\"name\":\"a\""),
+            ("GET http://CONNECT:8083/connectors/a", 200, "\"name\":\"a\""),
+            ("GET http://other:1/connectors/a", 400, "Host"),
+            ("GET /connectors/a\nHost: -", 400, "Host"),
+            ("GET /connectors/a\nHost: a\nHost: a", 400, "Host"),
+            ("GET /connectors/%2E%2e", 404, "Connector .. not found"),
+            ("GET /connectors/{b}|^[]\\~", 404, "Connector {b}|^[]\\\\~ not found"),
+            ("GET /connectors/a?forward=false", 200, "\"name\":\"a\""),
             ("GET /connectors/%zz", 400, "%zz"),
             ("GET /connectors/a%", 400, "a%"),
             ("DELETE /connectors/%00", 400, "%00"),
@@ -66,6 +73,10 @@ async fn paths() {
         "/connectors/a/b",
         "/connectors//status",
         "/connectors/a/tasks//status",
+        // Gone with Kafka 4.
+        "/connectors/a/tasks-config",
+        // Between workers of Connect.
+        "/connectors/a/fence",
     ];
     for path in unknown {
         rest.check(&[(&format!("GET {path}"), NO_PATH)]).await;
@@ -88,6 +99,9 @@ async fn methods() {
         ("GET /connectors/a/pause", NO_METHOD),
         ("HEAD /connectors/a/pause", NO_METHOD.split("\n\n").next().expect("there is a head")),
         ("GET /connectors/a/restart", NO_METHOD),
+        // Between workers of Connect.
+        ("POST /connectors/a/tasks\n\n[]", NO_METHOD),
+        ("PUT /connectors/a/fence\n\n{}", NO_PATH),
         ("GET /connectors/a/tasks/0/restart", NO_METHOD),
         ("TRACE /connectors", NO_METHOD),
         ("BREW /connectors", NO_METHOD),
@@ -173,6 +187,8 @@ async fn bodies() {
             ("PATCH /connectors/a/config\n\nnull", 400, "The request body is null"),
             ("PATCH /connectors/a/config\n\n[]", 400, "is an array"),
             ("PATCH /connectors/none/config\n\n{}", 404, "Connector none not found"),
+            ("PATCH /connectors/none/config\n\nnull", 404, "Connector none not found"),
+            ("PATCH /connectors/none/config", 404, "Connector none not found"),
             ("PATCH /connectors/a/config\n\n{}", 200, "\"name\":\"a\""),
             ("POST /connectors\n\n{\"name\":\" b \",\"config\":{\"connector.class\":\"C\"},\"initial_state\":\"paused\"}", 201, "\"name\":\"b\""),
             ("GET /connectors/b/status", 200, "\"state\":\"PAUSED\""),
@@ -203,8 +219,8 @@ async fn large_bodies() {
     contains(
         &rest,
         &[
-            (&format!("POST /connectors\n\n{}", body(5 << 20)), 201, "big"),
-            (&format!("POST /connectors\n\n{}", body(40 << 20)), 413, "larger than 16777216 bytes"),
+            (&format!("POST /connectors\n\n{}", body(19_999_900)), 201, "big"),
+            (&format!("POST /connectors\n\n{}", body(40 << 20)), 413, "larger than 20000000 bytes"),
             ("POST /connectors\nTransfer-Encoding: chunked\nContent-Length: -\n\n3\r\n{\"n\r\n8\r\name\":\"b\"\r\n1\r\n}\r\n0\r\n\r\n", 400, "config"),
             ("POST /connectors\nExpect: 100-continue\n\n{\"name\":\"b\"}", 100, "config"),
         ],
@@ -221,8 +237,8 @@ async fn any_name_can_be_created_read_and_deleted() {
         ("😀", "%F0%9F%98%80"),
         ("+?#&=:@", "+%3F%23&=:@"),
         ("\\\"'[]<>;{}^|", "%22'%5B%5D%3C%3E%3B%7B%7D%5E%7C"),
-        (".", "."),
-        ("..", ".."),
+        (".", "%2E"),
+        ("..", "%2E%2E"),
         ("a/b", "a%2Fb"),
         ("100%25", "100%2525"),
         ("a\\\\b", "a%5Cb"),

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use copyist_gateway::Error;
+use copyist_gateway::{Error, Gateway, Surface};
 use copyist_proto::Coordinators;
-use copyist_proto::connect::connector_service_client::ConnectorServiceClient;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
@@ -16,7 +15,7 @@ use tonic::transport::Endpoint;
 use tower::ServiceExt;
 
 use crate::double::Double;
-use crate::wire::{Rest, client_of};
+use crate::wire::{Rest, gateway_of, loggers};
 
 async fn ask(router: axum::Router, request: Request<Body>) -> (StatusCode, String) {
     let answer = router.oneshot(request).await.expect("a router always answers");
@@ -26,14 +25,14 @@ async fn ask(router: axum::Router, request: Request<Body>) -> (StatusCode, Strin
 }
 
 fn get(path: &str) -> Request<Body> {
-    Request::get(path).body(Body::empty()).expect("the path is valid")
+    Request::get(path).header("host", "h").body(Body::empty()).expect("the path is valid")
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_ends_after_90_s_and_a_probe_after_10_s() {
     let double = Double::default();
     double.kept().health_hangs = true;
-    let router = copyist_gateway::router(client_of(&double).await);
+    let router = copyist_gateway::router(gateway_of(&double).await);
     let unhealthy = r#"{"status":"unhealthy","message":"Worker was unable to handle this request and may be unable to handle other requests. Request timed out"}"#;
     let timed_out = r#"{"error_code":500,"message":"Request timed out"}"#;
     for (path, seconds, expected) in [("/connectors/hang", 90, timed_out), ("/health", 10, unhealthy)] {
@@ -46,28 +45,32 @@ async fn a_call_ends_after_90_s_and_a_probe_after_10_s() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_come_is_not_waited_for() {
-    let router = copyist_gateway::router(client_of(&Double::default()).await);
+    let router = copyist_gateway::router(gateway_of(&Double::default()).await);
     let never = Body::from_stream(tokio_stream::pending::<Result<Bytes, std::io::Error>>());
-    let request = Request::post("/connectors").header("content-type", "application/json").body(never);
+    let request = Request::post("/connectors")
+        .header("host", "h")
+        .header("content-type", "application/json")
+        .body(never);
     let (status, body) = ask(router, request.expect("the request is valid")).await;
     assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
     assert_eq!(body, r#"{"error_code":408,"message":"The request body did not arrive within 60 s"}"#);
 }
 
 fn post() -> Request<Body> {
-    let request = Request::post("/connectors").header("content-type", "application/json");
+    let request = Request::post("/connectors").header("host", "h").header("content-type", "application/json");
     let body = r#"{"name":"a","config":{"connector.class":"C"}}"#;
     request.body(Body::from(body)).expect("the request is valid")
 }
 
 /// A coordinator that takes no connection.
-fn nobody() -> ConnectorServiceClient<Coordinators> {
+fn nobody() -> Gateway {
     let refuse = tower::service_fn(|_: http::Uri| {
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         std::future::ready(Err::<TokioIo<tokio::io::DuplexStream>, _>(refused))
     });
     let channel = Endpoint::from_static("http://nobody").connect_with_connector_lazy(refuse);
-    ConnectorServiceClient::new(Coordinators::in_process(channel, Duration::from_secs(60)))
+    let coordinators = Coordinators::in_process(channel, Duration::from_secs(60));
+    Gateway::new(coordinators, loggers(), Surface::Everything)
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,7 +101,7 @@ async fn where_nobody_answers_reads_are_a_503_writes_connects_409_and_probes_say
 async fn a_write_that_nobody_could_answer_is_asked_again_under_its_first_name() {
     let double = Double::default();
     double.kept().unavailable = 3;
-    let router = copyist_gateway::router(client_of(&double).await);
+    let router = copyist_gateway::router(gateway_of(&double).await);
     let (status, body) = ask(router, post()).await;
     assert_eq!(status, StatusCode::CREATED, "{body}");
     let ids = double.kept().request_ids.clone();
@@ -109,7 +112,7 @@ async fn a_write_that_nobody_could_answer_is_asked_again_under_its_first_name() 
 async fn a_write_that_may_have_begun_is_no_409() {
     let double = Double::default();
     double.kept().unavailable = u32::MAX;
-    let router = copyist_gateway::router(client_of(&double).await);
+    let router = copyist_gateway::router(gateway_of(&double).await);
     let (status, body) = ask(router, post()).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
     assert!(body.contains("in-process: the leader is gone"), "{body}");

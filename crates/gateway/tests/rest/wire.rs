@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use copyist_gateway::Error;
-use copyist_proto::Coordinators;
-use copyist_proto::connect::connector_service_client::ConnectorServiceClient;
+use copyist_gateway::{Error, Gateway, Surface, TopicTracking};
+use copyist_model::{LogLevel, Loggers};
 use copyist_proto::connect::connector_service_server::ConnectorServiceServer;
+use copyist_proto::connect::logger_service_server::LoggerServiceServer;
+use copyist_proto::coordinators::HEADER_BYTES_MAX;
+use copyist_proto::{Coordinators, OwnLoggers};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,30 +29,52 @@ pub struct Rest {
     pub served: JoinHandle<Result<(), Error>>,
 }
 
-/// A client of a double's gRPC server, over memory.
-pub async fn client_of(double: &Double) -> ConnectorServiceClient<Coordinators> {
+/// The loggers of the gateway's process.
+pub fn loggers() -> OwnLoggers {
+    OwnLoggers::new(Loggers::new(LogLevel::Info, [("h2".to_owned(), LogLevel::Warn)]))
+}
+
+pub async fn gateway_of(double: &Double) -> Gateway {
+    Gateway::new(coordinators_of(double).await, loggers(), Surface::Everything)
+}
+
+/// A double's gRPC server, over memory.
+async fn coordinators_of(double: &Double) -> Coordinators {
     let (near, far) = tokio::io::duplex(64 << 10);
     let incoming = tokio_stream::once(Ok::<DuplexStream, std::io::Error>(far)).chain(tokio_stream::pending());
     let service = ConnectorServiceServer::new(double.clone()).max_decoding_message_size(32 << 20);
     // Ends with the test's runtime.
-    tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+    let server = tonic::transport::Server::builder().add_service(service);
+    let server = server.add_service(LoggerServiceServer::new(double.clone()));
+    tokio::spawn(server.serve_with_incoming(incoming));
     let mut near = Some(TokioIo::new(near));
     let connect = tower::service_fn(move |_: http::Uri| {
         std::future::ready(near.take().ok_or_else(|| std::io::Error::other("connected twice")))
     });
-    let endpoint = Endpoint::from_static("http://in-process");
+    let endpoint = Endpoint::from_static("http://in-process").http2_max_header_list_size(HEADER_BYTES_MAX);
     let channel = endpoint.connect_with_connector(connect).await.expect("memory connects");
-    ConnectorServiceClient::new(Coordinators::in_process(channel, PATIENCE))
+    Coordinators::in_process(channel, PATIENCE)
 }
 
 impl Rest {
     pub async fn start() -> Self {
+        Self::with(Surface::Everything).await
+    }
+
+    /// Of which a listener has a part.
+    pub async fn with(surface: Surface) -> Self {
+        Self::tracking(surface, TopicTracking { enabled: true, may_be_reset: true }).await
+    }
+
+    /// With limits to what may be done with the record of active topics.
+    pub async fn tracking(surface: Surface, tracking: TopicTracking) -> Self {
         let double = Double::default();
         double.kept().health = copyist_proto::connect::HealthState::Healthy;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has ports");
         let address = listener.local_addr().expect("bound");
         let stop = CancellationToken::new();
-        let served = tokio::spawn(copyist_gateway::serve(listener, client_of(&double).await, stop.clone()));
+        let gateway = Gateway::new(coordinators_of(&double).await, loggers(), surface).tracking(tracking);
+        let served = tokio::spawn(copyist_gateway::serve(listener, gateway, stop.clone()));
         Self { address, double, stop, served }
     }
 

@@ -23,6 +23,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Calls at once over one connection; more wait, within their deadlines.
 const CALLS_MAX: usize = 256;
 
+/// The text of an error travels as a header, each odd byte as three, and may name all that is wrong with a config.
+pub const HEADER_BYTES_MAX: u32 = 2 << 20;
+
 /// The connection to a `host:port`, if it is one; made when first used. Needs a tokio runtime.
 #[must_use]
 pub fn connection(address: &str) -> Option<Channel> {
@@ -33,6 +36,7 @@ pub fn connection(address: &str) -> Option<Channel> {
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
         .concurrency_limit(CALLS_MAX);
     Some(endpoint.connect_with_connector_lazy(service_fn(dial)))
 }

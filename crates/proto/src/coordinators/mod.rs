@@ -28,7 +28,7 @@ use crate::passing::{self, Failure, Held};
 use crate::trace;
 
 pub use course::Course;
-pub use dial::{CONNECT_TIMEOUT, connection};
+pub use dial::{CONNECT_TIMEOUT, HEADER_BYTES_MAX, connection};
 
 /// The longest wait between two rounds of a call: an election takes some seconds.
 const WAIT_MAX: Duration = Duration::from_millis(500);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use copyist_model::LogLevel;
 use copyist_model::{AssignmentEpoch, AssignmentId, InstanceState, StoreRevision, TaskRevision};
 use copyist_proto::control as wire;
 use copyist_proto::control::agent_message::Message as Said;
@@ -177,6 +178,23 @@ async fn what_this_version_does_not_know_is_skipped() {
     agent.outbox.send(Saying::Draining).await.unwrap();
     hello(&mut said).await;
     assert_eq!(heard(&mut said).await, Said::Draining(wire::Draining {}), "the session goes on");
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn the_leader_sets_loggers_and_what_makes_no_sense_does_no_harm() {
+    let set = |logger: &str, level: &str| wire::CoordinatorMessage {
+        message: Some(Stated::SetLogger(wire::SetLogger { logger: logger.into(), level: level.into() })),
+    };
+    let complete = wire::CoordinatorMessage { message: Some(Stated::SetComplete(wire::SetComplete {})) };
+    let stated = vec![set("a.b", "LOUD"), set("", "DEBUG"), set("a.b", "DEBUG"), complete];
+    let (leader, _said) = Scripted::acting([Act::Hold(stated)]);
+    let identity = super::identity();
+    let loggers = identity.loggers.clone();
+    let mut agent = Agent::of(identity, addresses(&[&leader]).await);
+    assert_eq!((agent.event().await, agent.event().await), (welcomed(), Event::SetComplete));
+    let level = |name: &str| loggers.get(name).map(|logger| logger.level);
+    assert_eq!((level("a.b"), level("root")), (Some(LogLevel::Debug), Some(LogLevel::Info)));
     agent.stop().await;
 }
 

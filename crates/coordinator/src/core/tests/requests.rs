@@ -374,3 +374,26 @@ fn unknown_connectors_are_named_in_connects_words() {
     }
     assert_eq!(world.core.status(&connector("x")), None);
 }
+
+#[test]
+fn a_name_in_a_path_keeps_its_blanks_and_one_in_a_body_loses_them() {
+    let mut world = World::with_agent();
+    world.ask(1, put(" c", &[]));
+    world.ask(2, create(" d ", &[]));
+    let names: Vec<_> = world.core.view.connectors.keys().map(ToString::to_string).collect();
+    assert_eq!(names, [" c", "d"]);
+}
+
+#[test]
+fn what_never_ran_is_shown_with_an_agent_that_is_there() {
+    let mut world = World::with_agent();
+    let command = Command::Create {
+        request: String::new(),
+        name: "c".to_owned(),
+        config: config(&[]),
+        initial: TargetState::Stopped,
+    };
+    world.ask(1, command);
+    let shown = world.core.status(&connector("c")).unwrap().connector;
+    assert_eq!((shown.state, shown.agent), (InstanceState::Stopped, "a:1".parse().ok()));
+}

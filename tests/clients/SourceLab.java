@@ -41,7 +41,7 @@ public final class SourceLab {
     private static void create() {
         row("getConnectServerVersion", () -> {
             ConnectServerVersion version = client.getConnectServerVersion();
-            return same("version", version.getVersion(), fact("version")) + ", "
+            return same("version", version.getVersion(), fact("server_version")) + ", "
                     + same("cluster id", version.getKafkaClusterId(), fact("cluster_id"));
         });
         row("getConnectorPlugins", () -> {

@@ -36,7 +36,7 @@ def not_found(ask):
         return f"{type(error).__name__} {error.code} {error.details[-1]['message'].replace(NAME, 'NAME')}"
 
 
-row("Cluster.version", lambda: same("version", CLUSTER.version, FACTS["version"]))
+row("Cluster.version", lambda: same("version", CLUSTER.version, FACTS["server_version"]))
 row("Cluster.kafka_cluster", lambda: same("cluster id", CLUSTER.kafka_cluster, FACTS["cluster_id"]))
 row("Connector.exists, not yet", lambda: not_found(CONNECTOR.exists))
 row("Connector.config =", configured)

@@ -35,7 +35,7 @@ def plugins():
 
 def root():
     answer = kc("info")
-    return f"{list(answer)}, {same('version', answer['version'], FACTS['version'])}, " \
+    return f"{list(answer)}, {same('version', answer['version'], FACTS['server_version'])}, " \
            f"{same('cluster id', answer['kafka_cluster_id'], FACTS['cluster_id'])}"
 
 

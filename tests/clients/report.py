@@ -1,6 +1,6 @@
 """What the drivers share: the facts about who is asked, rows of the table, waiting.
 
-A driver is called with a file of facts (JSON: url, name, config, failing, class, worker, version, cluster_id, port), and
+A driver is called with a file of facts (JSON: url, name, config, failing, class, worker, version, server_version, cluster_id, port), and
 prints a row for each call: `call | outcome`.
 """
 import json

@@ -144,6 +144,10 @@ impl Stage {
         let bootstrap = self.cluster.bootstrap();
         let topic = format!("of-{}", client.replace('_', "-"));
         let config = must("a source", self.subject.source(&bootstrap, &topic));
+        let server_version = match self.subject {
+            Subject::Copyist(_) => format!("{KAFKA_VERSION}-copyist-{}", env!("CARGO_PKG_VERSION")),
+            Subject::Connect(_) => KAFKA_VERSION.to_string(),
+        };
         let version = match self.subject {
             Subject::Copyist(_) => env!("CARGO_PKG_VERSION").to_owned(),
             Subject::Connect(_) => KAFKA_VERSION.to_string(),
@@ -157,6 +161,7 @@ impl Stage {
             "class": config["connector.class"],
             "worker": self.subject.worker_id(),
             "version": version,
+            "server_version": server_version,
             "cluster_id": must("the cluster's id", tool().at(&bootstrap).cluster_id()),
             "port": must("a port", free_port()),
         })

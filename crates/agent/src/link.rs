@@ -23,6 +23,7 @@ use tonic::Code;
 
 use crate::client::limit::Limiter;
 use crate::core::{Event, Report, Saying};
+use crate::queries::Asked;
 use crate::worker::Worker;
 
 pub use parting::Parting;
@@ -62,7 +63,7 @@ pub struct Ends {
     /// What the leader says.
     pub events: mpsc::Sender<Event>,
     /// What it asks.
-    pub queries: mpsc::Sender<wire::Query>,
+    pub queries: mpsc::Sender<Asked>,
     /// What it is answered.
     pub answers: mpsc::Receiver<wire::Answer>,
     pub parting: Parting,

@@ -8,13 +8,20 @@ use copyist_proto::control as wire;
 use copyist_proto::control::answer::Answer as Found;
 use copyist_proto::control::query::Question;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, chain};
 use crate::positions::{Positions, Stored, format};
 
-/// Questions that may wait; they are answered one after the other.
-pub const QUERIES_MAX: usize = 16;
+/// Questions that may wait, as many as a coordinator asks at once; they are answered one after the other.
+pub const QUERIES_MAX: usize = 64;
+
+/// One that has waited longer is not begun: who asked may have given up, and done something else.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// A question, and when it came.
+pub type Asked = (Instant, wire::Query);
 
 /// The coordinator waits a little longer.
 const DEADLINE: Duration = Duration::from_secs(25);
@@ -31,11 +38,18 @@ const OFFSET_OVERHEAD_BYTES: usize = 32;
 /// Answers until `stop`, or until nobody can ask any more.
 pub async fn serve(
     positions: Positions,
-    mut asked: mpsc::Receiver<wire::Query>,
+    mut asked: mpsc::Receiver<Asked>,
     answers: mpsc::Sender<wire::Answer>,
     stop: CancellationToken,
 ) {
-    while let Some(Some(query)) = stop.run_until_cancelled(asked.recv()).await {
+    while let Some(Some((came, query))) = stop.run_until_cancelled(asked.recv()).await {
+        if came.elapsed() > WAIT_MAX {
+            let late = "the agent had too many questions before this one".to_owned();
+            for answer in messages(query.id, Err(late)) {
+                let _ = stop.run_until_cancelled(answers.send(answer)).await;
+            }
+            continue;
+        }
         let found = tokio::time::timeout(DEADLINE, found(&positions, query.question));
         let found = match stop.run_until_cancelled(found).await {
             Some(Ok(Ok(found))) => Ok(found),
@@ -95,7 +109,9 @@ async fn alter(
     let known: BTreeMap<LaneId, Stored> =
         positions.all(&connector).await.map_err(text)?.into_iter().collect();
     let changes: Vec<(LaneId, Option<Stored>)> = if question.remove_all {
-        known.keys().map(|lane| (lane.clone(), None)).collect()
+        // Those that the coordinator knows may not have been read here.
+        let named = question.changes.into_iter().map(change).collect::<Result<BTreeMap<_, _>, _>>()?;
+        known.keys().chain(named.keys()).map(|lane| (lane.clone(), None)).collect()
     } else {
         question.changes.into_iter().map(change).collect::<Result<_, _>>()?
     };
@@ -142,7 +158,8 @@ fn topics(all: &[(LaneId, Stored)]) -> Vec<Found> {
             None => ("", stored.next_offset),
         };
         if progress > 0 {
-            *copied.entry((lane.topic.as_str(), destination)).or_default() += progress.unsigned_abs();
+            let sum = copied.entry((lane.topic.as_str(), destination)).or_default();
+            *sum = sum.saturating_add(progress.unsigned_abs());
         }
     }
     let topic = |((topic, destination), progress): (&(&str, &str), &u64)| wire::CopiedTopic {

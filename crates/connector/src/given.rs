@@ -10,6 +10,7 @@ use crate::clients::{self, Side};
 use crate::key::{Default, Effect};
 use crate::kind::{Breach, Kind, Value};
 use crate::rejection::Problem;
+use crate::secret;
 
 const ONLY_CLIENTS: &str = "a reference to a config provider is resolved where clients are made: only keys that begin \
                             with src.kafka., src.consumer., dest.kafka. or producer.override. may hold one; write the \
@@ -85,7 +86,7 @@ impl<'a> Given<'a> {
             (true, true) if kind == Kind::Servers => Kind::Text,
             // What a connector is called is nobody's secret; a secret without an effect is not read at all.
             (true, true) if matches!(kind, Kind::Name | Kind::Password) => kind,
-            (true, true) => return vec![Problem::invalid(key, raw, ONLY_CLIENTS)],
+            (true, true) => return vec![Problem::invalid(key, &secret::shown(key, raw), ONLY_CLIENTS)],
         };
         match kind.read(raw) {
             Ok(value) => {

@@ -258,6 +258,9 @@ impl<S: Store> Term<S> {
     }
 
     fn ask(&mut self, question: Question, reply: oneshot::Sender<Answers>) {
+        if reply.is_closed() {
+            return;
+        }
         let session = self
             .core
             .respondent()

@@ -38,6 +38,12 @@ impl Activity {
         self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, open).is_ok()
     }
 
+    /// Its request has a body, which is still to come: that may take as long as its sender likes.
+    pub fn awaits_body(&self) {
+        let now = self.now();
+        let _ = self.state.compare_exchange(BUSY, now, Ordering::AcqRel, Ordering::Acquire);
+    }
+
     /// There is an answer to be written.
     pub fn answered(&self) {
         let _ = self.state.compare_exchange(BUSY, ANSWERED, Ordering::AcqRel, Ordering::Acquire);
@@ -170,6 +176,8 @@ mod tests {
         }
         assert!(!crowd.make_room());
         assert_eq!((crowd.len(), crowd.closed), (3, 2), "all others have requests");
+        all[1].awaits_body();
+        assert!(all[1].waits_since().is_some() && all[1].begun(), "its body has come");
         all[1].answered();
         all[1].flushed();
         assert!(!crowd.make_room());

@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout};
 
 use crate::budget::Share;
+use crate::connections::Activity;
 use crate::media::{self, Declared};
 use crate::query::Query;
 use crate::refusal::Refusal;
@@ -51,6 +52,8 @@ pub struct Call {
 pub struct Incoming {
     body: Body,
     share: Arc<Share>,
+    /// Of its connection; nothing where there is none, as in tests of the router.
+    activity: Option<Arc<Activity>>,
 }
 
 /// What a request's head decides.
@@ -70,7 +73,8 @@ pub async fn answer(State(gateway): State<Gateway>, request: Request) -> Respons
     let share = Arc::new(budget.share());
     let outcome = match decide(&head, gateway.surface) {
         Ok(Decision::Call { endpoint, target, query, declared }) => {
-            let (client, body) = (gateway.client.clone(), Incoming { body, share: share.clone() });
+            let activity = head.extensions.get::<Arc<Activity>>().cloned();
+            let (client, body) = (gateway.client.clone(), Incoming { body, share: share.clone(), activity });
             let call = Call { client, gateway, target, query, host: host(&head), body, declared };
             handlers::handle(endpoint, call).await
         }
@@ -145,7 +149,14 @@ fn host(head: &Parts) -> Option<String> {
 /// # Errors
 /// When it is not declared as JSON, too large, too slow, or broken off; when too many large ones arrive at once.
 pub async fn read(body: Incoming, declared: bool) -> Result<Bytes, Refusal> {
-    let bytes = match timeout(BODY_DEADLINE, collect(body)).await {
+    let activity = body.activity.clone();
+    // Who sends a body slowly gives way to others as who sends nothing does.
+    activity.iter().for_each(|activity| activity.awaits_body());
+    let collected = timeout(BODY_DEADLINE, collect(body)).await;
+    if activity.is_some_and(|activity| !activity.begun()) {
+        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "closed for another connection"));
+    }
+    let bytes = match collected {
         Ok(collected) => collected?,
         Err(_) => {
             let message = format!("The request body did not arrive within {} s", BODY_DEADLINE.as_secs());
@@ -158,7 +169,7 @@ pub async fn read(body: Incoming, declared: bool) -> Result<Bytes, Refusal> {
     Ok(bytes)
 }
 
-async fn collect(Incoming { mut body, share }: Incoming) -> Result<Bytes, Refusal> {
+async fn collect(Incoming { mut body, share, activity: _ }: Incoming) -> Result<Bytes, Refusal> {
     let (mut bytes, mut size) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         let frame =
@@ -189,7 +200,7 @@ pub struct Limits {
 }
 
 /// Connect's 90 s, and an election with some room.
-const LIMITS: Limits = Limits { deadline: Duration::from_secs(90), patience: Duration::from_secs(10) };
+pub const LIMITS: Limits = Limits { deadline: Duration::from_secs(90), patience: Duration::from_secs(10) };
 
 /// Makes one gRPC call that changes nothing, within Connect's 90 s.
 ///

@@ -14,6 +14,53 @@ use serde_json::value::RawValue;
 #[error("{}", .0.join("\n"))]
 pub struct BadBody(Vec<String>);
 
+/// Mistakes that are told; of a body of 20 MB there may be millions.
+const PROBLEMS_MAX: usize = 100;
+
+/// Members of an object, or entries of an array: what a body says is several times in memory, each with its own weight.
+const MEMBERS_MAX: usize = 50_000;
+
+/// What is wrong with a body, as far as it is told.
+#[derive(Default)]
+struct Problems {
+    told: Vec<String>,
+    untold: usize,
+}
+
+impl Problems {
+    fn push(&mut self, problem: String) {
+        if self.told.len() < PROBLEMS_MAX {
+            self.told.push(problem);
+        } else {
+            self.untold += 1;
+        }
+    }
+
+    fn extend(&mut self, problems: impl IntoIterator<Item = String>) {
+        problems.into_iter().for_each(|problem| self.push(problem));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.told.is_empty()
+    }
+
+    /// `value`, if nothing is wrong.
+    fn or<T>(self, value: T) -> Result<T, BadBody> {
+        let Self { mut told, untold } = self;
+        if told.is_empty() {
+            return Ok(value);
+        }
+        if untold > 0 {
+            told.push(format!("and {untold} more mistakes"));
+        }
+        Err(BadBody(told))
+    }
+}
+
+fn too_many(what: &str) -> BadBody {
+    problem(format!("{what} has more than {MEMBERS_MAX} entries"))
+}
+
 /// The body of `POST /connectors`.
 #[derive(Debug, PartialEq)]
 pub struct Creation {
@@ -31,7 +78,7 @@ pub fn creation(body: &[u8]) -> Result<Creation, BadBody> {
     const WANTED: &str = r#"a JSON object with the fields "name", "config" and, if wished, "initial_state""#;
     let text = text(body)?;
     let mut creation = Creation { name: String::new(), config: Vec::new(), initial_state: None };
-    let (mut problems, mut configured) = (Vec::new(), false);
+    let (mut problems, mut configured) = (Problems::default(), false);
     for (field, value) in object(&text, WANTED)? {
         let read = match field.as_str() {
             "name" => optional_scalar("name", value).map(|name| creation.name = name.unwrap_or_default()),
@@ -51,7 +98,7 @@ pub fn creation(body: &[u8]) -> Result<Creation, BadBody> {
     if !configured {
         problems.push(format!("The field \"config\" is missing or null: it must be {CONFIG}"));
     }
-    if problems.is_empty() { Ok(creation) } else { Err(BadBody(problems)) }
+    problems.or(creation)
 }
 
 const CONFIG: &str = "a JSON object of configuration keys and their values";
@@ -73,11 +120,14 @@ pub fn offsets(body: &[u8]) -> Result<Vec<ConnectorOffset>, BadBody> {
         r#"a JSON object with the field "offsets", an array of {"partition":{…},"offset":{…}}"#;
     const NONE: &str = "Partitions / offsets need to be provided for an alter offsets request";
     let text = text(body)?;
-    let (mut offsets, mut problems) = (Vec::new(), Vec::new());
+    let (mut offsets, mut problems) = (Vec::new(), Problems::default());
     for (field, value) in object(&text, WANTED)? {
         match (field.as_str(), kind(value)) {
             ("offsets", "an array") => {
                 let entries: Vec<&RawValue> = serde_json::from_str(value.get()).unwrap_or_default();
+                if entries.len() > MEMBERS_MAX {
+                    return Err(too_many("\"offsets\""));
+                }
                 for entry in entries {
                     match offset(entry) {
                         Ok(offset) => offsets.push(offset),
@@ -93,14 +143,14 @@ pub fn offsets(body: &[u8]) -> Result<Vec<ConnectorOffset>, BadBody> {
     if problems.is_empty() && offsets.is_empty() {
         problems.push(NONE.to_owned());
     }
-    if problems.is_empty() { Ok(offsets) } else { Err(BadBody(problems)) }
+    problems.or(offsets)
 }
 
 fn offset(entry: &RawValue) -> Result<ConnectorOffset, BadBody> {
     const WANTED: &str = r#"an object {"partition":{…},"offset":{…}}"#;
     let members = Entries::read(entry).ok_or_else(|| must_be("An entry of \"offsets\"", entry, WANTED))?;
     let mut offset = ConnectorOffset { partition_json: "null".to_owned(), offset_json: None };
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     for (field, value) in members {
         match (field.as_str(), kind(value)) {
             ("partition", "null" | "an object") => offset.partition_json = value.get().to_owned(),
@@ -114,18 +164,21 @@ fn offset(entry: &RawValue) -> Result<ConnectorOffset, BadBody> {
             )),
         }
     }
-    if problems.is_empty() { Ok(offset) } else { Err(BadBody(problems)) }
+    problems.or(offset)
 }
 
 fn config(entries: Vec<(String, &RawValue)>) -> Result<Vec<ConfigEntry>, BadBody> {
-    let (mut config, mut problems) = (Vec::new(), Vec::new());
+    if entries.len() > MEMBERS_MAX {
+        return Err(too_many("The configuration"));
+    }
+    let (mut config, mut problems) = (Vec::new(), Problems::default());
     for (key, value) in entries {
         match optional_scalar(&key, value) {
             Ok(value) => config.push(ConfigEntry { key, value }),
             Err(BadBody(wrong)) => problems.extend(wrong),
         }
     }
-    if problems.is_empty() { Ok(config) } else { Err(BadBody(problems)) }
+    problems.or(config)
 }
 
 fn initial_state(value: &RawValue) -> Result<Option<TargetState>, BadBody> {
@@ -414,5 +467,19 @@ mod tests {
         let all =
             offsets(br#"{"x":1,"offsets":[{"y":1},{"partition":1,"offset":2}]}"#).unwrap_err().to_string();
         assert_eq!(all.lines().count(), 4, "{all}");
+    }
+
+    #[test]
+    fn of_many_mistakes_some_are_told_and_there_may_not_be_too_many_entries() {
+        let entries = vec!["1"; 300].join(",");
+        let message = offsets(format!(r#"{{"offsets":[{entries}]}}"#).as_bytes()).unwrap_err().to_string();
+        assert_eq!(message.lines().count(), PROBLEMS_MAX + 1);
+        assert!(message.ends_with("and 200 more mistakes"), "{message}");
+        let entries = vec!["1"; MEMBERS_MAX + 1].join(",");
+        let message = offsets(format!(r#"{{"offsets":[{entries}]}}"#).as_bytes()).unwrap_err().to_string();
+        assert_eq!(message, "\"offsets\" has more than 50000 entries");
+        let members: Vec<String> = (0..=MEMBERS_MAX).map(|n| format!("\"{n}\":1")).collect();
+        let message = read(&format!("{{{}}}", members.join(","))).unwrap_err();
+        assert_eq!(message, "The configuration has more than 50000 entries");
     }
 }

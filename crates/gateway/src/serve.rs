@@ -119,7 +119,8 @@ async fn connection(socket: TcpStream, activity: Arc<Activity>, service: Service
     // Without it answers may wait for an acknowledgement; nothing else depends on it.
     let _ = socket.set_nodelay(true);
     let stream = Stream::new(socket, activity.clone());
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: http::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(activity.clone());
         let answer = activity.begun().then(|| service.call(request));
         let activity = activity.clone();
         async move {

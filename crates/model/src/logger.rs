@@ -13,6 +13,9 @@ pub const ROOT: &str = "root";
 /// Loggers that may have a level of their own beside those in use, so that nobody fills the memory with names.
 const OWN_MAX: usize = 4_096;
 
+/// Longer names are no part of any program.
+const NAME_MAX: usize = 256;
+
 /// From which severity on a logger writes; the first writes all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
@@ -54,6 +57,8 @@ pub enum LoggerFault {
     UnknownLevel(String),
     #[error("the logger has no name")]
     Nameless,
+    #[error("the logger's name is longer than {NAME_MAX} bytes")]
+    TooLong,
     #[error("{OWN_MAX} loggers have a level of their own already: set one that stands for several of them")]
     TooMany,
 }
@@ -158,6 +163,9 @@ impl Loggers {
         let name = canonical(name);
         if name.is_empty() {
             return Err(LoggerFault::Nameless);
+        }
+        if name.len() > NAME_MAX {
+            return Err(LoggerFault::TooLong);
         }
         let prefix = if name == ROOT { "" } else { name.as_str() };
         let mut affected = self.known(prefix);

@@ -5,6 +5,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use copyist_kafka::topic::Endpoint;
 use copyist_model::{ClientProperties, ConnectorSpec, Destination};
 
@@ -15,6 +17,8 @@ use crate::worker::Worker;
 
 /// For reading the files that references lead to.
 const FILES_DEADLINE: Duration = Duration::from_secs(5);
+static READERS: Semaphore = Semaphore::const_new(READERS_MAX);
+const READERS_MAX: usize = 8;
 const SERVERS: &str = "bootstrap.servers";
 
 /// The properties of a connector's clients, complete. Any of them may be a secret: what is shown of them is the
@@ -85,18 +89,10 @@ pub fn destination_servers<'s>(worker: &'s Worker, spec: &'s ConnectorSpec) -> &
 async fn resolved(worker: &Worker, spec: &ConnectorSpec) -> Result<Clients, Error> {
     let (Destination::Cluster(own) | Destination::Worker(own)) = &spec.destination;
     let (providers, source, own) = (worker.providers.clone(), spec.source.clone(), own.clone());
-    // A file can be on a disk that has gone.
-    let reading = tokio::task::spawn_blocking(move || {
+    let (source, own) = from_files(move || {
         (Side::read(&providers, "source", &source), Side::read(&providers, "destination", &own))
-    });
-    let silent = || Error::Retry {
-        what: format!("the files that references lead to: not read within {} s", FILES_DEADLINE.as_secs()),
-        source: None,
-    };
-    let (source, own) = tokio::time::timeout(FILES_DEADLINE, reading)
-        .await
-        .map_err(|_| silent())?
-        .map_err(|panic| Error::Stuck(format!("reading references: {panic}")))?;
+    })
+    .await?;
     let layered = |layers: &[&ClientProperties]| {
         let over = match spec.destination {
             Destination::Cluster(_) => &[],
@@ -110,9 +106,34 @@ async fn resolved(worker: &Worker, spec: &ConnectorSpec) -> Result<Clients, Erro
         destination_admin: layered(&[&worker.cluster]),
         source: source.properties.clone(),
     };
-    let mut problems = source.problems(&clients.source, Role::Consumer);
-    problems.extend(own.problems(&clients.destination, Role::Producer));
+    let (problems, clients) = from_files(move || {
+        let mut problems = source.problems(&clients.source, Role::Consumer);
+        problems.extend(own.problems(&clients.destination, Role::Producer));
+        (problems, clients)
+    })
+    .await?;
     if problems.is_empty() { Ok(clients) } else { Err(Error::Stuck(problems.join("; "))) }
+}
+
+/// Does what reads files. They can be on a disk that has gone: then it is waited for so long and no longer, and few wait
+/// there at a time, as each keeps one of the threads that everybody needs.
+async fn from_files<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    let reading = async {
+        let reader = READERS.acquire().await;
+        tokio::task::spawn_blocking(move || {
+            let _until_it_is_done = reader;
+            read()
+        })
+        .await
+    };
+    let silent = || Error::Retry {
+        what: format!("the files that references lead to: not read within {} s", FILES_DEADLINE.as_secs()),
+        source: None,
+    };
+    tokio::time::timeout(FILES_DEADLINE, reading)
+        .await
+        .map_err(|_| silent())?
+        .map_err(|panic| Error::Stuck(format!("reading references: {panic}")))
 }
 
 /// One side's properties of a connector, their references resolved.
@@ -164,8 +185,11 @@ pub fn hidden_values(properties: &ClientProperties, client: Role, hidden: &BTree
     }
     // Who fails to open a file says which.
     let locations = hidden.iter().filter(|name| name.ends_with(".location"));
-    let missing =
-        locations.filter(|name| value(name).is_some_and(|path| std::fs::File::open(path.trim()).is_err()));
+    // A pipe would be waited for.
+    let is_readable = |path: &str| {
+        std::fs::metadata(path).is_ok_and(|found| found.is_file()) && std::fs::File::open(path).is_ok()
+    };
+    let missing = locations.filter(|name| value(name).is_some_and(|path| !is_readable(path.trim())));
     wrong.extend(missing.cloned());
     let told = |name: String| match name.ends_with(".location") {
         true => format!("{name}: what its reference stands for is no file that can be read here"),

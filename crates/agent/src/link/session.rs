@@ -402,7 +402,7 @@ impl Session {
 
 /// Hands on a question. One that finds no room is not answered: who asked waits for so long and no longer.
 fn ask(query: wire::Query, ends: &Ends, lines: &mut Lines) {
-    if ends.queries.try_send(query).is_err()
+    if ends.queries.try_send((Instant::now(), query)).is_err()
         && let Some(left_out) = lines.admit("query")
     {
         tracing::warn!(left_out, "the coordinator asks more than this agent can answer");

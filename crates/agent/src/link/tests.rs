@@ -41,7 +41,7 @@ struct Agent {
     /// Asks for rights at once.
     renew: mpsc::Sender<()>,
     events: mpsc::Receiver<Event>,
-    queries: mpsc::Receiver<wire::Query>,
+    queries: mpsc::Receiver<crate::queries::Asked>,
     answers: mpsc::Sender<wire::Answer>,
     duty: watch::Receiver<Duty>,
     stop: CancellationToken,

@@ -42,6 +42,8 @@ const READ_BACK: Duration = Duration::from_secs(30);
 const REREAD: Duration = Duration::from_secs(900);
 /// Nobody tells that a topic has become active: it is asked for when its connector changes, and that often.
 const TOPICS_LOOK: Duration = Duration::from_secs(10);
+/// They are the least of what it tells: what else there is does not wait for them.
+const TOPICS_DEADLINE: Duration = Duration::from_millis(500);
 /// In a large fleet less often: each question looks through the connector's positions.
 const TOPICS_LOOK_PER_CONNECTOR: Duration = Duration::from_millis(20);
 /// Connectors looked at between two looks at what else is told: who falls too far behind begins anew.
@@ -174,7 +176,8 @@ impl Scribe {
         let client = ConnectorServiceClient::new(self.coordinators.clone());
         let client = client.max_decoding_message_size(ANSWER_BYTES_MAX);
         let fleet = Fleet::default();
-        let keeper = Keeper { client, events, fleet, configs, statuses, behind: &self.behind };
+        let keeper =
+            Keeper { client, events, fleet, configs, statuses, behind: &self.behind, topics_untold: false };
         keeper.run().await
     }
 }
@@ -251,6 +254,8 @@ struct Keeper<'a> {
     configs: Topic,
     statuses: Topic,
     behind: &'a IntGauge,
+    /// Active topics could not be told: they are not asked for again before the next look.
+    topics_untold: bool,
 }
 
 impl Keeper<'_> {
@@ -318,19 +323,26 @@ impl Keeper<'_> {
     /// Whether some connector has other active topics than before.
     async fn look_at_topics(&mut self) -> bool {
         let mut changed = false;
+        self.topics_untold = false;
         let names: Vec<String> = self.fleet.connectors.keys().cloned().collect();
         for name in names {
-            if let Some(topics) = self.active_topics(&name).await {
-                changed |= self.fleet.see_topics(&name, topics);
-            }
+            // Where one cannot be told, the others wait for the next time.
+            let Some(topics) = self.active_topics(&name).await else { break };
+            changed |= self.fleet.see_topics(&name, topics);
         }
         changed
     }
 
     /// Nothing: that cannot be told just now.
     async fn active_topics(&mut self, name: &str) -> Option<BTreeSet<String>> {
-        let found = self.client.get_topics(wire::GetTopicsRequest { name: name.to_owned() }).await.ok()?;
-        Some(found.into_inner().topics.into_iter().collect())
+        if self.topics_untold {
+            return None;
+        }
+        let request = wire::GetTopicsRequest { name: name.to_owned() };
+        let found = timeout(TOPICS_DEADLINE, self.client.get_topics(request)).await;
+        let found = found.ok().and_then(Result::ok);
+        self.topics_untold = found.is_none();
+        Some(found?.into_inner().topics.into_iter().collect())
     }
 
     /// Nothing: there is no such connector any more.

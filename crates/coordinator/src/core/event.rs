@@ -164,12 +164,15 @@ pub enum Command {
     /// An agent is about to change the positions of a stopped connector.
     BeginAlteration {
         name: ConnectorName,
+        /// Tells this change from others.
+        by: String,
         removed: Removed,
     },
-    /// It has done so, or failed. What the user is to know of it; nothing: it did not happen, or nobody knows.
+    /// It has done so. What the user is to know of it; empty: nothing.
     EndAlteration {
         name: ConnectorName,
-        altered: Option<String>,
+        by: String,
+        altered: String,
     },
     /// What was copied so far is no sign of an active topic.
     ResetTopics {

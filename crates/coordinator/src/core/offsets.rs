@@ -10,12 +10,12 @@ use std::collections::BTreeSet;
 use copyist_model::{ConnectorName, LaneId, TargetState};
 
 use super::Core;
-use super::event::{Answer, Failure, Now, Ticket};
+use super::event::{Answer, Failure, Now};
 use super::requests::Outcome;
 use super::view::{Connector, Write};
 
-/// Longer than an agent has to answer.
-const ALTERING_MS: u64 = 60_000;
+/// Longer than an agent may be at it, from when it was asked to the last request that it sends.
+const ALTERING_MS: u64 = 120_000;
 
 /// Which positions are removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Removed {
 /// A change of a connector's offsets that has begun.
 #[derive(Debug)]
 pub(super) struct Altering {
-    by: Ticket,
+    by: String,
     until_ms: u64,
 }
 
@@ -51,10 +51,10 @@ impl Core {
         )))
     }
 
-    /// Whether nobody's change of the connector's offsets is under way; `ticket`: but for this one's.
-    pub(super) fn is_unaltered(&self, name: &ConnectorName, ticket: Option<Ticket>) -> Result<(), Failure> {
+    /// Whether no change of the connector's offsets is under way, but for this one.
+    pub(super) fn is_unaltered(&self, name: &ConnectorName, own: Option<&str>) -> Result<(), Failure> {
         match self.altering.get(name) {
-            Some(altering) if Some(altering.by) != ticket => Err(Failure::Conflict(format!(
+            Some(altering) if Some(altering.by.as_str()) != own => Err(Failure::Conflict(format!(
                 "The offsets of connector {name} are being changed by another request, try again"
             ))),
             Some(_) | None => Ok(()),
@@ -64,11 +64,11 @@ impl Core {
     pub(super) fn begin_alteration(
         &mut self,
         now: Now,
-        ticket: Ticket,
         name: &ConnectorName,
+        by: &str,
         removed: &Removed,
     ) -> Outcome {
-        self.is_unaltered(name, Some(ticket))?;
+        self.is_unaltered(name, Some(by))?;
         let connector = self.stopped(name)?;
         let mut writes = Vec::new();
         if *removed == Removed::All && connector.surveyed {
@@ -80,18 +80,21 @@ impl Core {
             Removed::Lanes(lanes) => lanes.contains(lane),
         });
         writes.extend(lanes.map(|lane| Write::Lane(lane.clone(), None)));
-        let altering = Altering { by: ticket, until_ms: now.boot_ms + ALTERING_MS };
+        // How far topics were copied is counted anew.
+        writes.extend(self.view.topic_marks.get(name).map(|_| Write::TopicMarks(name.clone(), None)));
+        let altering = Altering { by: by.to_owned(), until_ms: now.boot_ms + ALTERING_MS };
         self.altering.insert(name.clone(), altering);
         Ok((writes, Answer::Done))
     }
 
-    /// `altered`: what the user is to know of it from now on; nothing: it did not happen, or nobody knows.
-    pub(super) fn end_alteration(&mut self, name: &ConnectorName, altered: Option<&str>) -> Outcome {
+    /// `altered`: what the user is to know of it from now on. A repetition that changes nothing takes nothing back.
+    pub(super) fn end_alteration(&mut self, name: &ConnectorName, by: &str, altered: &str) -> Outcome {
+        self.is_unaltered(name, Some(by))?;
         self.altering.remove(name);
         let Some(before) = self.view.connectors.get(name) else {
             return Err(Failure::NotFound(format!("Connector {name} not found")));
         };
-        let altered = altered.filter(|altered| *altered != before.altered);
+        let altered = Some(altered).filter(|altered| !altered.is_empty() && *altered != before.altered);
         let after = altered.map(|altered| Connector { altered: altered.to_owned(), ..before.clone() });
         let write = after.map(|after| Write::Connector(name.clone(), Some(Box::new(after))));
         Ok((write.into_iter().collect(), Answer::Done))

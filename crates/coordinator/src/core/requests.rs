@@ -30,7 +30,7 @@ impl Core {
         let request = request_id(command);
         let (mut writes, answer) = match self.view.requests.get(request) {
             Some(kept) => (Vec::new(), kept.answer.clone()),
-            None => match self.carried_out(now, ticket, command) {
+            None => match self.carried_out(now, command) {
                 Ok((writes, answer)) => (writes, Ok(answer)),
                 Err(failure) => (Vec::new(), Err(failure)),
             },
@@ -51,7 +51,7 @@ impl Core {
         }
     }
 
-    fn carried_out(&mut self, now: Now, ticket: Ticket, command: &Command) -> Outcome {
+    fn carried_out(&mut self, now: Now, command: &Command) -> Outcome {
         match command {
             Command::Create { name, config, initial, .. } => self.create(name.trim(), config, *initial),
             Command::PutConfig { name, config, .. } => self.put_config(name, config),
@@ -65,8 +65,8 @@ impl Core {
             Command::ForgetAgent { agent } => self.forget_agent(agent),
             Command::DrainAgent { agent, drained } => self.drain_agent(agent, *drained),
             Command::Move { id, to } => self.check_move(id, to),
-            Command::BeginAlteration { name, removed } => self.begin_alteration(now, ticket, name, removed),
-            Command::EndAlteration { name, altered } => self.end_alteration(name, altered.as_deref()),
+            Command::BeginAlteration { name, by, removed } => self.begin_alteration(now, name, by, removed),
+            Command::EndAlteration { name, by, altered } => self.end_alteration(name, by, altered),
             Command::ResetTopics { name, marks } => self.reset_topics(name, marks),
         }
     }

@@ -63,6 +63,10 @@ pub(super) fn instance(status: view::Status) -> wire::InstanceStatus {
     }
 }
 
+/// Whose REST API this is. Clients switch calls on by the first two numbers: with those of our own they would not stop
+/// connectors, or ask for offsets.
+const CONNECT_VERSION: &str = "4.3.1";
+
 /// Every class of ours is a source connector.
 const SOURCE: &str = "source";
 
@@ -71,7 +75,7 @@ impl ConnectorService for Connectors {
     async fn get_server(&self, _: Request<wire::GetServerRequest>) -> Reply<wire::GetServerResponse> {
         let destination = self.read(|core, _| core.view().meta.destination.clone()).await?;
         Ok(Response::new(wire::GetServerResponse {
-            version: self.build.version.to_owned(),
+            version: format!("{CONNECT_VERSION}-copyist-{}", self.build.version),
             commit: self.build.commit.to_owned(),
             kafka_cluster_id: destination.map(|it| it.cluster_id).unwrap_or_default(),
         }))
@@ -405,8 +409,8 @@ fn not_found(name: &str) -> Status {
 
 fn name_refused(name: &str, config: &GivenConfig) -> Status {
     match copyist_connector::parse(name, config) {
-        Err(rejection) => Status::invalid_argument(rejection.to_string()),
-        Ok(_) => Status::invalid_argument(format!("{name:?} is no name for a connector")),
+        Err(rejection) => details::invalid(rejection),
+        Ok(_) => details::invalid(format_args!("{name:?} is no name for a connector")),
     }
 }
 

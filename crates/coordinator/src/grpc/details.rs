@@ -34,6 +34,11 @@ pub(super) fn status(failure: &Failure) -> Status {
     Status::with_error_details(code, shortened(failure.to_string()), details)
 }
 
+/// The refusal of what a user has written, of which it may quote any length.
+pub(super) fn invalid(text: impl std::fmt::Display) -> Status {
+    Status::invalid_argument(shortened(text.to_string()))
+}
+
 /// A text that a header can carry, and a person read.
 fn shortened(mut text: String) -> String {
     if text.len() > TEXT_BYTES_MAX {

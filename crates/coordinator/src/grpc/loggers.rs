@@ -64,7 +64,9 @@ fn refused(fault: LoggerFault) -> Status {
     match fault {
         // What REST says.
         LoggerFault::UnknownLevel(_) => Status::not_found(fault.to_string()),
-        LoggerFault::Nameless | LoggerFault::TooMany => Status::invalid_argument(fault.to_string()),
+        LoggerFault::Nameless | LoggerFault::TooLong | LoggerFault::TooMany => {
+            Status::invalid_argument(fault.to_string())
+        }
     }
 }
 

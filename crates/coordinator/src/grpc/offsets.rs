@@ -63,20 +63,17 @@ pub(super) async fn alter(
         let removed = changes.iter().filter(|(_, next_offset)| next_offset.is_none());
         Removed::Lanes(removed.map(|(lane, _)| lane.clone()).collect::<BTreeSet<LaneId>>())
     };
-    let begin = Command::BeginAlteration { name: name.clone(), removed };
+    let by = uuid::Uuid::new_v4().to_string();
+    let begin = Command::BeginAlteration { name: name.clone(), by: by.clone(), removed };
     handle.command(begin).await.map_err(|failure| status(&failure))?;
-    let written = write(handle, name, &changes, is_reset).await;
-    let told = written.as_ref().ok().and_then(|before| {
-        if is_reset {
-            changes.extend(before.keys().map(|lane| (lane.clone(), None)));
-        }
-        alteration::told(&changes, before)
-    });
-    let altered = written.is_ok().then(|| told.clone().unwrap_or_default());
-    let end = Command::EndAlteration { name: name.clone(), altered };
-    let ended = handle.command(end).await;
-    written.map_err(|failure| status(&failure))?;
-    ended.map_err(|failure| status(&failure))?;
+    // Where this fails it may happen yet: nobody may run the connector until that cannot be any more.
+    let before = write(handle, name, &changes, is_reset).await.map_err(|failure| status(&failure))?;
+    if is_reset {
+        changes.extend(before.keys().map(|lane| (lane.clone(), None)));
+    }
+    let told = alteration::told(&changes, &before);
+    let end = Command::EndAlteration { name: name.clone(), by, altered: told.clone().unwrap_or_default() };
+    handle.command(end).await.map_err(|failure| status(&failure))?;
     Ok(told)
 }
 

@@ -7,6 +7,7 @@ use copyist_connector::version::VersionRange;
 use copyist_proto::connect as wire;
 use tonic::Status;
 
+use super::details;
 use crate::core::GivenConfig;
 
 pub(super) fn list(request: &wire::ListPluginsRequest) -> wire::ListPluginsResponse {
@@ -40,8 +41,7 @@ pub(super) fn config(
 }
 
 pub(super) fn validate(plugin: &str, config: &GivenConfig) -> Result<wire::ValidateConfigResponse, Status> {
-    let validation = copyist_connector::validate(plugin, config)
-        .map_err(|rejection| Status::invalid_argument(rejection.to_string()))?;
+    let validation = copyist_connector::validate(plugin, config).map_err(details::invalid)?;
     Ok(wire::ValidateConfigResponse {
         error_count: u32::try_from(validation.error_count()).unwrap_or(u32::MAX),
         name: validation.class,

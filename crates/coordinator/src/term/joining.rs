@@ -86,6 +86,8 @@ impl<S: Store> Term<S> {
         let number = self.last_session;
         let store_id = self.core.view().meta.store_id.clone();
         if opened.send(Ok(Opened { store_id, session: number })).is_ok() {
+            // Its former session may not have ended yet: what was asked there is not answered here.
+            self.queries.lose(&holder);
             let session = Session { number, holder: holder.clone(), outbox };
             self.sessions.insert(holder.agent.clone(), session);
             if !hello.is_settled {

@@ -11,7 +11,7 @@ use http::StatusCode;
 
 use super::request_id;
 use crate::document::{Info, expanded};
-use crate::exchange::{Call, call, read, write};
+use crate::exchange::{Call, LIMITS, call, read, write};
 use crate::input;
 use crate::refusal::Refusal;
 use crate::reply::{Reply, location};
@@ -22,9 +22,12 @@ pub async fn list(mut to: Call) -> Result<Reply, Refusal> {
     let asked = |what: &str| expand.as_ref().is_some_and(|values| values.contains(&what));
     let (expand_info, expand_status) = (asked("info"), asked("status"));
     let request = ListConnectorsRequest { expand_info, expand_status };
-    // Others wait here; each call before has a deadline, and nobody closes the semaphore.
+    // Others wait here, as long as for an answer; nobody closes the semaphore.
     let _turn = match expand {
-        Some(_) => to.gateway.listings.clone().acquire_owned().await.ok(),
+        Some(_) => {
+            let turn = to.gateway.listings.clone().acquire_owned();
+            tokio::time::timeout(LIMITS.deadline, turn).await.map_err(|_| Refusal::timed_out())?.ok()
+        }
         None => None,
     };
     let listing = call(request, |request| to.client.list_connectors(request)).await?;

@@ -106,7 +106,7 @@ impl From<LoggerFault> for Refusal {
     fn from(fault: LoggerFault) -> Self {
         let status = match fault {
             LoggerFault::UnknownLevel(_) => StatusCode::NOT_FOUND,
-            LoggerFault::Nameless | LoggerFault::TooMany => StatusCode::BAD_REQUEST,
+            LoggerFault::Nameless | LoggerFault::TooLong | LoggerFault::TooMany => StatusCode::BAD_REQUEST,
         };
         Self::new(status, fault.to_string())
     }

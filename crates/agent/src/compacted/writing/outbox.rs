@@ -103,6 +103,10 @@ impl Outbox {
 
     /// What goes now, of a topic with so many partitions, to those that `may_go`.
     pub fn take(&mut self, partitions: u32, mut may_go: impl FnMut(i32) -> bool) -> Vec<Draft> {
+        // Who waits no more may have gone on without it.
+        self.puts.retain(|_, open| !open.done.is_closed());
+        let puts = &self.puts;
+        self.pending.retain(|item| puts.contains_key(&item.put));
         let mut drafts: BTreeMap<i32, Draft> = BTreeMap::new();
         let mut full = self.in_flight.clone();
         for item in std::mem::take(&mut self.pending) {

@@ -392,7 +392,7 @@ async fn questions_are_handed_on_and_answers_said_in_the_session_in_which_they_a
     let mut agent = Agent::holding(addresses(&[&leader]).await);
     assert_eq!(agent.event().await, welcomed());
     hello(&mut said).await;
-    assert_eq!(agent.queries.recv().await.map(|query| query.id), Some(1));
+    assert_eq!(agent.queries.recv().await.map(|(_, query)| query.id), Some(1));
     let answer = |query_id| wire::Answer { query_id, ..Default::default() };
     agent.answers.send(answer(1)).await.unwrap();
     assert_eq!(heard(&mut said).await, Said::Answer(answer(1)));
@@ -400,7 +400,7 @@ async fn questions_are_handed_on_and_answers_said_in_the_session_in_which_they_a
     agent.rejoin.send(()).await.unwrap();
     assert_eq!(agent.event().await, welcomed());
     hello(&mut said).await;
-    assert_eq!(agent.queries.recv().await.map(|query| query.id), Some(3));
+    assert_eq!(agent.queries.recv().await.map(|(_, query)| query.id), Some(3));
     agent.answers.send(answer(3)).await.unwrap();
     assert_eq!(heard(&mut said).await, Said::Answer(answer(3)));
     agent.stop().await;

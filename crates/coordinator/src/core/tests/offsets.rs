@@ -3,11 +3,15 @@
 use super::*;
 
 fn begin(removed: Removed) -> Command {
-    Command::BeginAlteration { name: connector("c"), removed }
+    begin_by("one", removed)
 }
 
-fn end(altered: Option<&str>) -> Command {
-    Command::EndAlteration { name: connector("c"), altered: altered.map(str::to_owned) }
+fn begin_by(by: &str, removed: Removed) -> Command {
+    Command::BeginAlteration { name: connector("c"), by: by.to_owned(), removed }
+}
+
+fn end(altered: &str) -> Command {
+    Command::EndAlteration { name: connector("c"), by: "one".to_owned(), altered: altered.to_owned() }
 }
 
 fn lane(partition: i32) -> LaneId {
@@ -68,7 +72,8 @@ fn what_is_not_stopped_keeps_its_offsets() {
     world.confirm_releases();
     world.replies.clear();
     assert_eq!(world.ask(8, begin(Removed::All)), Some(Ok(Answer::Done)));
-    let unknown = Command::BeginAlteration { name: connector("d"), removed: Removed::All };
+    let unknown =
+        Command::BeginAlteration { name: connector("d"), by: "one".to_owned(), removed: Removed::All };
     let told = Failure::NotFound("Connector d not found".to_owned());
     assert_eq!(world.ask(9, unknown), Some(Err(told)));
 }
@@ -78,7 +83,7 @@ fn a_removed_position_takes_the_lane_record_with_it() {
     let mut world = stopped();
     assert_eq!(world.ask(1, begin(Removed::Lanes([lane(1), lane(9)].into()))), Some(Ok(Answer::Done)));
     assert_eq!((lanes(&world), surveyed(&world)), (vec![lane(0)], true));
-    world.ask(2, end(None));
+    world.ask(2, end(""));
     assert_eq!(world.ask(3, begin(Removed::All)), Some(Ok(Answer::Done)));
     assert_eq!((lanes(&world), surveyed(&world)), (vec![], false), "it starts by its reset key again");
 }
@@ -91,24 +96,25 @@ fn nothing_runs_and_nothing_else_changes_while_offsets_are_changed() {
         target("c", TargetState::Running),
         target("c", TargetState::Paused),
         delete("c"),
-        begin(Removed::All),
+        begin_by("two", Removed::All),
+        Command::EndAlteration { name: connector("c"), by: "two".to_owned(), altered: String::new() },
     ];
     for (ticket, command) in (10..).zip(&others) {
         let reply = world.ask(ticket, command.clone());
         assert!(matches!(reply, Some(Err(Failure::Conflict(_)))), "{command:?}: {reply:?}");
     }
     assert_eq!(world.ask(20, target("c", TargetState::Stopped)), Some(Ok(Answer::Done)), "it is");
-    world.ask(2, end(Some("what it does")));
+    world.ask(2, end("what it does"));
     assert_eq!(world.connector_state("c"), (InstanceState::Stopped, "what it does".to_owned()));
     assert_eq!(world.ask(30, target("c", TargetState::Running)), Some(Ok(Answer::Done)));
     assert_eq!(world.runs().len(), 1);
 }
 
 #[test]
-fn an_end_that_does_not_come_is_waited_for_a_minute() {
+fn an_end_that_does_not_come_is_waited_for_two_minutes() {
     let mut world = stopped();
     world.ask(1, begin(Removed::Lanes(BTreeSet::new())));
-    world.pass(59_999);
+    world.pass(119_999);
     assert!(matches!(world.ask(2, target("c", TargetState::Running)), Some(Err(Failure::Conflict(_)))));
     world.pass(1);
     assert_eq!(world.ask(3, target("c", TargetState::Running)), Some(Ok(Answer::Done)));
@@ -126,8 +132,8 @@ fn a_begin_that_is_planned_again_is_not_in_its_own_way() {
 fn what_a_change_does_is_shown_until_the_connector_is_restarted() {
     let mut world = stopped();
     world.ask(1, begin(Removed::Lanes(BTreeSet::new())));
-    world.ask(2, end(Some("it does this")));
-    world.ask(3, end(None));
+    world.ask(2, end("it does this"));
+    world.ask(3, end(""));
     world.ask(4, target("c", TargetState::Running));
     let survey = AssignmentId::survey(&connector("c"));
     world.report(&survey, InstanceState::Running, "raw");
@@ -138,7 +144,8 @@ fn what_a_change_does_is_shown_until_the_connector_is_restarted() {
     let restart = Command::Restart { name: connector("c"), include_tasks: false, only_failed: false };
     world.ask(6, restart);
     assert_eq!(world.connector_state("c").1, "raw");
-    let unknown = Command::EndAlteration { name: connector("d"), altered: None };
+    let unknown =
+        Command::EndAlteration { name: connector("d"), by: "one".to_owned(), altered: String::new() };
     assert!(matches!(world.ask(7, unknown), Some(Err(Failure::NotFound(_)))));
 }
 

@@ -141,3 +141,12 @@ fn puts_are_bounded_and_an_empty_one_is_done_at_once() {
     }
     assert!(!outbox.has_room());
 }
+
+#[test]
+fn what_nobody_waits_for_any_more_is_not_sent() {
+    let mut outbox = Outbox::new("p");
+    drop(put(&mut outbox, NOW, &[record("t", 0)]));
+    let _answer = put(&mut outbox, NOW, &[record("t", 1)]);
+    let drafts = outbox.take(1, |_| true);
+    assert_eq!(drafts.iter().flat_map(numbers_of).collect::<Vec<_>>(), [1]);
+}

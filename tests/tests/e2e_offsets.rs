@@ -151,6 +151,41 @@ fn from_an_altered_offset_each_record_is_copied_once_whatever_happens() {
 }
 
 #[test]
+fn what_was_altered_before_a_connector_was_made_anew_is_copied_once() {
+    let mut scenario = Scenario::start("offsets-anew");
+    let mut copy = Copy::create(&mut scenario, "anew", &[]);
+    copy.produce();
+    copy.wait_parts(&[&[0..60], &[0..60], &[0..60]]);
+    // A second generation.
+    copy.put("stop", 204);
+    copy.alter(&[(0, Some(29)), (1, Some(29)), (2, Some(29))]);
+    copy.put("resume", 202);
+    let twice = [0..60, 30..60];
+    copy.wait_parts(&[&twice, &twice, &twice]);
+    copy.put("stop", 204);
+    let deleted = copy.scenario.copyist.rest().delete("/connectors/anew");
+    copy.scenario.expect(204, deleted);
+    // Its lane records are gone, its positions are not.
+    let config = scenario::config(&[("topic.whitelist", "anew")]);
+    let body = json!({"name": "anew", "config": config, "initial_state": "STOPPED"});
+    let created = copy.scenario.copyist.rest().post("/connectors", &body);
+    copy.scenario.expect(201, created);
+    copy.wait_offsets(&[59, 59, 59]);
+    copy.alter(&[(0, Some(49)), (1, Some(49)), (2, Some(49))]);
+    copy.put("resume", 202);
+    let thrice = [0..60, 30..60, 50..60];
+    copy.wait_parts(&[&thrice, &thrice, &thrice]);
+    copy.put("stop", 204);
+    copy.wait_offsets(&[59, 59, 59]);
+    copy.scenario.copyist.kill_9();
+    copy.produce();
+    copy.scenario.copyist.restart().expect("restarted");
+    copy.put("resume", 202);
+    let then = [0..60, 30..60, 50..60, 60..120];
+    copy.wait_parts(&[&then, &then, &then]);
+}
+
+#[test]
 fn a_reset_begins_anew_by_the_reset_key() {
     let mut scenario = Scenario::start("offsets-reset");
     let mut copy = Copy::create(&mut scenario, "reset", &[("tasks.max", "1")]);

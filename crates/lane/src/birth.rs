@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use copyist_model::{LaneEnd, LaneId, LaneRecord, LossPolicy, Position};
+use copyist_model::{LaneEnd, LaneGeneration, LaneId, LaneRecord, LossPolicy, Position};
 
 use crate::event::Right;
 
@@ -17,6 +17,9 @@ pub struct Birth {
     /// The record that holds, if there is one.
     pub record: Option<LaneRecord>,
     pub stored: Stored,
+    /// The newest generation of which the store of positions holds anything, whatever counts there: positions of an
+    /// older one would never count.
+    pub newest_generation: LaneGeneration,
     pub start: Start,
     pub loss_policy: LossPolicy,
     /// Others are known to write into the destination partition too.

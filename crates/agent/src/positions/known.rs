@@ -35,6 +35,12 @@ impl Known {
         self.lanes.get(lane).and_then(Log::counts)
     }
 
+    /// The newest generation of which a lane has a position, also where another one counts; zero: none.
+    #[must_use]
+    pub fn newest(&self, lane: &LaneId) -> LaneGeneration {
+        self.lanes.get(lane).map(Log::newest).unwrap_or_default()
+    }
+
     /// Every lane of a connector that has a position.
     #[must_use]
     pub fn all(&self, connector: &ConnectorName) -> Vec<(LaneId, Stored)> {
@@ -65,6 +71,11 @@ impl Log {
         }
         self.0.retain(|at, earlier| *at >= place || !outdoes(record.as_ref(), earlier.as_ref()));
         self.0.insert(place, record);
+    }
+
+    fn newest(&self) -> LaneGeneration {
+        let generations = self.0.values().flatten().filter_map(progress).map(|(generation, _)| generation);
+        generations.max().unwrap_or_default()
     }
 
     fn counts(&self) -> Option<&Stored> {
@@ -173,6 +184,19 @@ mod tests {
         for (label, log, expected) in rows {
             assert_eq!(counts(log), expected, "{label}");
         }
+    }
+
+    #[test]
+    fn the_newest_generation_is_known_though_a_users_offset_counts() {
+        let mut known = Known::default();
+        let newest = |known: &Known| known.newest(&lane("c", 0)).0;
+        assert_eq!(newest(&known), 0);
+        for (offset, stored) in [(1, Some(exact(3, 5, 5))), (2, Some(Stored::plain(7)))] {
+            known.apply(Place { offset }, Entry { lane: lane("c", 0), stored });
+        }
+        assert_eq!((known.stored(&lane("c", 0)), newest(&known)), (Some(&Stored::plain(7)), 3));
+        known.apply(Place { offset: 3 }, Entry { lane: lane("c", 0), stored: None });
+        assert_eq!(newest(&known), 0, "all is forgotten");
     }
 
     #[test]

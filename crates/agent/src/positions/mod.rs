@@ -9,4 +9,4 @@ pub mod known;
 mod store;
 
 pub use format::{Exact, Stored};
-pub use store::Positions;
+pub use store::{Positions, Remembered};

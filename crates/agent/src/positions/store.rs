@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use copyist_model::{ClusterId, ConnectorName, LaneId, TopicName};
+use copyist_model::{ClusterId, ConnectorName, LaneGeneration, LaneId, TopicName};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -30,8 +30,17 @@ pub struct Positions {
     loading: watch::Receiver<Option<String>>,
 }
 
+/// What is known of a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// The position that counts.
+    pub stored: Option<Stored>,
+    /// Of all its positions; zero: there is none that is exact.
+    pub newest: LaneGeneration,
+}
+
 enum Command {
-    Stored { lane: LaneId, answer: oneshot::Sender<Option<Stored>> },
+    Stored { lane: LaneId, answer: oneshot::Sender<Remembered> },
     All { connector: ConnectorName, answer: oneshot::Sender<Vec<(LaneId, Stored)>> },
     Written { records: Vec<(Place, Entry)>, done: oneshot::Sender<()> },
 }
@@ -86,6 +95,14 @@ impl Positions {
     /// # Errors
     /// [`Error::Retry`]: the store has stopped.
     pub async fn stored(&self, lane: &LaneId) -> Result<Option<Stored>, Error> {
+        Ok(self.found(lane).await?.stored)
+    }
+
+    /// As [`Positions::stored`], with the newest generation.
+    ///
+    /// # Errors
+    /// As [`Positions::stored`].
+    pub async fn found(&self, lane: &LaneId) -> Result<Remembered, Error> {
         self.ask(|answer| Command::Stored { lane: lane.clone(), answer }).await
     }
 
@@ -247,7 +264,10 @@ impl Store {
     fn answer(&mut self, command: Command) {
         // Who asked may have gone; then nobody misses the answer.
         match command {
-            Command::Stored { lane, answer } => drop(answer.send(self.known.stored(&lane).cloned())),
+            Command::Stored { lane, answer } => {
+                let (stored, newest) = (self.known.stored(&lane).cloned(), self.known.newest(&lane));
+                drop(answer.send(Remembered { stored, newest }));
+            }
             Command::All { connector, answer } => drop(answer.send(self.known.all(&connector))),
             Command::Written { records, done } => {
                 records.into_iter().for_each(|(place, entry)| self.known.apply(place, entry));

@@ -257,14 +257,14 @@ impl Lane {
         }
     }
 
-    /// Above every generation seen: also above that of a position whose record is lost.
+    /// Above every generation seen: also above that of a position whose record is lost, or which a user has overruled.
     fn next_generation(&self) -> LaneGeneration {
         let of_position = match self.birth.stored {
             Stored::Position(position) => position.generation.0,
             Stored::Start { .. } | Stored::Nothing => 0,
         };
         let of_record = self.record.as_ref().map_or(0, |record| record.generation.0);
-        LaneGeneration(of_position.max(of_record) + 1)
+        LaneGeneration(of_position.max(of_record).max(self.birth.newest_generation.0) + 1)
     }
 
     fn propose(&mut self, record: Box<LaneRecord>, first: Position, out: &mut Vec<Action>) {

@@ -43,6 +43,7 @@ fn birth() -> Birth {
         destination: end(2),
         record: None,
         stored: Stored::Nothing,
+        newest_generation: LaneGeneration(0),
         start: Start::Earliest,
         loss_policy: LossPolicy::Fail,
         shared: false,
@@ -203,7 +204,9 @@ fn the_start_policy_and_a_stored_start_decide_where_it_begins() {
         (Start::Nowhere, Stored::Nothing, None),
     ];
     for (start, stored, expected) in rows {
-        let mut rig = Rig::new(Birth { start, stored, ..birth() });
+        // Positions of generations up to the third are there: those of an older one would not count.
+        let newest_generation = LaneGeneration(3);
+        let mut rig = Rig::new(Birth { start, stored, newest_generation, ..birth() });
         rig.feed(Event::Leaders { source: true, destination: true });
         if rig.asks(Question::SourceRange) {
             rig.answer(Answer::SourceRange { earliest: 100, latest: 200 });
@@ -216,10 +219,10 @@ fn the_start_policy_and_a_stored_start_decide_where_it_begins() {
         rig.answer(Answer::LogEnd(50));
         rig.answer(Answer::HighWatermark(50));
         let begins = match &rig.out[0] {
-            Action::Propose { record, .. } => Some(record.base_source_offset),
+            Action::Propose { record, .. } => Some((record.base_source_offset, record.generation.0)),
             _ => None,
         };
-        assert_eq!(begins, expected, "{start:?} {stored:?}");
+        assert_eq!(begins, expected.map(|offset| (offset, 4)), "{start:?} {stored:?}");
     }
 }
 

@@ -183,6 +183,7 @@ impl World {
             destination: self.end(self.partition.topic_id),
             record: self.record.clone(),
             stored: self.position.map_or(Stored::Nothing, Stored::Position),
+            newest_generation: self.position.map(|position| position.generation).unwrap_or_default(),
             start: Start::Earliest,
             loss_policy: LossPolicy::Fail,
             shared: self.options.shared,

@@ -19,7 +19,7 @@ use crate::driver::boot;
 use crate::engine::name::{LaneName, named};
 use crate::error::chain;
 use crate::job::Order;
-use crate::positions::Stored;
+use crate::positions::{Remembered, Stored};
 
 /// What two topics say of themselves is asked for again after this time, when it could not be had.
 const FACTS_RETRY: Duration = Duration::from_secs(2);
@@ -216,8 +216,8 @@ impl Route {
         }
         let positions = self.shared.positions.clone();
         self.do_later(async move {
-            let stored = positions.stored(&id).await.map_err(|error| chain(&error));
-            Happening::Looked(number, stored)
+            let found = positions.found(&id).await.map_err(|error| chain(&error));
+            Happening::Looked(number, found)
         });
         Err("its position".to_owned())
     }
@@ -278,12 +278,12 @@ impl Route {
         self.give_birth(at);
     }
 
-    pub(super) fn looked_up(&mut self, number: LaneNumber, result: Result<Option<Stored>, String>) {
+    pub(super) fn looked_up(&mut self, number: LaneNumber, result: Result<Remembered, String>) {
         let now = boot();
-        let born = result.and_then(|stored| {
-            let gaps = stored.as_ref().map(|stored| stored.gaps().to_vec());
+        let born = result.and_then(|found| {
+            let gaps = found.stored.as_ref().map(|stored| stored.gaps().to_vec());
             self.remember_gaps(number, gaps.unwrap_or_default());
-            self.birth(number, stored, now)
+            self.birth(number, &found, now)
         });
         let Some(lane) = self.lanes.get_mut(&number) else { return };
         match born {
@@ -297,7 +297,7 @@ impl Route {
         }
     }
 
-    fn birth(&mut self, number: LaneNumber, stored: Option<Stored>, now: Duration) -> Result<Alive, String> {
+    fn birth(&mut self, number: LaneNumber, found: &Remembered, now: Duration) -> Result<Alive, String> {
         let id = self.lane_id(number).ok_or("the source cluster's id")?;
         let Some(name) = self.lanes.get(&number).map(|lane| lane.name.clone()) else {
             return Err(String::new());
@@ -306,13 +306,14 @@ impl Route {
         let facts = self.facts_of(&name, now)?;
         let Some(lane) = self.lanes.get(&number) else { return Err(String::new()) };
         let task = self.tasks.get(&lane.task).ok_or("its task")?;
-        let told = [lane.told_record.as_ref(), task.order.records.get(&id), record_of(stored.as_ref())];
+        let told = [lane.told_record.as_ref(), task.order.records.get(&id), record_of(found.stored.as_ref())];
         let right = *task.reporter.right().borrow();
         let birth = Birth {
             source: lane_end(&source, &self.source)?,
             destination: lane_end(&destination, &self.destination)?,
             record: newest(told).cloned(),
-            stored: stored_of(stored.as_ref()),
+            stored: stored_of(found.stored.as_ref()),
+            newest_generation: found.newest,
             start: start_of(lane.start, task),
             loss_policy: task.order.spec.loss_policy,
             shared: is_shared(task) || task.order.shared.contains(&name.destination),

@@ -32,7 +32,7 @@ use super::task::{TaskCell, TaskNumber, Told};
 use crate::driver::boot;
 use crate::job::{Order, Reporter, Unanswered, Verdict};
 use crate::metrics::Metrics;
-use crate::positions::{Positions, Stored};
+use crate::positions::{Positions, Remembered};
 
 /// How often states are told and gauges are set, at most.
 const TICK: Duration = Duration::from_millis(250);
@@ -74,7 +74,7 @@ pub enum Happening {
     Connected(End, Result<Cluster, Error>),
     Refreshed(End, Result<Arc<Metadata>, Error>),
     Facts(TopicName, TopicName, Result<Facts, Error>),
-    Looked(LaneNumber, Result<Option<Stored>, String>),
+    Looked(LaneNumber, Result<Remembered, String>),
     FetcherOpened(FetcherId, Result<Fetcher, Error>),
     Fetched(FetcherId, u64, Result<Bytes, Error>),
     /// A pause is over.

@@ -136,9 +136,9 @@ fn existing_topics_are_grown_or_used_as_they_are() {
 #[test]
 fn several_topics_go_into_one_with_the_largest_count() {
     let (from, to) = (source(), destination());
-    from.create_topic_with("into-a", 2, 1, &[("retention.ms", "1111"), ("segment.bytes", "2097152")])
+    from.create_topic_with("into-a", 2, 1, &[("retention.ms", "111111111"), ("segment.bytes", "2097152")])
         .expect("created");
-    from.create_topic_with("into-b", 5, 1, &[("retention.ms", "2222"), ("segment.bytes", "2097152")])
+    from.create_topic_with("into-b", 5, 1, &[("retention.ms", "222222222"), ("segment.bytes", "2097152")])
         .expect("created");
     from.produce(&numbered("into-a", 2, "a", 40)).expect("produced");
     from.produce(&numbered("into-b", 5, "b", 100)).expect("produced");

@@ -240,6 +240,7 @@ impl Agent {
             source: end("source", topic, *partition),
             destination: end("destination", &destination, *partition),
             record: records.into_iter().flatten().max_by_key(|record| record.generation),
+            newest_generation: stored.as_ref().map(|it| it.position.generation).unwrap_or_default(),
             stored: stored.map_or(Stored::Nothing, |stored| Stored::Position(stored.position)),
             start: Start::Earliest,
             loss_policy: order.spec.loss_policy,

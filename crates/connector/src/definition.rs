@@ -112,7 +112,7 @@ fn of_ignored_client(name: &str, key: IgnoredKey) -> KeyInfo {
 
 /// As Kafka describes what is defined without a group. What a client does without the key is the agent's business: no
 /// default is shown.
-fn bare(name: &str, property: &'static str) -> KeyInfo {
+pub(crate) fn bare(name: &str, property: &'static str) -> KeyInfo {
     KeyInfo {
         name: name.to_owned(),
         kind: Kind::Text,

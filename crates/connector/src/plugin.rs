@@ -2,8 +2,6 @@
 
 use crate::class::{CLASSES, Class};
 use crate::definition::{self, BYTE_ARRAYS, KeyInfo};
-use crate::key::{FieldWidth, Importance};
-use crate::kind::Kind;
 
 /// A class that a config can name.
 #[derive(Debug, Clone, Copy)]
@@ -75,24 +73,16 @@ impl Plugin {
 /// The one key of Connect's converters that have no settings; Connect itself sets it.
 fn converter_type() -> KeyInfo {
     KeyInfo {
-        name: "converter.type".to_owned(),
-        kind: Kind::Text,
         required: true,
-        default: None,
-        importance: Importance::Low,
         documentation: "How this converter will be used.".to_owned(),
-        group: None,
-        order_in_group: -1,
-        width: FieldWidth::None,
-        display_name: "converter.type",
-        dependents: &[],
-        recommended: &[],
+        ..definition::bare("converter.type", "converter.type")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kind::Kind;
 
     #[test]
     fn connectors_come_first_and_converters_twice() {

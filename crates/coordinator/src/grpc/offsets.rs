@@ -32,7 +32,7 @@ pub(super) async fn get(handle: &Handle, name: &ConnectorName) -> Result<Vec<wir
     Ok(parts.flatten().map(offset).collect())
 }
 
-/// What is asked for, and the lanes of the connector that have a record.
+/// The changes that are asked for; only a stopped connector's offsets change.
 pub(super) fn asked(
     core: &Core,
     name: &ConnectorName,

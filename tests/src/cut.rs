@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use crate::error::Result;
 use crate::ports::free_port;
@@ -18,9 +18,11 @@ pub struct Cut {
 #[derive(Debug)]
 struct Shared {
     port: u16,
-    to: u16,
+    to: AtomicU16,
     is_cut: AtomicBool,
     stops: AtomicBool,
+    /// Bytes of clients that are held back.
+    held: AtomicU64,
 }
 
 impl Cut {
@@ -30,10 +32,20 @@ impl Cut {
     /// When there is no port to listen on.
     pub fn before(to: u16) -> Result<Cut> {
         let port = free_port()?;
-        let (is_cut, stops) = (AtomicBool::new(false), AtomicBool::new(false));
-        let shared = Arc::new(Shared { port, to, is_cut, stops });
+        let shared = Arc::new(Shared {
+            port,
+            to: AtomicU16::new(to),
+            is_cut: AtomicBool::new(false),
+            stops: AtomicBool::new(false),
+            held: AtomicU64::new(0),
+        });
         relay::listen(port, &shared, |shared| &shared.stops, serve)?;
         Ok(Cut { shared })
+    }
+
+    /// New connections go to this port.
+    pub fn forward_to(&self, port: u16) {
+        self.shared.to.store(port, Ordering::SeqCst);
     }
 
     /// `host:port` of this side.
@@ -45,6 +57,12 @@ impl Cut {
     /// From now on nothing passes, or all that was held back and all that comes.
     pub fn cut(&self, is_cut: bool) {
         self.shared.is_cut.store(is_cut, Ordering::SeqCst);
+    }
+
+    /// Bytes of clients that have come since it was cut, and are held back.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.shared.held.load(Ordering::SeqCst)
     }
 }
 
@@ -70,15 +88,21 @@ fn serve(shared: &Shared, client: &TcpStream) {
     if !shared.passes() {
         return;
     }
-    let Some(server) = relay::connect(client, shared.to) else { return };
+    let Some(server) = relay::connect(client, shared.to.load(Ordering::SeqCst)) else { return };
     std::thread::scope(|scope| {
-        scope.spawn(|| carry(shared, &server, client));
-        carry(shared, client, &server);
+        scope.spawn(|| carry(shared, &server, client, |_| shared.passes()));
+        carry(shared, client, &server, |bytes| {
+            let count = bytes.len() as u64;
+            shared.held.fetch_add(count, Ordering::SeqCst);
+            let passes = shared.passes();
+            shared.held.fetch_sub(count, Ordering::SeqCst);
+            passes
+        });
     });
 }
 
-fn carry(shared: &Shared, from: &TcpStream, to: &TcpStream) {
-    relay::carry(from, to, |_| shared.passes());
+fn carry(shared: &Shared, from: &TcpStream, to: &TcpStream, passes: impl FnMut(&[u8]) -> bool) {
+    relay::carry(from, to, passes);
     // What is closed on one side of a cut is not closed on the other.
     shared.passes();
     relay::close(from);
@@ -106,6 +130,7 @@ mod tests {
         cut.cut(true);
         client.write_all(b"two!").expect("written");
         assert!(server.read(&mut buffer).is_err(), "nothing passes");
+        assert_eq!(cut.held(), 4);
         cut.cut(false);
         server.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
         assert_eq!(server.read(&mut buffer).expect("read"), 4);

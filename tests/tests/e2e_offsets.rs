@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use copyist_tests::grpc::Grpc;
 use copyist_tests::scenario::{self, LIMIT, connector_state, destination, numbered, source};
 use copyist_tests::{Kafka, Progress, Rec, Scenario, suite, wait_until};
 use reqwest::Method;
@@ -148,6 +149,29 @@ fn from_an_altered_offset_each_record_is_copied_once_whatever_happens() {
     assert!(!copy.trace().contains("offsets were changed"), "{}", copy.trace());
     copy.put("stop", 204);
     copy.wait_offsets(&[179, 179, 179]);
+}
+
+#[test]
+fn a_change_that_is_sent_again_is_told_again_and_not_made_again() {
+    let mut scenario = Scenario::start("offsets-repeated");
+    let mut copy = Copy::create(&mut scenario, "repeated", &[]);
+    copy.produce();
+    copy.wait_parts(&[&[0..60], &[0..60], &[0..60]]);
+    copy.put("stop", 204);
+    copy.wait_offsets(&[59, 59, 59]);
+    let partition = copy.partition(0).to_string();
+    let offsets = json!([{"partition_json": partition, "offset_json": r#"{"offset": 39}"#}]);
+    let request = json!({"name": "repeated", "offsets": offsets, "request_id": "the same"});
+    let grpc = Grpc::at(&copy.scenario.copyist.grpc_address());
+    let ask = || grpc.ask("ConnectorService/AlterOffsets", &request).expect("an answer");
+    let told = ask();
+    assert!(told["message"].as_str().is_some_and(|it| it.contains("offsets 40 to 59 again")), "{told}");
+    assert_eq!(ask(), told);
+    copy.put("resume", 202);
+    copy.wait_parts(&[&[0..60, 40..60], &[0..60], &[0..60]]);
+    assert_eq!(ask(), told, "though it runs");
+    copy.put("stop", 204);
+    copy.wait_offsets(&[59, 59, 59]);
 }
 
 #[test]

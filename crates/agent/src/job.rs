@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use copyist_model::{
     AssignmentEpoch, AssignmentId, ClusterId, ConnectorGeneration, ConnectorSpec, InstanceState,
-    LaneGeneration, LaneId, LaneRecord, TaskLanes, TaskRevision, TopicName,
+    LaneGeneration, LaneHeld, LaneId, LaneRecord, TaskLanes, TaskRevision, TopicName,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -27,9 +27,9 @@ pub struct Order {
     pub spec: Arc<ConnectorSpec>,
     /// Empty for a survey.
     pub lanes: TaskLanes,
-    /// The records that held when this was stated, of those lanes that have one. A record that the job proposed itself
-    /// since then is not among them.
-    pub records: Arc<BTreeMap<LaneId, LaneRecord>>,
+    /// What the store held of these lanes when this was stated. A record that the job proposed itself since then is not
+    /// among it.
+    pub records: Arc<BTreeMap<LaneId, LaneHeld>>,
     /// Destination topics that others write into too.
     pub shared: BTreeSet<TopicName>,
     /// Hold what there is and copy nothing.
@@ -78,7 +78,7 @@ pub struct Right {
 /// A lane record that is to hold from now on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proposal {
-    /// Of the record that holds so far; zero: there is none.
+    /// Of what the store holds so far; zero: nothing.
     pub replaces: LaneGeneration,
     pub record: LaneRecord,
 }
@@ -89,8 +89,8 @@ pub enum Verdict {
     Committed,
     Refused {
         because: String,
-        /// The record that holds instead, if there is one.
-        holds: Option<Box<LaneRecord>>,
+        /// What the store holds instead, if it does.
+        holds: Option<LaneHeld>,
     },
 }
 

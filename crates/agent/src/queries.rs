@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, chain};
-use crate::positions::{Positions, Stored, format};
+use crate::positions::{Positions, Remembered, Stored, format};
 
 /// Questions that may wait, as many as a coordinator asks at once; they are answered one after the other.
 pub const QUERIES_MAX: usize = 64;
@@ -79,8 +79,8 @@ async fn found(positions: &Positions, question: Option<Question>) -> Result<Vec<
     match question {
         Some(Question::Offsets(wire::OffsetsQuestion { connector })) => {
             let connector = named(&connector)?;
-            let all = positions.all(&connector).await.map_err(|error| chain(&error))?;
-            Ok(offsets(&all))
+            let all = positions.all_now(&connector).await.map_err(|error| chain(&error))?;
+            Ok(offsets(&stored(all)))
         }
         Some(Question::AlterOffsets(question)) => {
             let before = alter(positions, question).await?;
@@ -89,10 +89,14 @@ async fn found(positions: &Positions, question: Option<Question>) -> Result<Vec<
         Some(Question::Topics(wire::TopicsQuestion { connector })) => {
             let connector = named(&connector)?;
             let all = positions.all(&connector).await.map_err(|error| chain(&error))?;
-            Ok(topics(&all))
+            Ok(topics(&stored(all)))
         }
         Some(Question::Lanes(_)) | None => Err("this agent does not know the question".to_owned()),
     }
+}
+
+fn stored(all: Vec<(LaneId, Remembered)>) -> Vec<(LaneId, Stored)> {
+    all.into_iter().filter_map(|(lane, found)| Some((lane, found.stored?))).collect()
 }
 
 fn named(connector: &str) -> Result<ConnectorName, String> {
@@ -106,8 +110,8 @@ async fn alter(
 ) -> Result<Vec<wire::LaneOffset>, String> {
     let text = |error: Error| chain(&error);
     let connector = named(&question.connector)?;
-    let known: BTreeMap<LaneId, Stored> =
-        positions.all(&connector).await.map_err(text)?.into_iter().collect();
+    let known: BTreeMap<LaneId, Remembered> =
+        positions.all_now(&connector).await.map_err(text)?.into_iter().collect();
     let changes: Vec<(LaneId, Option<Stored>)> = if question.remove_all {
         // Those that the coordinator knows may not have been read here.
         let named = question.changes.into_iter().map(change).collect::<Result<BTreeMap<_, _>, _>>()?;
@@ -116,8 +120,9 @@ async fn alter(
         question.changes.into_iter().map(change).collect::<Result<_, _>>()?
     };
     let before = changes.iter().filter_map(|(lane, _)| {
-        let next_offset = known.get(lane)?.next_offset;
-        Some(wire::LaneOffset { lane: Some(lane.into()), next_offset: Some(next_offset) })
+        let Remembered { stored, newest } = known.get(lane)?;
+        let next_offset = stored.as_ref().map(|stored| stored.next_offset);
+        Some(wire::LaneOffset { lane: Some(lane.into()), next_offset, newest_generation: newest.0 })
     });
     let before = before.collect();
     positions.write(changes).await.map_err(text)?;
@@ -226,8 +231,13 @@ mod tests {
 
     #[test]
     fn a_change_is_a_start_or_an_end() {
-        let change =
-            |next_offset| super::change(wire::LaneOffset { lane: Some((&lane(1)).into()), next_offset });
+        let change = |next_offset| {
+            super::change(wire::LaneOffset {
+                lane: Some((&lane(1)).into()),
+                next_offset,
+                newest_generation: 0,
+            })
+        };
         assert_eq!(change(Some(5)), Ok((lane(1), Some(Stored::plain(5)))));
         assert_eq!(change(None), Ok((lane(1), None)));
         assert!(super::change(wire::LaneOffset::default()).is_err());

@@ -102,6 +102,7 @@ mod tests {
             spec: Err(String::new()),
             warnings: Vec::new(),
             altered: String::new(),
+            altering: None,
         };
         Write::Connector("c".parse().unwrap(), Some(Box::new(connector)))
     }

@@ -214,7 +214,7 @@ impl<S: Store> Term<S> {
             }
             Message::Proposed(proposal) => self.step(Event::Proposed(vec![proposal])).await,
             Message::Unreadable { holder, lane, generation, because } => {
-                let holds = self.core.view().lanes.get(&lane).cloned().map(Box::new);
+                let holds = self.core.view().lanes.get(&lane).cloned();
                 let verdict = LaneVerdict { lane, generation, refusal: Some(Refusal { because, holds }) };
                 self.deliver(Send::Statement(holder, Statement::Verdict(Box::new(verdict))));
                 Ok(())

@@ -16,6 +16,9 @@ pub struct Birth {
     pub destination: LaneEnd,
     /// The record that holds, if there is one.
     pub record: Option<LaneRecord>,
+    /// The generation that a user's change of the offset has ended, where no record holds since; zero: there was no such
+    /// change. `stored` is none of its positions, nor of older ones.
+    pub altered: LaneGeneration,
     pub stored: Stored,
     /// The newest generation of which the store of positions holds anything, whatever counts there: positions of an
     /// older one would never count.

@@ -24,7 +24,7 @@ pub use epoch::{AssignmentEpoch, ConnectorGeneration, LaneGeneration, StoreRevis
 pub use lane::{LaneId, LaneStart, PartitionSet, TaskLanes, TopicLanes};
 pub use logger::{LogLevel, Logger, LoggerFault, Loggers};
 pub use name::{AgentId, AssignmentId, ClusterId, ConnectorName, InvalidName, Part, TaskId, TopicName};
-pub use record::{Engine, LaneEnd, LaneRecord, Position, TopicId};
+pub use record::{Engine, LaneEnd, LaneHeld, LaneRecord, Position, TopicId};
 pub use reference::Reference;
 pub use rename::RenameFormat;
 pub use spec::{

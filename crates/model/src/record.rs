@@ -77,6 +77,50 @@ pub struct LaneRecord {
     pub shared: bool,
 }
 
+/// What the store holds of a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LaneHeld {
+    /// The record that holds.
+    Record(Box<LaneRecord>),
+    /// Its offset was changed by a user, and no record holds: positions of this generation, and of those before it, say
+    /// nothing any more, wherever they lie and whenever they arrive.
+    Altered(LaneGeneration),
+}
+
+impl LaneHeld {
+    /// The newest generation that the store knows of.
+    #[must_use]
+    pub fn generation(&self) -> LaneGeneration {
+        match self {
+            Self::Record(record) => record.generation,
+            Self::Altered(generation) => *generation,
+        }
+    }
+
+    #[must_use]
+    pub fn record(&self) -> Option<&LaneRecord> {
+        match self {
+            Self::Record(record) => Some(record),
+            Self::Altered(_) => None,
+        }
+    }
+
+    /// The generation that a user's change has ended, if one has.
+    #[must_use]
+    pub fn altered(&self) -> Option<LaneGeneration> {
+        match self {
+            Self::Record(_) => None,
+            Self::Altered(generation) => Some(*generation),
+        }
+    }
+}
+
+impl From<LaneRecord> for LaneHeld {
+    fn from(record: LaneRecord) -> Self {
+        Self::Record(Box::new(record))
+    }
+}
+
 /// What a lane has reached: everything before it was acknowledged by the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {

@@ -1,7 +1,7 @@
-//! Lane records between the model and `copyist.store.v1`. The key of a record in the store is its lane's id; the value
+//! What is held of lanes, between the model and `copyist.store.v1`. The key of a record in the store is its lane's id; the value
 //! names the lane as well, so that a record says by itself what it is of.
 
-use copyist_model::{Engine, LaneEnd, LaneGeneration, LaneId, LaneRecord, TopicId};
+use copyist_model::{Engine, LaneEnd, LaneGeneration, LaneHeld, LaneId, LaneRecord, TopicId};
 use prost::Message;
 
 use crate::convert::Malformed;
@@ -48,6 +48,31 @@ pub fn encode(record: &LaneRecord) -> Vec<u8> {
         base_offset: record.base_offset,
         base_source_offset: record.base_source_offset,
         shared: record.shared,
+        altered: false,
+    };
+    value.encode_to_vec()
+}
+
+/// The bytes of what is held of a lane: its record's, or as much of one as names the lane and the generation.
+#[must_use]
+pub fn encode_held(lane: &LaneId, held: &LaneHeld) -> Vec<u8> {
+    let generation = match held {
+        LaneHeld::Record(record) => return encode(record),
+        LaneHeld::Altered(generation) => generation.0,
+    };
+    let source = store::LaneEnd {
+        cluster_id: lane.source_cluster.to_string(),
+        topic: lane.topic.to_string(),
+        topic_id: Vec::new(),
+        partition: lane.partition,
+    };
+    let value = store::LaneRecord {
+        format_version: STORE_FORMAT_VERSION,
+        connector: lane.connector.to_string(),
+        generation,
+        source: Some(source),
+        altered: true,
+        ..store::LaneRecord::default()
     };
     value.encode_to_vec()
 }
@@ -55,25 +80,47 @@ pub fn encode(record: &LaneRecord) -> Vec<u8> {
 /// # Errors
 /// When the bytes are no record, or one of a newer format.
 pub fn decode(bytes: &[u8]) -> Result<LaneRecord, Malformed> {
-    let invalid =
-        |field, value: String, reason: String| Malformed::Value { message: MESSAGE, field, value, reason };
+    match decode_held(bytes)? {
+        (_, LaneHeld::Record(record)) => Ok(*record),
+        (_, LaneHeld::Altered(_)) => {
+            let reason = "a record is wanted, and not what was left of one".to_owned();
+            Err(invalid("altered", true.to_string(), reason))
+        }
+    }
+}
+
+/// # Errors
+/// As [`decode`].
+pub fn decode_held(bytes: &[u8]) -> Result<(LaneId, LaneHeld), Malformed> {
     let value = store::LaneRecord::decode(bytes)
         .map_err(|error| invalid("bytes", format!("{} of them", bytes.len()), error.to_string()))?;
     if value.format_version > STORE_FORMAT_VERSION {
         let reason = format!("this program reads up to {STORE_FORMAT_VERSION}");
         return Err(invalid("format_version", value.format_version.to_string(), reason));
     }
-    let engine = match value.engine.as_str() {
-        "raw" => Engine::Raw,
-        "librdkafka" => Engine::Librdkafka,
-        other => return Err(invalid("engine", other.to_owned(), "it is raw or librdkafka".to_owned())),
-    };
-    let source = lane_end(value.source, "source")?;
+    let source = lane_end(value.source.clone(), "source")?;
     let lane = LaneId {
         connector: value.connector.parse().map_err(Malformed::name(MESSAGE))?,
         source_cluster: source.cluster.clone(),
         topic: source.topic.clone(),
         partition: source.partition,
+    };
+    if value.altered {
+        return Ok((lane, LaneHeld::Altered(LaneGeneration(value.generation))));
+    }
+    let record = decoded(lane.clone(), source, value)?;
+    Ok((lane, record.into()))
+}
+
+fn invalid(field: &'static str, value: String, reason: String) -> Malformed {
+    Malformed::Value { message: MESSAGE, field, value, reason }
+}
+
+fn decoded(lane: LaneId, source: LaneEnd, value: store::LaneRecord) -> Result<LaneRecord, Malformed> {
+    let engine = match value.engine.as_str() {
+        "raw" => Engine::Raw,
+        "librdkafka" => Engine::Librdkafka,
+        other => return Err(invalid("engine", other.to_owned(), "it is raw or librdkafka".to_owned())),
     };
     Ok(LaneRecord {
         lane,
@@ -152,6 +199,11 @@ mod tests {
         for record in [record(TopicId(1 << 100), Engine::Raw), record(TopicId::NONE, Engine::Librdkafka)] {
             assert_eq!(decode(&encode(&record)).unwrap(), record);
             assert_eq!(LaneId::try_from(control::LaneId::from(&record.lane)).unwrap(), record.lane);
+            let lane = record.lane.clone();
+            let altered = LaneHeld::Altered(LaneGeneration(9));
+            for held in [altered, LaneHeld::from(record)] {
+                assert_eq!(decode_held(&encode_held(&lane, &held)).unwrap(), (lane.clone(), held));
+            }
         }
     }
 
@@ -161,9 +213,16 @@ mod tests {
         let newer = store::LaneRecord { format_version: 99, ..value.clone() };
         let engine = store::LaneRecord { engine: "steam".into(), ..value.clone() };
         let without = store::LaneRecord { source: None, ..value.clone() };
+        let altered = store::LaneRecord { altered: true, ..value.clone() };
         let mut short = value;
         short.destination.as_mut().unwrap().topic_id.pop();
-        let rows = [(newer, "99"), (engine, "steam"), (without, "source"), (short, "16 bytes")];
+        let rows = [
+            (newer, "99"),
+            (engine, "steam"),
+            (without, "source"),
+            (altered, "altered"),
+            (short, "16 bytes"),
+        ];
         for (value, expected) in rows {
             let error = decode(&value.encode_to_vec()).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

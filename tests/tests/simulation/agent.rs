@@ -343,7 +343,7 @@ fn to_run(run: coordinator::Run, sim: &Sim) -> Run {
         Breaks { no_margin: true, .. } => TTL_MS,
         _ => TTL_MS + MARGIN_MS,
     };
-    let records = run.records.into_iter().map(|record| (record.lane.clone(), record)).collect();
+    let records = run.records.into_iter().collect();
     Run {
         id: run.id,
         epoch: run.epoch,

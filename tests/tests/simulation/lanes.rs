@@ -9,7 +9,7 @@ use copyist_lane::{
     Answer, Birth, DestinationFacts, Event, Lane, Now, Offer, Parking, Refusal, Right, Start, Status, Stored,
     Waiting,
 };
-use copyist_model::{AssignmentEpoch, AssignmentId, InstanceState, LaneId, LaneRecord, TopicName};
+use copyist_model::{AssignmentEpoch, AssignmentId, InstanceState, LaneHeld, LaneId, LaneRecord, TopicName};
 
 use crate::agent::Agent;
 use crate::broker::EXPIRATION_MS;
@@ -67,7 +67,7 @@ pub struct LaneCell {
     pub cursor: Option<Cursor>,
     pub offered: Option<(Offer, Vec<i64>)>,
     pub wake_at: Option<u64>,
-    pub told_record: Option<LaneRecord>,
+    pub told_record: Option<LaneHeld>,
     pub store_is_empty: bool,
     pub proposed: Option<(core::ProposalNumber, LaneRecord)>,
     /// The next renewal tells.
@@ -230,7 +230,11 @@ impl Agent {
         let Some(job) = self.jobs.get(&at.id) else { return };
         let (right, epoch, order) = (job.right, job.epoch, &job.order);
         let told = job.lanes.get(&at.key).and_then(|cell| cell.told_record.clone());
-        let records = [told, order.records.get(&lane).cloned(), stored.as_ref().map(|it| it.record.clone())];
+        let held = [told.as_ref(), order.records.get(&lane)].into_iter().flatten();
+        let held = held.max_by_key(|held| held.generation());
+        let altered = held.and_then(LaneHeld::altered).unwrap_or_default();
+        let stored = stored.filter(|stored| stored.position.generation > altered);
+        let records = [held.and_then(LaneHeld::record), stored.as_ref().map(|it| &it.record)];
         let (topic, partition) = &at.key;
         let Some(destination) = job.lanes.get(&at.key).and_then(|cell| cell.destination.clone()) else {
             return;
@@ -239,7 +243,8 @@ impl Agent {
             lane,
             source: end("source", topic, *partition),
             destination: end("destination", &destination, *partition),
-            record: records.into_iter().flatten().max_by_key(|record| record.generation),
+            record: records.into_iter().flatten().max_by_key(|record| record.generation).cloned(),
+            altered,
             newest_generation: stored.as_ref().map(|it| it.position.generation).unwrap_or_default(),
             stored: stored.map_or(Stored::Nothing, |stored| Stored::Position(stored.position)),
             start: Start::Earliest,

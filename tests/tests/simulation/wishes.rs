@@ -117,7 +117,7 @@ impl Agent {
         let Some((_, record)) = waits else { return };
         let event = match answer {
             Ok(Verdict::Committed) => {
-                cell.told_record = Some(record);
+                cell.told_record = Some(record.into());
                 Event::RecordCommitted
             }
             Ok(Verdict::Refused { holds: None, .. })
@@ -128,7 +128,7 @@ impl Agent {
             }
             Ok(Verdict::Refused { holds, .. }) => {
                 sim.trace.count("lane records refused");
-                cell.told_record = holds.map(|holds| *holds).or(cell.told_record.take());
+                cell.told_record = holds.or(cell.told_record.take());
                 Event::RecordRefused(Refusal::Outdated)
             }
             Err(Unanswered) => Event::RecordRefused(Refusal::Unanswered),

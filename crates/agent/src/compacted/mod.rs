@@ -9,6 +9,7 @@ pub(crate) mod writing;
 use copyist_kafka::ClientOptions;
 use copyist_model::{ClientProperties, TopicName};
 use rdkafka::ClientConfig;
+use tokio::sync::watch;
 
 use crate::client::{self, Role};
 use crate::error::Error;
@@ -18,14 +19,18 @@ use writing::{PUT_DEADLINE, Writer};
 /// The name of the header by which a record says which store it was written for.
 pub(crate) const MARK: &str = "copyist.store";
 
-/// A reader and a writer of a topic.
+/// A reader and a writer of a topic. `asks` numbers questions for the topic's end ([`reading::Read::ToEnd`]).
 ///
 /// # Errors
 /// [`Error::Stuck`]: the client properties are wrong.
-pub(crate) fn open(cluster: &ClientProperties, topic: &TopicName) -> Result<(Reader, Writer), Error> {
+pub(crate) fn open(
+    cluster: &ClientProperties,
+    topic: &TopicName,
+    asks: watch::Receiver<u64>,
+) -> Result<(Reader, Writer), Error> {
     let options = ClientOptions::parse(cluster).ok();
     let config = consumer_config(cluster)?;
-    let reader = Reader { topic: topic.clone(), options: options.clone(), config };
+    let reader = Reader { topic: topic.clone(), options: options.clone(), config, asks };
     let writer = Writer { topic: topic.clone(), options, config: producer_config(cluster)? };
     Ok((reader, writer))
 }

@@ -11,10 +11,11 @@ use std::time::Duration;
 use copyist_kafka::{Backoff, ClientOptions};
 use copyist_model::TopicName;
 use rdkafka::ClientConfig;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use self::librdkafka::Followed;
 use self::own::Own;
 use crate::error::chain;
 
@@ -29,6 +30,8 @@ pub(crate) enum Read {
     Records(Vec<Found>),
     /// All that was there when the reading began was told.
     Loaded,
+    /// All that was there when the question of this number, or an earlier one, was put was told.
+    ToEnd(u64),
     /// Why it does not go on, for whoever waits; it may pass soon.
     Trouble(String),
     /// The same, and worth a line in the log.
@@ -61,12 +64,15 @@ pub(crate) struct Reader {
     /// Of our own client, where it can speak to the cluster.
     pub options: Option<ClientOptions>,
     pub config: ClientConfig,
+    /// The number of the last question for the topic's end.
+    pub asks: watch::Receiver<u64>,
 }
 
 impl Reader {
     /// Reads until `stop`, or until nobody hears it.
     pub async fn run(self, reads: mpsc::Sender<Read>, stop: CancellationToken) {
-        let own = self.options.map(|options| Own::new(self.topic.clone(), options, reads.clone()));
+        let asks = self.asks.clone();
+        let own = self.options.map(|options| Own::new(self.topic.clone(), options, asks, reads.clone()));
         if let Some(own) = own {
             match stop.run_until_cancelled(follow_own(&own, &reads)).await {
                 Some(Some(why)) => {
@@ -75,11 +81,15 @@ impl Reader {
                 Some(None) | None => return,
             }
         }
-        let mut backoff = Backoff::new(RETRY);
+        let (mut backoff, mut asks) = (Backoff::new(RETRY), self.asks);
         while !stop.is_cancelled() {
             let began = Instant::now();
-            let followed = librdkafka::follow(&self.config, &self.topic, &reads, &stop).await;
-            let Err(error) = followed else { return };
+            let followed = librdkafka::follow(&self.config, &self.topic, &reads, &mut asks, &stop).await;
+            let error = match followed {
+                Ok(Followed::Asked) => continue,
+                Ok(Followed::Unheard) => return,
+                Err(error) => error,
+            };
             if reads.send(Read::Failed(chain(&error))).await.is_err() {
                 return;
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use copyist_model::{AssignmentEpoch, AssignmentId, LaneGeneration, LaneId, LaneRecord};
+use copyist_model::{AssignmentEpoch, AssignmentId, LaneGeneration, LaneHeld, LaneId, LaneRecord};
 
 use super::{Effect, Saying};
 use crate::job::{Proposal, Unanswered, Verdict};
@@ -19,15 +19,15 @@ pub struct ProposalNumber(pub u64);
 pub struct Judgement {
     /// Nothing: it was committed.
     pub refused_because: Option<String>,
-    /// The record that holds now, where the coordinator says it.
-    pub holds: Option<Box<LaneRecord>>,
+    /// What the store holds now, where the coordinator says it.
+    pub holds: Option<LaneHeld>,
 }
 
 impl Judgement {
     /// Two proposals of one generation, the first given up by its lane, look the same in a verdict but for what holds.
     fn of(self, proposed: &LaneRecord) -> Verdict {
         let because = match (&self.holds, self.refused_because) {
-            (Some(holds), _) if **holds == *proposed => return Verdict::Committed,
+            (Some(LaneHeld::Record(holds)), _) if **holds == *proposed => return Verdict::Committed,
             (_, Some(because)) => because,
             (Some(_), None) => "another record of the same generation holds".to_owned(),
             (None, None) => return Verdict::Committed,
@@ -77,7 +77,7 @@ impl Proposals {
     pub fn judge(&mut self, lane: &LaneId, generation: LaneGeneration, judgement: Judgement) -> Vec<Effect> {
         let is_open = match judgement.refused_because {
             None => self.settle_given_up(lane, generation) && judgement.holds.is_none(),
-            Some(_) => self.is_of_older_epoch(lane, generation, judgement.holds.as_deref()),
+            Some(_) => self.is_of_older_epoch(lane, generation, judgement.holds.as_ref()),
         };
         let record = |pending: &Pending| pending.proposal.record.clone();
         let record = self.pending.get(lane).map(record).filter(|record| record.generation == generation);
@@ -115,13 +115,13 @@ impl Proposals {
         &mut self,
         lane: &LaneId,
         generation: LaneGeneration,
-        holds: Option<&LaneRecord>,
+        holds: Option<&LaneHeld>,
     ) -> bool {
         let Some(pending) = self.pending.get(lane) else { return false };
         let given_up = self.given_up.get_mut(lane).and_then(|generations| generations.get_mut(&generation));
         let Some(epoch) = given_up.filter(|epoch| **epoch < pending.epoch) else { return false };
         *epoch = pending.epoch;
-        holds.is_none_or(|record| record.generation < generation)
+        holds.is_none_or(|held| held.generation() < generation)
     }
 
     /// They were put to a store that is not there any more.

@@ -6,7 +6,7 @@ mod telling;
 
 use std::time::Duration;
 
-use copyist_model::{ConnectorGeneration, Engine, LaneEnd, LaneRecord, StoreRevision, TopicId};
+use copyist_model::{ConnectorGeneration, Engine, LaneEnd, LaneHeld, LaneRecord, StoreRevision, TopicId};
 
 use super::*;
 

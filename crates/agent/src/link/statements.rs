@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use copyist_model::{AssignmentId, LaneGeneration, LaneId, LaneRecord, TopicName};
+use copyist_model::{AssignmentId, LaneGeneration, LaneHeld, LaneId, TopicName};
 use copyist_proto::control as wire;
 use copyist_proto::control::coordinator_message::Message as Stated;
 use copyist_proto::{Malformed, convert, record};
@@ -40,7 +40,7 @@ fn judged(verdict: wire::LaneRecordVerdict) -> Result<Event, Malformed> {
     let lane = verdict.lane.ok_or(Malformed::Missing { message: "LaneRecordVerdict", field: "lane" })?;
     let holds = match verdict.holds.as_slice() {
         [] => None,
-        bytes => Some(Box::new(record::decode(bytes)?)),
+        bytes => Some(record::decode_held(bytes)?.1),
     };
     let because = verdict.refused_because;
     Ok(Event::Verdict {
@@ -50,13 +50,12 @@ fn judged(verdict: wire::LaneRecordVerdict) -> Result<Event, Malformed> {
     })
 }
 
-/// A lane whose record is left out proposes one, and learns from the refusal which one holds.
-fn records(encoded: &[Vec<u8>]) -> BTreeMap<LaneId, LaneRecord> {
+/// A lane whose record is left out proposes one, and learns from the refusal what holds.
+fn records(encoded: &[Vec<u8>]) -> BTreeMap<LaneId, LaneHeld> {
     let log = |error: &Malformed| {
         tracing::error!(error = %chain(error), "the coordinator stated a lane record that makes no sense");
     };
-    let decoded = encoded.iter().filter_map(|bytes| record::decode(bytes).inspect_err(log).ok());
-    decoded.map(|record| (record.lane.clone(), record)).collect()
+    encoded.iter().filter_map(|bytes| record::decode_held(bytes).inspect_err(log).ok()).collect()
 }
 
 fn shared(destinations: &[String]) -> Result<BTreeSet<TopicName>, Malformed> {
@@ -100,7 +99,7 @@ pub(super) fn renewed(sent_ms: u64, answer: wire::RenewResponse) -> Option<Event
 
 #[cfg(test)]
 pub(super) mod tests {
-    use copyist_model::{Engine, LaneEnd, TopicId};
+    use copyist_model::{Engine, LaneEnd, LaneRecord, TopicId};
 
     use super::*;
 
@@ -150,17 +149,23 @@ pub(super) mod tests {
             refused_because: refused_because.to_owned(),
             holds,
         };
-        let judged = |refused_because: Option<&str>, holds: Option<LaneRecord>| {
+        let judged = |refused_because: Option<&str>, holds: Option<LaneHeld>| {
             let refused_because = refused_because.map(str::to_owned);
-            let judgement = Judgement { refused_because, holds: holds.map(Box::new) };
+            let judgement = Judgement { refused_because, holds };
             Some(Event::Verdict { lane: lane_record().lane, generation: LaneGeneration(4), judgement })
         };
         let holds = record::encode(&lane_record());
+        let record = || Some(lane_record().into());
+        let altered = LaneHeld::Altered(LaneGeneration(9));
         let rows = [
             (verdict("", Vec::new()), judged(None, None)),
-            (verdict("", holds.clone()), judged(None, Some(lane_record()))),
+            (verdict("", holds.clone()), judged(None, record())),
             (verdict("old", Vec::new()), judged(Some("old"), None)),
-            (verdict("old", holds), judged(Some("old"), Some(lane_record()))),
+            (verdict("old", holds), judged(Some("old"), record())),
+            (
+                verdict("old", record::encode_held(&lane_record().lane, &altered)),
+                judged(Some("old"), Some(altered)),
+            ),
             (verdict("old", vec![0xff]), None),
             (wire::LaneRecordVerdict { lane: None, ..verdict("", Vec::new()) }, None),
         ];
@@ -187,7 +192,7 @@ pub(super) mod tests {
             ..Default::default()
         };
         let Some(Event::Run(run)) = understood(Stated::Assignment(assignment)) else { panic!("left out") };
-        let expected = BTreeMap::from([(lane_record().lane, lane_record())]);
+        let expected = BTreeMap::from([(lane_record().lane, lane_record().into())]);
         assert_eq!(*run.order.records, expected);
         assert_eq!(run.order.shared, BTreeSet::from(["t.replica".parse().unwrap()]));
     }

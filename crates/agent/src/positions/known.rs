@@ -1,13 +1,15 @@
 //! The positions known so far: of each lane the record that counts. Pure.
 //!
 //! In the order of the log: a tombstone forgets all before it, a plain offset wins over all before it. An exact position
-//! does not win over a newer generation, nor over a greater `n` of its own: then it is the late word of a former owner.
+//! does not win over a newer generation, nor over a greater `n` of its own: then it is the late word of a former owner. So
+//! it is when its generation was ended by a change of the offset, which the store of lane records tells: then it does not
+//! count at all.
 //! Ours are taken in when they are acknowledged and again when they are read, so records come in any order and more than
 //! once; what counts depends on their places alone.
 
 use std::collections::BTreeMap;
 
-use copyist_model::{ConnectorName, LaneGeneration, LaneId};
+use copyist_model::{ConnectorName, LaneGeneration, LaneHeld, LaneId};
 
 use super::format::{Entry, Stored};
 
@@ -15,6 +17,26 @@ use super::format::{Entry, Stored};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     pub offset: i64,
+}
+
+/// What is known of a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// The position that counts.
+    pub stored: Option<Stored>,
+    /// Of all its positions; zero: there is none that is exact.
+    pub newest: LaneGeneration,
+}
+
+impl Remembered {
+    /// Whether a lane of which the store holds this can begin by it, however old it is: then the destination says where
+    /// the lane stands, and a position only from where to read. An offset to start from is believed only when nothing
+    /// newer can be there.
+    #[must_use]
+    pub fn may_be_old(&self, held: Option<&LaneHeld>) -> bool {
+        let is_plain = self.stored.as_ref().is_some_and(|stored| stored.exact.is_none());
+        held.is_some_and(|held| held.record().is_some()) && !is_plain
+    }
 }
 
 /// Positions by lane.
@@ -29,10 +51,10 @@ impl Known {
         self.lanes.entry(entry.lane).or_default().insert(place, entry.stored);
     }
 
-    /// What is stored of a lane.
+    /// What is stored of a lane, generations up to `altered` left out.
     #[must_use]
-    pub fn stored(&self, lane: &LaneId) -> Option<&Stored> {
-        self.lanes.get(lane).and_then(Log::counts)
+    pub fn stored(&self, lane: &LaneId, altered: LaneGeneration) -> Option<&Stored> {
+        self.lanes.get(lane)?.counts(altered)
     }
 
     /// The newest generation of which a lane has a position, also where another one counts; zero: none.
@@ -43,9 +65,13 @@ impl Known {
 
     /// Every lane of a connector that has a position.
     #[must_use]
-    pub fn all(&self, connector: &ConnectorName) -> Vec<(LaneId, Stored)> {
+    pub fn all(&self, connector: &ConnectorName) -> Vec<(LaneId, Remembered)> {
         let of_it = self.lanes.iter().filter(|(lane, _)| lane.connector == *connector);
-        of_it.filter_map(|(lane, log)| Some((lane.clone(), log.counts()?.clone()))).collect()
+        let remembered = |log: &Log| {
+            let stored = log.counts(LaneGeneration::default())?.clone();
+            Some(Remembered { stored: Some(stored), newest: log.newest() })
+        };
+        of_it.filter_map(|(lane, log)| Some((lane.clone(), remembered(log)?))).collect()
     }
 }
 
@@ -56,7 +82,7 @@ pub fn last_word(positions: Vec<(LaneId, Option<Stored>)>) -> Vec<(LaneId, Optio
     for (offset, (lane, stored)) in (0..).zip(positions) {
         logs.entry(lane).or_default().insert(Place { offset }, stored);
     }
-    logs.into_iter().map(|(lane, log)| (lane, log.counts().cloned())).collect()
+    logs.into_iter().map(|(lane, log)| (lane, log.counts(LaneGeneration::default()).cloned())).collect()
 }
 
 /// A lane's records, without those that cannot count any more, whatever else is found between them.
@@ -78,7 +104,7 @@ impl Log {
         generations.max().unwrap_or_default()
     }
 
-    fn counts(&self) -> Option<&Stored> {
+    fn counts(&self, altered: LaneGeneration) -> Option<&Stored> {
         let mut counts: Option<&Stored> = None;
         let mut newest = LaneGeneration::default();
         for record in self.0.values().flatten() {
@@ -86,6 +112,9 @@ impl Log {
                 counts = Some(record);
                 continue;
             };
+            if generation <= altered {
+                continue;
+            }
             let behind = counts.and_then(progress).is_some_and(|known| (generation, n) < known);
             if generation >= newest && !behind {
                 counts = Some(record);
@@ -151,11 +180,16 @@ mod tests {
 
     /// What counts of these records, at the places 0, 1, …
     fn counts(log: &[Option<Stored>]) -> Option<Stored> {
+        counts_after(LaneGeneration::default(), log)
+    }
+
+    /// The same when generations up to `altered` were ended.
+    fn counts_after(altered: LaneGeneration, log: &[Option<Stored>]) -> Option<Stored> {
         let mut known = Known::default();
         for (offset, stored) in (0..).zip(log) {
             known.apply(Place { offset }, Entry { lane: lane("c", 0), stored: stored.clone() });
         }
-        known.stored(&lane("c", 0)).cloned()
+        known.stored(&lane("c", 0), altered).cloned()
     }
 
     #[test]
@@ -187,6 +221,48 @@ mod tests {
     }
 
     #[test]
+    fn a_generation_that_a_user_ended_does_not_count_wherever_it_lies() {
+        let plain = || Some(Stored::plain(7));
+        let exact = |generation, n| Some(exact(generation, n, n));
+        type Row<'r> = (&'r str, &'r [Option<Stored>], Option<Stored>);
+        let rows: [Row<'_>; 6] = [
+            ("a late word", &[exact(2, 60), plain(), exact(2, 70)], plain()),
+            ("a late word of one before", &[plain(), exact(1, 90)], plain()),
+            ("after a removal", &[exact(2, 60), None, exact(2, 70)], None),
+            ("without the change itself", &[exact(2, 60)], None),
+            ("what has begun since", &[exact(2, 60), plain(), exact(3, 1), exact(2, 70)], exact(3, 1)),
+            ("and its like", &[plain(), exact(2, 70), exact(3, 1), exact(3, 9)], exact(3, 9)),
+        ];
+        for (label, log, expected) in rows {
+            assert_eq!(counts_after(LaneGeneration(2), log), expected, "{label}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_old_is_what_the_destination_completes() {
+        let Stored { exact: Some(found), .. } = exact(2, 60, 60) else { unreachable!() };
+        let record = LaneHeld::Record(Box::new(found.record));
+        let altered = LaneHeld::Altered(LaneGeneration(2));
+        let exact = |generation| Some(exact(generation, 60, 60));
+        let rows = [
+            (Some(&record), None, true),
+            (Some(&record), exact(2), true),
+            (Some(&record), exact(1), true),
+            (Some(&record), Some(Stored::plain(7)), false),
+            (Some(&altered), None, false),
+            (Some(&altered), exact(3), false),
+            (Some(&altered), Some(Stored::plain(7)), false),
+            (None, None, false),
+            (None, exact(2), false),
+            (None, Some(Stored::plain(7)), false),
+        ];
+        for (held, stored, expected) in rows {
+            let found = Remembered { stored, newest: LaneGeneration(2) };
+            assert_eq!(found.may_be_old(held), expected, "{held:?} {found:?}");
+        }
+    }
+
+    #[test]
     fn the_newest_generation_is_known_though_a_users_offset_counts() {
         let mut known = Known::default();
         let newest = |known: &Known| known.newest(&lane("c", 0)).0;
@@ -194,7 +270,8 @@ mod tests {
         for (offset, stored) in [(1, Some(exact(3, 5, 5))), (2, Some(Stored::plain(7)))] {
             known.apply(Place { offset }, Entry { lane: lane("c", 0), stored });
         }
-        assert_eq!((known.stored(&lane("c", 0)), newest(&known)), (Some(&Stored::plain(7)), 3));
+        let stored = known.stored(&lane("c", 0), LaneGeneration::default());
+        assert_eq!((stored, newest(&known)), (Some(&Stored::plain(7)), 3));
         known.apply(Place { offset: 3 }, Entry { lane: lane("c", 0), stored: None });
         assert_eq!(newest(&known), 0, "all is forgotten");
     }
@@ -243,7 +320,8 @@ mod tests {
             let entry = Entry { lane: lane(connector, partition), stored: next.map(Stored::plain) };
             known.apply(Place { offset: 1 }, entry);
         }
-        assert_eq!(known.all(&"c".parse().unwrap()), [(lane("c", 1), Stored::plain(5))]);
+        let remembered = Remembered { stored: Some(Stored::plain(5)), newest: LaneGeneration(0) };
+        assert_eq!(known.all(&"c".parse().unwrap()), [(lane("c", 1), remembered)]);
     }
 
     fn record() -> impl Strategy<Value = Option<Stored>> {
@@ -289,7 +367,8 @@ mod tests {
                 let place = Place { offset: i64::try_from(at).unwrap() };
                 known.apply(place, Entry { lane: lane("c", 0), stored: log[at].clone() });
             }
-            prop_assert_eq!(known.stored(&lane("c", 0)).cloned(), by_the_rule(&log));
+            let stored = known.stored(&lane("c", 0), LaneGeneration::default());
+            prop_assert_eq!(stored.cloned(), by_the_rule(&log));
         }
     }
 }

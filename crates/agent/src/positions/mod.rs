@@ -9,4 +9,5 @@ pub mod known;
 mod store;
 
 pub use format::{Exact, Stored};
-pub use store::{Positions, Remembered};
+pub use known::Remembered;
+pub use store::Positions;

@@ -2,15 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use copyist_model::{ClusterId, ConnectorName, LaneGeneration, LaneId, TopicName};
+use copyist_model::{ClusterId, ConnectorName, LaneHeld, LaneId, TopicName};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::format::{self, Entry, Stored};
-use super::known::{self, Known, Place};
+use super::known::{self, Known, Place, Remembered};
 use crate::client::limit::Limiter;
 use crate::compacted;
 use crate::compacted::reading::{Found, READS_MAX, Read, Reader};
@@ -21,6 +22,9 @@ use crate::worker::Worker;
 /// Questions of lanes that may wait for an answer.
 const COMMANDS_MAX: usize = 256;
 
+/// Less than who asks a question of the coordinator's waits.
+const READ_TO_END: Duration = Duration::from_secs(20);
+
 /// A handle to the positions of the worker's cluster; one store per agent. Cheap to clone.
 #[derive(Clone)]
 pub struct Positions {
@@ -30,19 +34,24 @@ pub struct Positions {
     loading: watch::Receiver<Option<String>>,
 }
 
-/// What is known of a lane.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remembered {
-    /// The position that counts.
-    pub stored: Option<Stored>,
-    /// Of all its positions; zero: there is none that is exact.
-    pub newest: LaneGeneration,
-}
-
 enum Command {
-    Stored { lane: LaneId, answer: oneshot::Sender<Remembered> },
-    All { connector: ConnectorName, answer: oneshot::Sender<Vec<(LaneId, Stored)>> },
-    Written { records: Vec<(Place, Entry)>, done: oneshot::Sender<()> },
+    Stored {
+        lane: LaneId,
+        held: Option<LaneHeld>,
+        answer: oneshot::Sender<Remembered>,
+    },
+    All {
+        connector: ConnectorName,
+        answer: oneshot::Sender<Vec<(LaneId, Remembered)>>,
+    },
+    /// Tells when all that was there by now is known.
+    ReadToEnd {
+        done: oneshot::Sender<()>,
+    },
+    Written {
+        records: Vec<(Place, Entry)>,
+        done: oneshot::Sender<()>,
+    },
 }
 
 impl fmt::Debug for Positions {
@@ -62,7 +71,8 @@ impl Positions {
         stop: CancellationToken,
     ) -> Result<(Self, JoinHandle<()>), Error> {
         let topic = &worker.offset_storage.name;
-        let (reader, writer) = compacted::open(&worker.cluster, topic)?;
+        let (ask, asks) = watch::channel(0);
+        let (reader, writer) = compacted::open(&worker.cluster, topic, asks)?;
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let waits_for = format!("the positions in topic {topic} of {}", worker.cluster.bootstrap_servers());
         let (told, loading) = watch::channel(Some(waits_for.clone()));
@@ -72,6 +82,8 @@ impl Positions {
             told,
             waits_for,
             known: Known::default(),
+            ask,
+            waiting: Vec::new(),
             warned: false,
             began: Instant::now(),
             limiter: Limiter::default(),
@@ -90,28 +102,51 @@ impl Positions {
         self.loading.borrow().clone()
     }
 
-    /// What is stored of a lane; waits until the topic has been read to its end.
+    /// What a lane begins by, of which the coordinator's store holds this. Waits until the topic was read to its end,
+    /// and where that may be too long ago, to its present end.
+    ///
+    /// # Errors
+    /// [`Error::Retry`]: the store has stopped, or the topic cannot be read.
+    pub async fn found(&self, lane: &LaneId, held: Option<&LaneHeld>) -> Result<Remembered, Error> {
+        let found = self.ask(|answer| Command::stored(lane, held, answer)).await?;
+        if found.may_be_old(held) { Ok(found) } else { self.found_now(lane, held).await }
+    }
+
+    /// As [`Positions::found`], always to the present end.
+    ///
+    /// # Errors
+    /// As [`Positions::found`].
+    pub async fn found_now(&self, lane: &LaneId, held: Option<&LaneHeld>) -> Result<Remembered, Error> {
+        self.read_to_end().await?;
+        self.ask(|answer| Command::stored(lane, held, answer)).await
+    }
+
+    /// Every position of a connector, as far as the topic was read.
     ///
     /// # Errors
     /// [`Error::Retry`]: the store has stopped.
-    pub async fn stored(&self, lane: &LaneId) -> Result<Option<Stored>, Error> {
-        Ok(self.found(lane).await?.stored)
-    }
-
-    /// As [`Positions::stored`], with the newest generation.
-    ///
-    /// # Errors
-    /// As [`Positions::stored`].
-    pub async fn found(&self, lane: &LaneId) -> Result<Remembered, Error> {
-        self.ask(|answer| Command::Stored { lane: lane.clone(), answer }).await
-    }
-
-    /// Every position of a connector; waits as [`Positions::stored`] does.
-    ///
-    /// # Errors
-    /// [`Error::Retry`]: the store has stopped.
-    pub async fn all(&self, connector: &ConnectorName) -> Result<Vec<(LaneId, Stored)>, Error> {
+    pub async fn all(&self, connector: &ConnectorName) -> Result<Vec<(LaneId, Remembered)>, Error> {
         self.ask(|answer| Command::All { connector: connector.clone(), answer }).await
+    }
+
+    /// As [`Positions::all`], to the topic's present end.
+    ///
+    /// # Errors
+    /// As [`Positions::found`].
+    pub async fn all_now(&self, connector: &ConnectorName) -> Result<Vec<(LaneId, Remembered)>, Error> {
+        self.read_to_end().await?;
+        self.all(connector).await
+    }
+
+    /// Waits until everything that was stored before is known here, whoever stored it.
+    async fn read_to_end(&self) -> Result<(), Error> {
+        let read = self.ask(|done| Command::ReadToEnd { done });
+        timeout(READ_TO_END, read).await.unwrap_or_else(|_| {
+            let (topic, seconds) = (&self.topic, READ_TO_END.as_secs());
+            let what =
+                format!("the positions in topic {topic} could not be read to their end within {seconds} s");
+            Err(Error::Retry { what, source: None })
+        })
     }
 
     /// Stores positions (of a lane named twice, the one that counts); done once all are acknowledged.
@@ -148,6 +183,12 @@ impl Positions {
     }
 }
 
+impl Command {
+    fn stored(lane: &LaneId, held: Option<&LaneHeld>, answer: oneshot::Sender<Remembered>) -> Self {
+        Self::Stored { lane: lane.clone(), held: held.cloned(), answer }
+    }
+}
+
 fn outgoing(lane: &LaneId, stored: Option<&Stored>) -> Outgoing {
     Outgoing { key: format::key(lane), value: stored.map(format::value), mark: None }
 }
@@ -163,6 +204,10 @@ struct Store {
     told: watch::Sender<Option<String>>,
     waits_for: String,
     known: Known,
+    /// The number of the last question for the topic's end.
+    ask: watch::Sender<u64>,
+    /// Who waits for which.
+    waiting: Vec<(u64, oneshot::Sender<()>)>,
     /// A record that is not a position was met and told of.
     warned: bool,
     began: Instant,
@@ -220,6 +265,12 @@ impl Store {
             Read::Loaded => {
                 self.told.send_if_modified(|told| told.take().is_some());
             }
+            Read::ToEnd(number) => {
+                for (_, done) in self.waiting.extract_if(.., |(asked, _)| *asked <= number) {
+                    // Who asked may have given up.
+                    let _ = done.send(());
+                }
+            }
             Read::Trouble(why) => self.wait_for(&why),
             Read::Failed(why) => {
                 if let Some(left_out) = self.limiter.admit(self.began.elapsed(), "read") {
@@ -264,9 +315,15 @@ impl Store {
     fn answer(&mut self, command: Command) {
         // Who asked may have gone; then nobody misses the answer.
         match command {
-            Command::Stored { lane, answer } => {
-                let (stored, newest) = (self.known.stored(&lane).cloned(), self.known.newest(&lane));
+            Command::Stored { lane, held, answer } => {
+                let altered = held.and_then(|held| held.altered()).unwrap_or_default();
+                let (stored, newest) = (self.known.stored(&lane, altered).cloned(), self.known.newest(&lane));
                 drop(answer.send(Remembered { stored, newest }));
+            }
+            Command::ReadToEnd { done } => {
+                self.waiting.retain(|(_, done)| !done.is_closed());
+                self.ask.send_modify(|number| *number += 1);
+                self.waiting.push((*self.ask.borrow(), done));
             }
             Command::All { connector, answer } => drop(answer.send(self.known.all(&connector))),
             Command::Written { records, done } => {

@@ -166,7 +166,9 @@ impl Scribe {
         &self,
         topic: &TopicName,
     ) -> Result<(compacted::reading::Reader, compacted::writing::Writer), Error> {
-        compacted::open(&self.worker.cluster, topic)
+        // What is written is read back record by record: its end is not asked for.
+        let (_, asks) = watch::channel(0);
+        compacted::open(&self.worker.cluster, topic, asks)
     }
 
     async fn keep(&self, configs: Topic, statuses: Topic) -> Result<(), Interruption> {
@@ -207,6 +209,8 @@ impl Topic {
         match self.reads.recv().await {
             Some(Read::Records(found)) => found.into_iter().for_each(|found| self.kept.apply(found)),
             Some(Read::Loaded) => self.is_loaded = true,
+            // Nobody asks for that here.
+            Some(Read::ToEnd(_)) => {}
             // It goes on by itself.
             Some(Read::Trouble(_)) => {}
             Some(Read::Failed(why)) => return Err(self.failed(&format!("cannot be read: {why}"))),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use copyist_model::{
     AgentId, AssignmentEpoch, AssignmentId, ClusterId, ConnectorGeneration, ConnectorName, ConnectorSpec,
-    InstanceState, LaneGeneration, LaneId, LaneRecord, StoreRevision, TargetState, TaskLanes, TaskRevision,
-    TopicName,
+    InstanceState, LaneGeneration, LaneHeld, LaneId, LaneRecord, StoreRevision, TargetState, TaskLanes,
+    TaskRevision, TopicName,
 };
 
-use super::offsets::Removed;
+use super::offsets::Altered;
 use super::view::{Destination, Holder, TopicMarks, Write};
 use crate::store::keys;
 
@@ -165,14 +165,13 @@ pub enum Command {
     BeginAlteration {
         name: ConnectorName,
         /// Tells this change from others.
-        by: String,
-        removed: Removed,
+        by: RequestId,
     },
-    /// It has done so. What the user is to know of it; empty: nothing.
+    /// It has done so.
     EndAlteration {
         name: ConnectorName,
-        by: String,
-        altered: String,
+        by: RequestId,
+        altered: Altered,
     },
     /// What was copied so far is no sign of an active topic.
     ResetTopics {
@@ -326,7 +325,7 @@ pub struct LaneVerdict {
 pub struct Refusal {
     pub because: String,
     /// The record that holds instead, if there is one.
-    pub holds: Option<Box<LaneRecord>>,
+    pub holds: Option<LaneHeld>,
 }
 
 /// What an agent should run.
@@ -338,8 +337,8 @@ pub struct Run {
     pub generation: ConnectorGeneration,
     pub spec: Arc<ConnectorSpec>,
     pub lanes: TaskLanes,
-    /// The records that hold for these lanes.
-    pub records: Vec<LaneRecord>,
+    /// What the store holds of these lanes.
+    pub records: Vec<(LaneId, LaneHeld)>,
     /// Destination topics of these lanes that another source topic goes into as well.
     pub shared: BTreeSet<TopicName>,
     pub paused: bool,
@@ -351,6 +350,8 @@ pub struct Run {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     Done,
+    /// Offsets were changed: what the user is to know of it; empty: nothing.
+    Altered(String),
     /// The connector as it is now, with the tasks known before.
     Info {
         created: bool,

@@ -5,7 +5,7 @@
 
 use std::collections::btree_map::Entry;
 
-use copyist_model::{AssignmentId, LaneGeneration, LaneId, LaneRecord, Part, TaskId, TopicName};
+use copyist_model::{AssignmentId, LaneHeld, LaneId, LaneRecord, Part, TaskId, TopicName};
 
 use super::Core;
 use super::event::{Commit, LaneVerdict, Proposal, Refusal, Send, Statement};
@@ -49,7 +49,8 @@ impl Core {
             && let Some(entry) = self.proposals.first_entry()
         {
             let record = entry.get().record.clone();
-            let write = Write::Lane(record.lane.clone(), Some(record));
+            let lane = record.lane.clone();
+            let write = Write::Lane(lane, Some(LaneHeld::Record(record)));
             let size = keys::size(&write);
             if bytes + size > Commit::BYTES_MAX && !commit.writes.is_empty() {
                 break;
@@ -64,7 +65,7 @@ impl Core {
                 }
                 Judgement::Holds => at_once.sends.push(verdict(&proposal, None)),
                 Judgement::Refuse(because) => {
-                    let holds = self.view.lanes.get(&proposal.record.lane).cloned().map(Box::new);
+                    let holds = self.view.lanes.get(&proposal.record.lane).cloned();
                     at_once.sends.push(verdict(&proposal, Some(Refusal { because, holds })));
                 }
             }
@@ -84,10 +85,10 @@ impl Core {
             return Judgement::Refuse(because);
         }
         let current = self.view.lanes.get(&record.lane);
-        if current == Some(record) {
+        if current.and_then(LaneHeld::record) == Some(record) {
             return Judgement::Holds;
         }
-        let holds = current.map_or(LaneGeneration::default(), |current| current.generation);
+        let holds = current.map(LaneHeld::generation).unwrap_or_default();
         if holds != *replaces {
             let (replaces, holds) = (replaces.0, holds.0);
             return Judgement::Refuse(format!(

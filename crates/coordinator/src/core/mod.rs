@@ -50,8 +50,7 @@ pub use event::{
     Answer, Command, Commit, Decision, Event, Failure, Findings, FoundTopic, GivenConfig, Hello, Info,
     LaneVerdict, Now, Proposal, Refusal, RequestId, Run, Send, Statement, StatusView, Ticket,
 };
-use offsets::Altering;
-pub use offsets::Removed;
+pub use offsets::Altered;
 use placing::Moving;
 use releases::Releases;
 use statements::Session;
@@ -89,8 +88,6 @@ pub struct Core {
     inbox: VecDeque<(Ticket, Command)>,
     /// Commands that are stored and wait for releases.
     waiting: BTreeMap<Ticket, Waiting>,
-    /// Whose offsets are being changed.
-    altering: BTreeMap<ConnectorName, Altering>,
     sessions: BTreeMap<AgentId, Session>,
     /// Leases that ended and are still in the view.
     leases_ended: BTreeMap<AgentId, Holder>,
@@ -174,7 +171,6 @@ impl Core {
             current: None,
             inbox: VecDeque::new(),
             waiting: BTreeMap::new(),
-            altering: BTreeMap::new(),
             sessions: BTreeMap::new(),
             leases_ended: BTreeMap::new(),
             hearing: Hearing::new(patience.suspect_ms),

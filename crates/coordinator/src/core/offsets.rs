@@ -1,35 +1,31 @@
 //! Changes of a stopped connector's offsets. Positions are no business of the store: an agent writes them, between the
-//! begin and the end of the change. Meanwhile nobody may run the connector; after a change of leader, or when the end
-//! does not come, it may be run again, by the positions of before or after.
+//! begin and the end of the change. Meanwhile nobody may run the connector, whoever leads. When the end does not come it
+//! may be run again after two minutes, by the positions of before or after.
 //!
-//! What makes a lane exact goes first: the lane record of each position that is removed. Without either the lane begins
-//! as if it had never been copied; with the position alone it goes on by that.
+//! What makes a lane exact goes with the end: instead of its record the store holds which generation is over, so that no
+//! position of before counts, however late it arrives or is read.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use copyist_model::{ConnectorName, LaneId, TargetState};
+use copyist_model::{ConnectorName, LaneGeneration, LaneHeld, LaneId, TargetState};
 
 use super::Core;
 use super::event::{Answer, Failure, Now};
 use super::requests::Outcome;
-use super::view::{Connector, Write};
+use super::view::{Altering, Connector, Write};
 
 /// Longer than an agent may be at it, from when it was asked to the last request that it sends.
 const ALTERING_MS: u64 = 120_000;
 
-/// Which positions are removed.
+/// What an agent did to a connector's positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Removed {
-    /// All: the connector begins anew, also by its reset key.
-    All,
-    Lanes(BTreeSet<LaneId>),
-}
-
-/// A change of a connector's offsets that has begun.
-#[derive(Debug)]
-pub(super) struct Altering {
-    by: String,
-    until_ms: u64,
+pub struct Altered {
+    /// The lanes whose positions it changed, with the newest generation of which it knew one (0: none).
+    pub lanes: BTreeMap<LaneId, LaneGeneration>,
+    /// No position is left: the connector begins anew, also by its reset key.
+    pub is_reset: bool,
+    /// What the user is to know of it; empty: nothing.
+    pub told: String,
 }
 
 impl Core {
@@ -51,56 +47,61 @@ impl Core {
         )))
     }
 
-    /// Whether no change of the connector's offsets is under way, but for this one.
-    pub(super) fn is_unaltered(&self, name: &ConnectorName, own: Option<&str>) -> Result<(), Failure> {
-        match self.altering.get(name) {
-            Some(altering) if Some(altering.by.as_str()) != own => Err(Failure::Conflict(format!(
-                "The offsets of connector {name} are being changed by another request, try again"
-            ))),
-            Some(_) | None => Ok(()),
-        }
+    pub(super) fn begin_alteration(&self, now: Now, name: &ConnectorName, by: &str) -> Outcome {
+        let connector = self.stopped(name)?;
+        is_unaltered(now, name, connector, Some(by))?;
+        let altering = Altering { by: by.to_owned(), until_ms: now.wall_ms + ALTERING_MS };
+        let after = Connector { altering: Some(altering), ..connector.clone() };
+        Ok((vec![Write::Connector(name.clone(), Some(Box::new(after)))], Answer::Done))
     }
 
-    pub(super) fn begin_alteration(
-        &mut self,
+    /// The connector is written last: while the end is not stored as a whole, the change is under way.
+    pub(super) fn end_alteration(
+        &self,
         now: Now,
         name: &ConnectorName,
         by: &str,
-        removed: &Removed,
+        altered: &Altered,
     ) -> Outcome {
-        self.is_unaltered(name, Some(by))?;
-        let connector = self.stopped(name)?;
-        let mut writes = Vec::new();
-        if *removed == Removed::All && connector.surveyed {
-            let after = Connector { surveyed: false, ..connector.clone() };
-            writes.push(Write::Connector(name.clone(), Some(Box::new(after))));
-        }
-        let lanes = self.view.lanes_of(name).filter(|lane| match removed {
-            Removed::All => true,
-            Removed::Lanes(lanes) => lanes.contains(lane),
-        });
-        writes.extend(lanes.map(|lane| Write::Lane(lane.clone(), None)));
+        let before = self.stopped(name)?;
+        is_unaltered(now, name, before, Some(by))?;
+        let mut writes: Vec<Write> =
+            altered.lanes.iter().filter_map(|(lane, known)| self.overruled(lane, *known)).collect();
         // How far topics were copied is counted anew.
         writes.extend(self.view.topic_marks.get(name).map(|_| Write::TopicMarks(name.clone(), None)));
-        let altering = Altering { by: by.to_owned(), until_ms: now.boot_ms + ALTERING_MS };
-        self.altering.insert(name.clone(), altering);
-        Ok((writes, Answer::Done))
+        let mut after = Connector { altering: None, ..before.clone() };
+        after.surveyed &= !altered.is_reset;
+        // One that changes nothing takes nothing back.
+        if !altered.told.is_empty() {
+            after.altered.clone_from(&altered.told);
+        }
+        writes.push(Write::Connector(name.clone(), Some(Box::new(after))));
+        Ok((writes, Answer::Altered(altered.told.clone())))
     }
 
-    /// `altered`: what the user is to know of it from now on. A repetition that changes nothing takes nothing back.
-    pub(super) fn end_alteration(&mut self, name: &ConnectorName, by: &str, altered: &str) -> Outcome {
-        self.is_unaltered(name, Some(by))?;
-        self.altering.remove(name);
-        let Some(before) = self.view.connectors.get(name) else {
-            return Err(Failure::NotFound(format!("Connector {name} not found")));
-        };
-        let altered = Some(altered).filter(|altered| !altered.is_empty() && *altered != before.altered);
-        let after = altered.map(|altered| Connector { altered: altered.to_owned(), ..before.clone() });
-        let write = after.map(|after| Write::Connector(name.clone(), Some(Box::new(after))));
-        Ok((write.into_iter().collect(), Answer::Done))
+    /// What ends every generation of a lane that has one.
+    fn overruled(&self, lane: &LaneId, known: LaneGeneration) -> Option<Write> {
+        let held = self.view.lanes.get(lane);
+        let newest = known.max(held.map(LaneHeld::generation).unwrap_or_default());
+        let altered = LaneHeld::Altered(newest);
+        let is_new = newest > LaneGeneration::default() && held != Some(&altered);
+        is_new.then(|| Write::Lane(lane.clone(), Some(altered)))
     }
+}
 
-    pub(super) fn forget_late_alterations(&mut self, now: Now) {
-        self.altering.retain(|_, altering| altering.until_ms > now.boot_ms);
+/// Whether no change of the connector's offsets is under way, but for this one.
+pub(super) fn is_unaltered(
+    now: Now,
+    name: &ConnectorName,
+    connector: &Connector,
+    own: Option<&str>,
+) -> Result<(), Failure> {
+    match &connector.altering {
+        Some(altering) if Some(altering.by.as_str()) != own && altering.until_ms > now.wall_ms => {
+            Err(Failure::Conflict(format!(
+                "The offsets of connector {name} are being changed by another request, try again"
+            )))
+        }
+        Some(_) | None => Ok(()),
     }
 }

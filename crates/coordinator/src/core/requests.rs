@@ -7,6 +7,7 @@ use copyist_model::{
 };
 
 use super::event::{Answer, Command, Commit, Failure, GivenConfig, Now, Send, Ticket};
+use super::offsets::is_unaltered;
 use super::view::{Agent, Connector, RequestAnswer, Status, Task, TopicMarks, Write};
 use super::{Core, StatusView, Until, Waiting, is_failed};
 use crate::store::keys;
@@ -26,7 +27,6 @@ impl Core {
     /// The writes that a command needs, and the replies that follow them. A command without writes is answered
     /// at once; one that waits for releases is answered by `Core::settle`.
     pub(super) fn plan(&mut self, now: Now, ticket: Ticket, command: &Command) -> Planned {
-        self.forget_late_alterations(now);
         let request = request_id(command);
         let (mut writes, answer) = match self.view.requests.get(request) {
             Some(kept) => (Vec::new(), kept.answer.clone()),
@@ -56,8 +56,8 @@ impl Core {
             Command::Create { name, config, initial, .. } => self.create(name.trim(), config, *initial),
             Command::PutConfig { name, config, .. } => self.put_config(name, config),
             Command::PatchConfig { name, changes, .. } => self.patch_config(name, changes),
-            Command::Delete { name, .. } => self.delete(name),
-            Command::SetTarget { name, target, .. } => self.set_target(name, *target),
+            Command::Delete { name, .. } => self.delete(now, name),
+            Command::SetTarget { name, target, .. } => self.set_target(now, name, *target),
             Command::Restart { name, include_tasks, only_failed } => {
                 self.restart(name, *include_tasks, *only_failed)
             }
@@ -65,8 +65,8 @@ impl Core {
             Command::ForgetAgent { agent } => self.forget_agent(agent),
             Command::DrainAgent { agent, drained } => self.drain_agent(agent, *drained),
             Command::Move { id, to } => self.check_move(id, to),
-            Command::BeginAlteration { name, by, removed } => self.begin_alteration(now, name, by, removed),
-            Command::EndAlteration { name, by, altered } => self.end_alteration(name, by, altered),
+            Command::BeginAlteration { name, by } => self.begin_alteration(now, name, by),
+            Command::EndAlteration { name, by, altered } => self.end_alteration(now, name, by, altered),
             Command::ResetTopics { name, marks } => self.reset_topics(name, marks),
         }
     }
@@ -144,20 +144,20 @@ impl Core {
         writes
     }
 
-    fn delete(&self, name: &ConnectorName) -> Outcome {
+    fn delete(&self, now: Now, name: &ConnectorName) -> Outcome {
         let connector = self.connector(name, |name| format!("Connector {name} not found"))?;
-        self.is_unaltered(name, None)?;
+        is_unaltered(now, name, connector, None)?;
         let after = (!connector.deleting).then(|| Connector { deleting: true, ..connector.clone() });
         let write = after.map(|after| Write::Connector(name.clone(), Some(Box::new(after))));
         Ok((write.into_iter().collect(), Answer::Done))
     }
 
-    fn set_target(&self, name: &ConnectorName, target: TargetState) -> Outcome {
+    fn set_target(&self, now: Now, name: &ConnectorName, target: TargetState) -> Outcome {
         let before = self.connector(name, |name| format!("Unknown connector {name}"))?;
         if before.target == target {
             return Ok((Vec::new(), Answer::Done));
         }
-        self.is_unaltered(name, None)?;
+        is_unaltered(now, name, before, None)?;
         let after = Connector { target, ..before.clone() };
         Ok((vec![Write::Connector(name.clone(), Some(Box::new(after)))], Answer::Done))
     }
@@ -238,14 +238,14 @@ fn request_id(command: &Command) -> &str {
         | Command::PutConfig { request, .. }
         | Command::PatchConfig { request, .. }
         | Command::Delete { request, .. }
-        | Command::SetTarget { request, .. } => request,
+        | Command::SetTarget { request, .. }
+        | Command::EndAlteration { by: request, .. } => request,
         Command::Restart { .. }
         | Command::RestartTask { .. }
         | Command::ForgetAgent { .. }
         | Command::DrainAgent { .. }
         | Command::Move { .. }
         | Command::BeginAlteration { .. }
-        | Command::EndAlteration { .. }
         | Command::ResetTopics { .. } => "",
     }
 }
@@ -322,6 +322,7 @@ fn new_connector(name: &ConnectorName, config: BTreeMap<String, String>, target:
         spec,
         warnings,
         altered: String::new(),
+        altering: None,
     }
 }
 

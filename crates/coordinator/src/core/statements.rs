@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use copyist_model::{
-    AgentId, AssignmentEpoch, AssignmentId, ClusterId, ConnectorSpec, LaneId, LaneRecord, Part, TargetState,
+    AgentId, AssignmentEpoch, AssignmentId, ClusterId, ConnectorSpec, LaneHeld, LaneId, Part, TargetState,
     TaskId, TaskRevision, TopicName,
 };
 
@@ -179,7 +179,7 @@ impl Core {
         shared.map(|(destination, _)| destination.clone()).collect()
     }
 
-    fn records(&self, id: &AssignmentId, due: &Due) -> Vec<LaneRecord> {
+    fn records(&self, id: &AssignmentId, due: &Due) -> Vec<(LaneId, LaneHeld)> {
         let (Some(task), Some((source, _))) = (due.task, &due.connector.clusters) else { return Vec::new() };
         let lane = |topic: &TopicName, partition| LaneId {
             connector: id.connector.clone(),
@@ -188,7 +188,10 @@ impl Core {
             partition,
         };
         let lanes = task.lanes.iter().map(|(topic, partition, _, _)| lane(topic, partition));
-        lanes.filter_map(|lane| self.view.lanes.get(&lane).cloned()).collect()
+        lanes
+            .filter_map(|lane| self.view.lanes.get_key_value(&lane))
+            .map(|(lane, held)| (lane.clone(), held.clone()))
+            .collect()
     }
 }
 

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use copyist_connector::parse;
 use copyist_model::{
     AgentId, AssignmentEpoch, AssignmentId, ClusterId, ConnectorGeneration, ConnectorName, ConnectorSpec,
-    InstanceState, LaneId, LaneRecord, StoreRevision, TargetState, TaskId, TaskLanes, TaskRevision,
-    TopicName,
+    InstanceState, LaneHeld, LaneId, StoreRevision, TargetState, TaskId, TaskLanes, TaskRevision, TopicName,
 };
 
 /// Identity of the store, and how often it was restored from an older copy.
@@ -49,6 +48,17 @@ pub struct Connector {
     pub warnings: Vec<String>,
     /// What a change of its offsets makes it write again or leave out, until it is restarted; empty: nothing.
     pub altered: String,
+    /// The change of its offsets that is under way, or whose end never came.
+    pub altering: Option<Altering>,
+}
+
+/// A change of a connector's offsets that has begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Altering {
+    /// Tells it from others.
+    pub by: String,
+    /// In wall time.
+    pub until_ms: u64,
 }
 
 impl Connector {
@@ -144,7 +154,7 @@ pub enum Write {
     Connector(ConnectorName, Option<Box<Connector>>),
     Request(String, Option<Box<RequestAnswer>>),
     Task(TaskId, Option<Task>),
-    Lane(LaneId, Option<Box<LaneRecord>>),
+    Lane(LaneId, Option<LaneHeld>),
     TopicMarks(ConnectorName, Option<TopicMarks>),
     Agent(AgentId, Option<Agent>),
     /// The epoch of an assignment is the revision of the commit that writes it: the one given here is ignored.
@@ -197,8 +207,9 @@ pub struct View {
     pub connectors: BTreeMap<ConnectorName, Connector>,
     pub requests: BTreeMap<String, RequestAnswer>,
     pub tasks: BTreeMap<TaskId, Task>,
-    /// The lane records that hold. They outlive tasks, and go with their connector.
-    pub lanes: BTreeMap<LaneId, LaneRecord>,
+    /// The lane records that hold, and what changes of offsets left of others. They outlive tasks, and go with their
+    /// connector.
+    pub lanes: BTreeMap<LaneId, LaneHeld>,
     /// Of connectors whose record of active topics was reset.
     pub topic_marks: BTreeMap<ConnectorName, TopicMarks>,
     pub agents: BTreeMap<AgentId, Agent>,
@@ -217,7 +228,7 @@ impl View {
             Write::Connector(name, value) => set(&mut self.connectors, name, value.map(|value| *value)),
             Write::Request(id, value) => set(&mut self.requests, id, value.map(|value| *value)),
             Write::Task(id, value) => set(&mut self.tasks, id, value),
-            Write::Lane(id, value) => set(&mut self.lanes, id, value.map(|value| *value)),
+            Write::Lane(id, value) => set(&mut self.lanes, id, value),
             Write::TopicMarks(name, value) => set(&mut self.topic_marks, name, value),
             Write::Agent(id, value) => set(&mut self.agents, id, value),
             Write::Assignment(id, value) => {

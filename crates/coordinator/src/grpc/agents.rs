@@ -341,7 +341,7 @@ fn wire_verdict(verdict: LaneVerdict) -> wire::LaneRecordVerdict {
         lane: Some((&verdict.lane).into()),
         generation: verdict.generation.0,
         refused_because,
-        holds: holds.as_deref().map(record::encode).unwrap_or_default(),
+        holds: holds.map(|held| record::encode_held(&verdict.lane, &held)).unwrap_or_default(),
     }
 }
 
@@ -360,7 +360,7 @@ fn assignment(run: Run, traceparent: String, settings: &Settings) -> wire::Assig
         lanes: convert::lanes_to_wire(&run.lanes),
         previous_right_wait_ms: millis_u32(wait),
         paused: run.paused,
-        lane_records: run.records.iter().map(record::encode).collect(),
+        lane_records: run.records.iter().map(|(lane, held)| record::encode_held(lane, held)).collect(),
         shared_destinations: run.shared.iter().map(ToString::to_string).collect(),
         traceparent,
     }
@@ -474,7 +474,7 @@ mod tests {
         assert_eq!(LaneId::try_from(committed.lane.clone().unwrap()).unwrap(), lane);
         assert_eq!((committed.generation, committed.refused_because.as_str()), (8, ""));
         assert!(committed.holds.is_empty());
-        let holds = Some(Box::new(lane_record()));
+        let holds = Some(lane_record().into());
         let refused = said(Some(Refusal { because: "why".into(), holds }));
         assert_eq!(refused.refused_because, "why");
         assert_eq!(record::decode(&refused.holds).unwrap(), lane_record());

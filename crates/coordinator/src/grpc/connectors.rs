@@ -8,10 +8,10 @@ use copyist_proto::connect::connector_service_server::ConnectorService;
 use tonic::{Request, Response, Status};
 
 use super::Build;
+use super::offsets::Asked;
 use super::{details, offsets, plugins, topics};
-use crate::alteration::Changes;
 use crate::clock::boot_ms;
-use crate::core::{Answer, Command, Core, Failure, GivenConfig, Info, StatusView, view};
+use crate::core::{Answer, Command, Core, GivenConfig, Info, StatusView, view};
 use crate::handle::{Handle, Known};
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -242,7 +242,7 @@ impl ConnectorService for Connectors {
         let answer = self.command(Command::Restart { name, include_tasks, only_failed }).await?;
         let status = match answer {
             Answer::Status(shown) => Some(status_message(shown)),
-            Answer::Done | Answer::Info { .. } => None,
+            Answer::Done | Answer::Altered(_) | Answer::Info { .. } => None,
         };
         Ok(Response::new(wire::RestartConnectorResponse { status }))
     }
@@ -290,22 +290,22 @@ impl ConnectorService for Connectors {
         &self,
         request: Request<wire::AlterOffsetsRequest>,
     ) -> Reply<wire::AlterOffsetsResponse> {
-        let wire::AlterOffsetsRequest { name, offsets } = request.into_inner();
+        let wire::AlterOffsetsRequest { name, offsets, request_id } = request.into_inner();
         if offsets.is_empty() {
             let text = "Partitions / offsets need to be provided for an alter offsets request";
             return Err(Status::invalid_argument(text));
         }
-        let message =
-            self.altered(name, "altered", false, move |core, name| offsets::asked(core, name, &offsets));
-        Ok(Response::new(wire::AlterOffsetsResponse { message: message.await? }))
+        let message = self.altered(name, request_id, Some(offsets)).await?;
+        Ok(Response::new(wire::AlterOffsetsResponse { message }))
     }
 
     async fn reset_offsets(
         &self,
         request: Request<wire::ResetOffsetsRequest>,
     ) -> Reply<wire::ResetOffsetsResponse> {
-        let message = self.altered(request.into_inner().name, "reset", true, offsets::all);
-        Ok(Response::new(wire::ResetOffsetsResponse { message: message.await? }))
+        let wire::ResetOffsetsRequest { name, request_id } = request.into_inner();
+        let message = self.altered(name, request_id, None).await?;
+        Ok(Response::new(wire::ResetOffsetsResponse { message }))
     }
 
     async fn list_plugins(
@@ -343,20 +343,26 @@ impl Connectors {
         self.of(name, |core, _, name| Some((name.clone(), topics::known(core, name)?))).await
     }
 
-    /// Changes offsets, and says so in Connect's sentence.
+    /// Changes offsets, or removes all, and says so in Connect's sentence.
     async fn altered(
         &self,
         name: String,
-        done: &str,
-        is_reset: bool,
-        changes: impl FnOnce(&Core, &ConnectorName) -> Result<Changes, Failure> + Send + 'static,
+        request: String,
+        offsets: Option<Vec<wire::ConnectorOffset>>,
     ) -> Result<String, Status> {
-        let changes = self.of(&name, move |core, _, name| Some((name.clone(), changes(core, name)))).await?;
-        let (known, changes) = changes.ok_or_else(|| not_found(&name))?;
-        let changes = changes.map_err(|failure| details::status(&failure))?;
-        let told = offsets::alter(&self.handle, &known, changes, is_reset).await?;
+        let is_reset = offsets.is_none();
+        let by = request.clone();
+        let asked = move |core: &Core, _: &Known, name: &ConnectorName| {
+            Some((name.clone(), offsets::asked(core, &request, name, offsets.as_deref())))
+        };
+        let (known, asked) = self.of(&name, asked).await?.ok_or_else(|| not_found(&name))?;
+        let told = match asked.map_err(|failure| details::status(&failure))? {
+            Asked::Changes(changes) => offsets::alter(&self.handle, by, &known, changes, is_reset).await?,
+            Asked::Before(told) => told,
+        };
+        let done = if is_reset { "reset" } else { "altered" };
         let sentence = format!("The offsets for this connector have been {done} successfully");
-        Ok(told.map_or_else(|| sentence.clone(), |told| format!("{sentence}. {told}")))
+        Ok(if told.is_empty() { sentence } else { format!("{sentence}. {told}") })
     }
 
     /// Asks the core about a connector by the name as sent; text that is no name names nothing.
@@ -430,7 +436,7 @@ fn info_message(info: Info) -> wire::ConnectorInfo {
 fn info_reply(answer: Answer) -> Result<(bool, wire::ConnectorInfo), Status> {
     match answer {
         Answer::Info { created, info } => Ok((created, info_message(info))),
-        Answer::Done | Answer::Status(_) => {
+        Answer::Done | Answer::Altered(_) | Answer::Status(_) => {
             Err(Status::aborted("the request id belongs to a request of another kind"))
         }
     }

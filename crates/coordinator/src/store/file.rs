@@ -265,11 +265,11 @@ mod tests {
         let path = folder.path().join("store");
         let (store, _) = StoreFile::open(&path).unwrap();
         let records = [lane("a/b", "ñ"), lane("a", "b/ñ"), lane("a b%", "/")];
-        let write = |record: &LaneRecord| Write::Lane(record.lane.clone(), Some(Box::new(record.clone())));
+        let write = |record: &LaneRecord| Write::Lane(record.lane.clone(), Some(record.clone().into()));
         store.commit(&commit(records.iter().map(write).collect()), 1).unwrap();
         drop(store);
         let (store, view) = StoreFile::open(&path).unwrap();
-        assert_eq!(view.lanes, records.iter().map(|record| (record.lane.clone(), record.clone())).collect());
+        assert_eq!(view.lanes, records.iter().map(|it| (it.lane.clone(), it.clone().into())).collect());
         store.commit(&commit(vec![Write::Lane(records[0].lane.clone(), None)]), 1).unwrap();
         drop(store);
         let (_, view) = StoreFile::open(&path).unwrap();

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use copyist_model::{
-    AssignmentEpoch, AssignmentId, ConnectorGeneration, ConnectorName, InstanceState, LaneId, LaneRecord,
-    Part, StoreRevision, TargetState, TaskId, TaskRevision,
+    AssignmentEpoch, AssignmentId, ConnectorGeneration, ConnectorName, InstanceState, LaneHeld, LaneId, Part,
+    StoreRevision, TargetState, TaskId, TaskRevision,
 };
 use copyist_proto::{STORE_FORMAT_VERSION as FORMAT, connect, convert, record, store};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use prost::Message;
 
 use crate::core::view::{
-    Agent, Assignment, Connector, Destination, Holder, Holding, Meta, RequestAnswer, Status, Task,
+    Agent, Altering, Assignment, Connector, Destination, Holder, Holding, Meta, RequestAnswer, Status, Task,
     TopicMarks, View, Write,
 };
 use crate::core::{Answer, Failure, Info};
@@ -48,7 +48,7 @@ pub fn encode(write: &Write, incarnation: u64) -> (String, Option<Vec<u8>>) {
             let key = format!("tasks/{}/{}", escape(id.connector.as_str()), id.number);
             (key, value.as_ref().map(task_value))
         }
-        Write::Lane(id, value) => (lane_key(id), value.as_deref().map(record::encode)),
+        Write::Lane(id, value) => (lane_key(id), value.as_ref().map(|held| record::encode_held(id, held))),
         Write::TopicMarks(name, marks) => {
             (format!("topics/{}", escape(name.as_str())), marks.as_ref().map(topic_marks_value))
         }
@@ -114,13 +114,17 @@ fn connector_value(connector: &Connector) -> Vec<u8> {
         source_cluster_id: source.map(|id| id.to_string()).unwrap_or_default(),
         destination_cluster_id: destination.map(|id| id.to_string()).unwrap_or_default(),
         altered: connector.altered.clone(),
+        altering_by: connector.altering.as_ref().map(|altering| altering.by.clone()).unwrap_or_default(),
+        altering_until_ms: connector.altering.as_ref().map_or(0, |altering| altering.until_ms),
     };
     value.encode_to_vec()
 }
 
 fn request_value(kept: &RequestAnswer) -> Vec<u8> {
     let response = match &kept.answer {
-        Ok(Answer::Done | Answer::Status(_)) | Err(_) => connect::PutConnectorConfigResponse::default(),
+        Ok(Answer::Done | Answer::Altered(_) | Answer::Status(_)) | Err(_) => {
+            connect::PutConnectorConfigResponse::default()
+        }
         Ok(Answer::Info { created, info }) => connect::PutConnectorConfigResponse {
             created: *created,
             info: Some(connect::ConnectorInfo {
@@ -136,6 +140,10 @@ fn request_value(kept: &RequestAnswer) -> Vec<u8> {
         response: response.encode_to_vec(),
         expires_at_ms: kept.expires_at_ms,
         failure: kept.answer.as_ref().err().map(failure_value),
+        altered: match &kept.answer {
+            Ok(Answer::Altered(told)) => Some(told.clone()),
+            Ok(Answer::Done | Answer::Status(_) | Answer::Info { .. }) | Err(_) => None,
+        },
     };
     value.encode_to_vec()
 }
@@ -248,8 +256,8 @@ pub fn decode(view: &mut View, key: &str, value: &[u8], revision: StoreRevision)
             view.tasks.insert(id, task(key, value)?);
         }
         ["lanes", _, _, _, _] => {
-            let record = lane_record(key, value)?;
-            view.lanes.insert(record.lane.clone(), record);
+            let (lane, held) = lane_held(key, value)?;
+            view.lanes.insert(lane, held);
         }
         ["topics", name] => drop(view.topic_marks.insert(named(key, name)?, topic_marks(key, value)?)),
         ["agents", id] => {
@@ -382,6 +390,8 @@ fn connector(key: &str, name: &str, value: &[u8]) -> Result<Connector, Error> {
         spec,
         warnings,
         altered: value.altered,
+        altering: (!value.altering_by.is_empty())
+            .then_some(Altering { by: value.altering_by, until_ms: value.altering_until_ms }),
     })
 }
 
@@ -389,10 +399,11 @@ fn request(key: &str, value: &[u8]) -> Result<Option<RequestAnswer>, Error> {
     let value: store::RequestAnswer = message(key, value)?;
     check_format(key, value.format_version)?;
     let response: connect::PutConnectorConfigResponse = message(key, &value.response)?;
-    let answer = match (response.info, value.failure) {
-        (_, Some(failed)) => Err(failure(key, failed)?),
-        (None, None) => Ok(Answer::Done),
-        (Some(info), None) => {
+    let answer = match (response.info, value.failure, value.altered) {
+        (_, Some(failed), _) => Err(failure(key, failed)?),
+        (None, None, Some(told)) => Ok(Answer::Altered(told)),
+        (None, None, None) => Ok(Answer::Done),
+        (Some(info), None, _) => {
             let name = parsed(key, &info.name)?;
             let info = Info { name, config: info.config, tasks: info.tasks };
             Ok(Answer::Info { created: response.created, info })
@@ -424,18 +435,15 @@ fn task(key: &str, value: &[u8]) -> Result<Task, Error> {
 }
 
 /// A record names its lane as well: one under another lane's key would number that lane's records.
-fn lane_record(key: &str, value: &[u8]) -> Result<LaneRecord, Error> {
+fn lane_held(key: &str, value: &[u8]) -> Result<(LaneId, LaneHeld), Error> {
     check_format(key, message::<store::LaneRecord>(key, value)?.format_version)?;
-    let record = record::decode(value).map_err(|error| damaged(key, &chain(&error)))?;
-    if lane_key(&record.lane) != key {
-        let LaneId { connector, source_cluster, .. } = &record.lane;
-        let of = format!(
-            "its value is of lane {} of connector {connector} and cluster {source_cluster}",
-            record.lane
-        );
+    let (lane, held) = record::decode_held(value).map_err(|error| damaged(key, &chain(&error)))?;
+    if lane_key(&lane) != key {
+        let LaneId { connector, source_cluster, .. } = &lane;
+        let of = format!("its value is of lane {lane} of connector {connector} and cluster {source_cluster}");
         return Err(damaged(key, &of));
     }
-    Ok(record)
+    Ok((lane, held))
 }
 
 fn assignment(key: &str, value: &[u8], revision: StoreRevision) -> Result<Assignment, Error> {
@@ -473,7 +481,7 @@ fn status(key: &str, value: &[u8]) -> Result<Status, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use copyist_model::{Engine, LaneEnd, LaneGeneration, LaneStart, TaskLanes, TopicId};
+    use copyist_model::{Engine, LaneEnd, LaneGeneration, LaneRecord, LaneStart, TaskLanes, TopicId};
     use std::collections::BTreeMap;
 
     fn lane_record(connector: &str, cluster: &str, partition: i32) -> LaneRecord {
@@ -505,7 +513,7 @@ mod tests {
     }
 
     fn lane_write(record: &LaneRecord) -> Write {
-        Write::Lane(record.lane.clone(), Some(Box::new(record.clone())))
+        Write::Lane(record.lane.clone(), Some(record.clone().into()))
     }
 
     /// One write of each family, with names that need escaping.
@@ -531,7 +539,10 @@ mod tests {
             spec,
             warnings,
             altered: "t-0 begins anew".to_owned(),
+            altering: Some(Altering { by: "one".to_owned(), until_ms: 120_000 }),
         };
+        let altered = RequestAnswer { answer: Ok(Answer::Altered("how".to_owned())), expires_at_ms: 9 };
+        let of_altered = lane_record(name.as_str(), "s/ñ", 12).lane;
         let kept = RequestAnswer { answer: Ok(Answer::Info { created: true, info }), expires_at_ms: 9 };
         let failed = |failure| RequestAnswer { answer: Err(failure), expires_at_ms: 9 };
         let failures = [
@@ -556,8 +567,10 @@ mod tests {
             }),
             Write::Connector(name.clone(), Some(Box::new(connector))),
             Write::Request("r/1".into(), Some(Box::new(kept))),
+            Write::Request("r/2".into(), Some(Box::new(altered))),
             Write::Task(TaskId { connector: name.clone(), number: 7 }, Some(task)),
             lane_write(&lane_record(name.as_str(), "s/ñ", 11)),
+            Write::Lane(of_altered, Some(LaneHeld::Altered(LaneGeneration(3)))),
             Write::TopicMarks(name.clone(), Some([("t".parse().unwrap(), 7)].into())),
             Write::Agent("h:1".parse().unwrap(), Some(agent)),
             Write::Assignment(AssignmentId::survey(&name), Some(assignment.clone())),
@@ -620,8 +633,10 @@ mod tests {
                 "meta".to_owned(),
                 format!("connectors/{name}"),
                 "requests/r%2F1".to_owned(),
+                "requests/r%2F2".to_owned(),
                 format!("tasks/{name}/7"),
                 format!("lanes/{name}/s%2F%C3%B1/t.-_T/11"),
+                format!("lanes/{name}/s%2F%C3%B1/t.-_T/12"),
                 format!("topics/{name}"),
                 "agents/h%3A1".to_owned(),
                 format!("assignments/{name}/survey"),
@@ -661,7 +676,7 @@ mod tests {
             }
         }
         assert_eq!(view.lanes.len(), 3 * names.len());
-        assert!(view.lanes.iter().all(|(lane, record)| *lane == record.lane));
+        assert!(view.lanes.iter().all(|(lane, held)| held.record().is_some_and(|it| it.lane == *lane)));
     }
 
     #[test]
@@ -682,7 +697,7 @@ mod tests {
         let (key, _) = of("c", "s", 1);
         let lacks = store::LaneRecord { format_version: FORMAT, ..Default::default() }.encode_to_vec();
         let error = decode(&mut View::default(), &key, &lacks, StoreRevision(1)).unwrap_err().to_string();
-        assert!(error.contains(&key) && error.contains("raw or librdkafka"), "{error}");
+        assert!(error.contains(&key) && error.contains("source"), "{error}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use copyist_proto::connect::{AlterOffsetsRequest, GetOffsetsRequest, ResetOffsetsRequest};
 
+use super::request_id;
 use crate::document::{Done, Offsets};
 use crate::exchange::{Call, call, read, write};
 use crate::input;
@@ -16,13 +17,13 @@ pub async fn get(mut to: Call) -> Result<Reply, Refusal> {
 
 pub async fn alter(mut to: Call) -> Result<Reply, Refusal> {
     let offsets = input::offsets(&read(to.body, to.declared).await?)?;
-    let request = AlterOffsetsRequest { name: to.target.connector, offsets };
+    let request = AlterOffsetsRequest { name: to.target.connector, offsets, request_id: request_id() };
     let done = write(request, |request| to.client.alter_offsets(request)).await?;
     Reply::ok(&Done { message: &done.message })
 }
 
 pub async fn reset(mut to: Call) -> Result<Reply, Refusal> {
-    let request = ResetOffsetsRequest { name: to.target.connector };
+    let request = ResetOffsetsRequest { name: to.target.connector, request_id: request_id() };
     let done = write(request, |request| to.client.reset_offsets(request)).await?;
     Reply::ok(&Done { message: &done.message })
 }

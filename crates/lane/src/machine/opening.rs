@@ -264,14 +264,15 @@ impl Lane {
             Stored::Start { .. } | Stored::Nothing => 0,
         };
         let of_record = self.record.as_ref().map_or(0, |record| record.generation.0);
-        LaneGeneration(of_position.max(of_record).max(self.birth.newest_generation.0) + 1)
+        let of_others = self.birth.newest_generation.max(self.birth.altered);
+        LaneGeneration(of_position.max(of_record).max(of_others.0) + 1)
     }
 
     fn propose(&mut self, record: Box<LaneRecord>, first: Position, out: &mut Vec<Action>) {
         self.phase = Phase::Opening;
         let epoch = self.right.epoch;
         self.opening_step(Step::Proposed { record: record.clone(), first, epoch });
-        let replaces = self.record.as_ref().map_or(0, |record| record.generation.0);
+        let replaces = self.record.as_ref().map_or(self.birth.altered.0, |record| record.generation.0);
         out.push(Action::Propose { epoch, replaces, record });
         self.report(Status::Waiting(Waiting::Store), out);
     }

@@ -44,6 +44,7 @@ fn birth() -> Birth {
         record: None,
         stored: Stored::Nothing,
         newest_generation: LaneGeneration(0),
+        altered: LaneGeneration(0),
         start: Start::Earliest,
         loss_policy: LossPolicy::Fail,
         shared: false,
@@ -223,6 +224,25 @@ fn the_start_policy_and_a_stored_start_decide_where_it_begins() {
             _ => None,
         };
         assert_eq!(begins, expected.map(|offset| (offset, 4)), "{start:?} {stored:?}");
+    }
+}
+
+#[test]
+fn a_changed_offset_begins_above_the_generation_that_it_ended() {
+    let rows = [(Stored::Nothing, 100), (Stored::Start { next_offset: 150 }, 150)];
+    for (stored, expected) in rows {
+        let altered = LaneGeneration(5);
+        let mut rig = Rig::new(Birth { stored, altered, start: Start::Earliest, ..birth() });
+        rig.feed(Event::Leaders { source: true, destination: true });
+        if rig.asks(Question::SourceRange) {
+            rig.answer(Answer::SourceRange { earliest: 100, latest: 200 });
+        }
+        rig.answer(Answer::NewProducerId(7));
+        rig.answer(Answer::LogEnd(50));
+        rig.answer(Answer::HighWatermark(50));
+        let Action::Propose { replaces, record, .. } = &rig.out[0] else { panic!("{:?}", rig.out) };
+        let record = (record.generation.0, record.base_source_offset);
+        assert_eq!((*replaces, record), (5, (6, expected)), "{stored:?}");
     }
 }
 

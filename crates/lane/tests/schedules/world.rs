@@ -8,7 +8,8 @@ use copyist_lane::{
     SourceTrouble, Start, Status, Stop, Stored,
 };
 use copyist_model::{
-    AssignmentEpoch, Engine, LaneEnd, LaneId, LaneRecord, LossPolicy, Position, StoreRevision, TopicId,
+    AssignmentEpoch, Engine, LaneEnd, LaneGeneration, LaneId, LaneRecord, LossPolicy, Position,
+    StoreRevision, TopicId,
 };
 
 use crate::broker::{Batch, EXPIRATION_MS, Partition};
@@ -182,6 +183,7 @@ impl World {
             source: self.end(1),
             destination: self.end(self.partition.topic_id),
             record: self.record.clone(),
+            altered: LaneGeneration::default(),
             stored: self.position.map_or(Stored::Nothing, Stored::Position),
             newest_generation: self.position.map(|position| position.generation).unwrap_or_default(),
             start: Start::Earliest,

@@ -8,7 +8,7 @@ use rdkafka::consumer::{Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::super::MARK;
@@ -21,7 +21,16 @@ const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 type Client = Arc<StreamConsumer<Voice>>;
 
-/// One client's life, until `stop` or until nobody hears it.
+/// Why a client's life is over.
+pub(super) enum Followed {
+    /// Nobody hears it, or it was stopped.
+    Unheard,
+    /// Somebody asks for the topic's end. librdkafka does not tell whether it stands there now: the next client reads the
+    /// topic from its start, and so to what is its end then.
+    Asked,
+}
+
+/// One client's life, until `stop`, until nobody hears it, or until it is asked for the topic's end.
 ///
 /// # Errors
 /// What it does not get over: a new client begins anew.
@@ -29,13 +38,15 @@ pub(super) async fn follow(
     config: &ClientConfig,
     topic: &TopicName,
     reads: &mpsc::Sender<Read>,
+    asks: &mut watch::Receiver<u64>,
     stop: &CancellationToken,
-) -> Result<(), Error> {
+) -> Result<Followed, Error> {
+    let asked = *asks.borrow_and_update();
     let consumer = open(config, topic).await?;
-    let read = stop.run_until_cancelled(read(&consumer, topic, reads)).await;
+    let read = stop.run_until_cancelled(read(&consumer, topic, reads, asks, asked)).await;
     // Closing a consumer blocks.
     let _ = tokio::task::spawn_blocking(move || drop(consumer)).await;
-    read.unwrap_or(Ok(()))
+    read.unwrap_or(Ok(Followed::Unheard))
 }
 
 async fn open(config: &ClientConfig, topic: &TopicName) -> Result<Client, Error> {
@@ -45,21 +56,31 @@ async fn open(config: &ClientConfig, topic: &TopicName) -> Result<Client, Error>
     made.map(Arc::new).map_err(|error| retry("its reader could not be made", Some(error)))
 }
 
-async fn read(consumer: &Client, topic: &TopicName, reads: &mpsc::Sender<Read>) -> Result<(), Error> {
+async fn read(
+    consumer: &Client,
+    topic: &TopicName,
+    reads: &mpsc::Sender<Read>,
+    asks: &mut watch::Receiver<u64>,
+    asked: u64,
+) -> Result<Followed, Error> {
     let mut unread = assign(consumer, topic).await?;
     loop {
-        let told = match consumer.recv().await {
-            Ok(message) => Some(Read::Records(vec![found(&message)])),
+        let received = tokio::select! {
+            received = consumer.recv() => received,
+            Ok(()) = asks.changed(), if unread.is_empty() => return Ok(Followed::Asked),
+        };
+        let told = match received {
+            Ok(message) => vec![Read::Records(vec![found(&message)])],
             Err(KafkaError::PartitionEOF(partition)) => {
                 unread.retain(|left| *left != partition);
-                unread.is_empty().then_some(Read::Loaded)
+                if unread.is_empty() { vec![Read::Loaded, Read::ToEnd(asked)] } else { Vec::new() }
             }
-            Err(error) => Some(passing(error)?),
+            Err(error) => vec![passing(error)?],
         };
-        if let Some(told) = told
-            && reads.send(told).await.is_err()
-        {
-            return Ok(());
+        for told in told {
+            if reads.send(told).await.is_err() {
+                return Ok(Followed::Unheard);
+            }
         }
     }
 }

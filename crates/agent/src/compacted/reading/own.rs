@@ -12,7 +12,7 @@ use copyist_kafka::{
 use copyist_model::TopicName;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep};
 
 use super::leaders::Leaders;
@@ -37,8 +37,12 @@ const AGAIN_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Own {
     topic: TopicName,
     options: ClientOptions,
+    /// The number of the last question for the topic's end.
+    asks: watch::Receiver<u64>,
     reads: mpsc::Sender<Read>,
     progress: Mutex<Progress>,
+    /// The progress may be another.
+    advanced: Notify,
 }
 
 /// Why a broker is not read from any more.
@@ -73,8 +77,13 @@ impl From<Broken> for Ended {
 }
 
 impl Own {
-    pub fn new(topic: TopicName, options: ClientOptions, reads: mpsc::Sender<Read>) -> Self {
-        Self { topic, options, reads, progress: Mutex::default() }
+    pub fn new(
+        topic: TopicName,
+        options: ClientOptions,
+        asks: watch::Receiver<u64>,
+        reads: mpsc::Sender<Read>,
+    ) -> Self {
+        Self { topic, options, asks, reads, progress: Mutex::default(), advanced: Notify::new() }
     }
 
     /// Reads on from where it stopped, until it cannot.
@@ -106,7 +115,57 @@ impl Own {
         tokio::select! {
             Some(ended) = following.next() => ended,
             () = self.until_changed(cluster, &leaders) => Ok(()),
+            ended = self.answer(cluster, &leaders) => Err(ended),
         }
+    }
+
+    /// Says when the topic was read to its end, each time that it is asked for.
+    async fn answer(&self, cluster: &Cluster, leaders: &Leaders) -> Ended {
+        let (mut asks, mut answered) = (self.asks.clone(), 0);
+        loop {
+            let asked = *asks.borrow_and_update();
+            if asked > answered {
+                if let Err(ended) = self.read_to_end(cluster, leaders, asked).await {
+                    return ended;
+                }
+                answered = asked;
+            } else if asks.changed().await.is_err() {
+                // Nobody asks any more.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    async fn read_to_end(&self, cluster: &Cluster, leaders: &Leaders, asked: u64) -> Result<(), Ended> {
+        let mut backoff = Backoff::new(RETRY);
+        let ends = loop {
+            match self.ends(cluster, leaders).await {
+                Ok(ends) => break ends,
+                Err(error) => self.tell(Read::Trouble(chain(&error))).await?,
+            }
+            sleep(backoff.wait(rand::random())).await;
+        };
+        while !lock(&self.progress).reaches(&ends) {
+            self.advanced.notified().await;
+        }
+        self.tell(Read::ToEnd(asked)).await
+    }
+
+    /// Where committed records end now, by partition.
+    async fn ends(&self, cluster: &Cluster, leaders: &Leaders) -> Result<BTreeMap<i32, i64>, Error> {
+        if let Some(partition) = leaders.leaderless.first() {
+            let what = format!("the end of {}-{partition}, which has no leader", self.topic);
+            return Err(Error::Unknown { what });
+        }
+        let mut ends = BTreeMap::new();
+        for (key, epoch) in leaders.led.values().flatten() {
+            let (leader, _) = cluster.leader(key).await?;
+            let at = OffsetAt::Latest;
+            let end = questions::offset(&leader, key, *epoch, at, Isolation::ReadCommitted).await?;
+            let unknown = || Error::Unknown { what: format!("the end of {key} is not known") };
+            ends.insert(key.partition, end.ok_or_else(unknown)?.offset);
+        }
+        Ok(ends)
     }
 
     async fn until_changed(&self, cluster: &Cluster, leaders: &Leaders) {
@@ -247,6 +306,7 @@ impl Own {
             progress.advance(number, next, partition.last_stable_offset);
             !before && progress.is_loaded()
         };
+        self.advanced.notify_one();
         if newly_loaded {
             self.tell(Read::Loaded).await.map_err(Broken::Ended)?;
         }

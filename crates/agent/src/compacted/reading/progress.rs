@@ -64,6 +64,12 @@ impl Progress {
         !self.partitions.is_empty() && self.partitions.values().all(Reached::is_at_end)
     }
 
+    /// Whether each of these partitions was read up to here. Of another topic by now, it was not.
+    #[must_use]
+    pub fn reaches(&self, ends: &BTreeMap<i32, i64>) -> bool {
+        ends.iter().all(|(partition, end)| self.next_offset(*partition) >= *end)
+    }
+
     /// The same of some partitions.
     #[must_use]
     pub fn are_loaded(&self, mut partitions: impl Iterator<Item = i32>) -> bool {
@@ -96,6 +102,17 @@ mod tests {
         progress.advance(1, 20, 40);
         assert!(progress.is_loaded(), "what came meanwhile does not count");
         assert_eq!((progress.next_offset(0), progress.next_offset(1), progress.next_offset(9)), (10, 20, 0));
+    }
+
+    #[test]
+    fn it_reaches_what_was_the_end_of_each_partition() {
+        let mut progress = Progress::default();
+        progress.meet(&topic(1), 0..2);
+        progress.advance(0, 10, 10);
+        progress.advance(1, 4, 9);
+        let reaches = |ends: [i64; 2]| progress.reaches(&(0..).zip(ends).collect());
+        assert!(reaches([10, 4]) && !reaches([11, 4]) && !reaches([10, 5]));
+        assert!(!progress.reaches(&[(7, 1)].into()) && progress.reaches(&[(7, 0)].into()), "an empty one");
     }
 
     #[test]

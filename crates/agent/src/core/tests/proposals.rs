@@ -54,7 +54,7 @@ fn answered(number: u64, answer: Result<Verdict, Unanswered>) -> Effect {
 
 fn judged(generation: u64, refused_because: Option<&str>, holds: Option<LaneRecord>) -> Event {
     let refused_because = refused_because.map(str::to_owned);
-    let judgement = Judgement { refused_because, holds: holds.map(Box::new) };
+    let judgement = Judgement { refused_because, holds: holds.map(LaneHeld::from) };
     Event::Verdict { lane: lane(0), generation: LaneGeneration(generation), judgement }
 }
 
@@ -173,7 +173,7 @@ fn proposed_again() -> Core {
 }
 
 fn refused(because: &str, holds: Option<LaneRecord>) -> Result<Verdict, Unanswered> {
-    Ok(Verdict::Refused { because: because.to_owned(), holds: holds.map(Box::new) })
+    Ok(Verdict::Refused { because: because.to_owned(), holds: holds.map(LaneHeld::from) })
 }
 
 #[test]

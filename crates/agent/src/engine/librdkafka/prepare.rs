@@ -4,9 +4,10 @@
 //! needs help. Calls that block have a deadline and a thread of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use copyist_model::{ClusterId, ConnectorName, LaneId, OffsetReset, TopicName};
+use copyist_model::{ClusterId, ConnectorName, LaneHeld, LaneId, OffsetReset, TopicName};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer;
@@ -54,6 +55,8 @@ pub(super) struct Preparer {
     pub connector: ConnectorName,
     pub cluster: Option<ClusterId>,
     pub reset: OffsetReset,
+    /// What the coordinator's store holds of the lanes.
+    pub records: Arc<BTreeMap<LaneId, LaneHeld>>,
     /// Cancelled when the result is no longer wanted; the calls under way still end in time.
     pub cancelled: CancellationToken,
 }
@@ -134,9 +137,10 @@ impl Preparer {
             if lane.next.is_none()
                 && let Some(id) = self.lane_id(&lane, done)
             {
-                let asked = self.cancelled.run_until_cancelled(self.positions.stored(&id)).await;
-                match asked {
-                    Some(Ok(stored)) => lane.next = stored.map(|stored| stored.next_offset),
+                // Always the present end: the destination would not complete what is old.
+                let found = self.positions.found_now(&id, self.records.get(&id));
+                match self.cancelled.run_until_cancelled(found).await {
+                    Some(Ok(found)) => lane.next = found.stored.map(|stored| stored.next_offset),
                     Some(Err(error)) => {
                         done.settle(&lane, Outcome::Wait(chain(&error)));
                         continue;

@@ -117,6 +117,7 @@ impl Task {
                     connector: self.connector().clone(),
                     cluster: self.cluster.clone(),
                     reset: self.order.spec.offset_reset,
+                    records: self.order.records.clone(),
                     cancelled: work.over.clone(),
                 };
                 work.preparing = Some(Box::pin(preparer.prepare(wanted)));

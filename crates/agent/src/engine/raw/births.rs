@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use copyist_kafka::{Error, PartitionKey};
 use copyist_lane::{Birth, Event, Lane, Right, Start};
-use copyist_model::{LaneEnd, LaneId, LaneRecord, LaneStart, OffsetReset, TopicName};
+use copyist_model::{LaneEnd, LaneHeld, LaneId, LaneRecord, LaneStart, OffsetReset, TopicName};
 
 use super::facts::{self, Facts};
 use super::lane::{Alive, Ends, LaneCell, LaneNumber, Life};
@@ -215,11 +215,19 @@ impl Route {
             *asked = true;
         }
         let positions = self.shared.positions.clone();
+        let held = self.held(number, &id).cloned();
         self.do_later(async move {
-            let found = positions.found(&id).await.map_err(|error| chain(&error));
+            let found = positions.found(&id, held.as_ref()).await.map_err(|error| chain(&error));
             Happening::Looked(number, found)
         });
         Err("its position".to_owned())
+    }
+
+    /// What the coordinator's store holds of a lane, as far as it was told here.
+    fn held(&self, number: LaneNumber, id: &LaneId) -> Option<&LaneHeld> {
+        let lane = self.lanes.get(&number)?;
+        let stated = self.tasks.get(&lane.task).and_then(|task| task.order.records.get(id));
+        [lane.told_record.as_ref(), stated].into_iter().flatten().max_by_key(|held| held.generation())
     }
 
     /// Both partitions, where both clusters have them; `Err` says what is waited for.
@@ -306,12 +314,15 @@ impl Route {
         let facts = self.facts_of(&name, now)?;
         let Some(lane) = self.lanes.get(&number) else { return Err(String::new()) };
         let task = self.tasks.get(&lane.task).ok_or("its task")?;
-        let told = [lane.told_record.as_ref(), task.order.records.get(&id), record_of(found.stored.as_ref())];
+        let held = self.held(number, &id);
+        let altered = held.and_then(LaneHeld::altered).unwrap_or_default();
+        let told = [held.and_then(LaneHeld::record), record_of(found.stored.as_ref())];
         let right = *task.reporter.right().borrow();
         let birth = Birth {
             source: lane_end(&source, &self.source)?,
             destination: lane_end(&destination, &self.destination)?,
             record: newest(told).cloned(),
+            altered,
             stored: stored_of(found.stored.as_ref()),
             newest_generation: found.newest,
             start: start_of(lane.start, task),
@@ -354,7 +365,7 @@ fn lane_end(key: &PartitionKey, side: &Side) -> Result<LaneEnd, String> {
 }
 
 /// A lost store costs nothing: positions carry their record as well.
-fn newest(records: [Option<&LaneRecord>; 3]) -> Option<&LaneRecord> {
+fn newest(records: [Option<&LaneRecord>; 2]) -> Option<&LaneRecord> {
     records.into_iter().flatten().max_by_key(|record| record.generation)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use copyist_kafka::{Leader, OutgoingBatch, PartitionKey, Producer, Wanted};
 use copyist_lane::{Lane, Status};
-use copyist_model::{LaneRecord, LaneStart};
+use copyist_model::{LaneHeld, LaneStart};
 
 use super::appetite::Appetite;
 use super::budget::Lease;
@@ -27,8 +27,8 @@ pub struct LaneCell {
     pub task: TaskNumber,
     pub name: LaneName,
     pub start: LaneStart,
-    /// The record that the coordinator said holds, newer than that of the order.
-    pub told_record: Option<LaneRecord>,
+    /// What the coordinator said that the store holds, newer than that of the order.
+    pub told_record: Option<LaneHeld>,
     /// The coordinator has no record of it: this one came with its position.
     pub store_is_empty: bool,
     /// It is not made before.

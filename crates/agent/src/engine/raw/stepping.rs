@@ -176,7 +176,7 @@ impl Route {
             Some(Ok(Verdict::Committed)) => {
                 self.tell_if_shared(number, &record);
                 if let Some(lane) = self.lanes.get_mut(&number) {
-                    lane.told_record = Some(record);
+                    lane.told_record = Some(record.into());
                 }
                 self.events.push_back((number, Event::RecordCommitted));
             }
@@ -190,7 +190,7 @@ impl Route {
             Some(Ok(Verdict::Refused { because, holds })) => {
                 tracing::info!(lane = %self.name(number), because, "a lane record was refused");
                 if let (Some(lane), Some(holds)) = (self.lanes.get_mut(&number), holds) {
-                    lane.told_record = Some(*holds);
+                    lane.told_record = Some(holds);
                 }
                 self.events.push_back((number, Event::RecordRefused(Refusal::Outdated)));
             }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use copyist_model::{Engine, LaneEnd, LaneGeneration, LaneId, LaneRecord, TopicId};
+use copyist_model::{Engine, LaneEnd, LaneGeneration, LaneHeld, LaneId, LaneRecord, TopicId};
 
 use super::*;
 use crate::store::keys;
@@ -93,8 +93,8 @@ impl World {
     }
 
     fn generations(&self, name: &str) -> Vec<(i32, u64)> {
-        let lanes = self.core.view.lanes.values().filter(|record| record.lane.connector.as_str() == name);
-        lanes.map(|record| (record.lane.partition, record.generation.0)).collect()
+        let lanes = self.core.view.lanes.iter().filter(|(lane, _)| lane.connector.as_str() == name);
+        lanes.map(|(lane, held)| (lane.partition, held.generation().0)).collect()
     }
 }
 
@@ -131,7 +131,7 @@ fn a_record_is_fixed_by_a_commit_and_replaced_by_a_later_generation() {
             told,
             [LaneVerdict { lane: lane.clone(), generation: LaneGeneration(generation), refusal: None }]
         );
-        assert_eq!(world.core.view.lanes[&lane], *proposal.record);
+        assert_eq!(world.core.view.lanes[&lane], LaneHeld::Record(proposal.record));
     }
     assert_eq!(world.commits, [1, 1, 1]);
     assert_eq!(world.generations("c"), [(1, 9)]);
@@ -202,7 +202,7 @@ fn a_proposal_that_is_not_current_or_not_of_the_task_is_refused_in_words() {
         let refusal = told[0].refusal.clone().unwrap();
         assert!(refusal.because.contains(text), "{label}: {}", refusal.because);
         let same_lane = proposal.record.lane == first.record.lane;
-        assert_eq!(refusal.holds, same_lane.then(|| first.record.clone()), "{label}");
+        assert_eq!(refusal.holds, same_lane.then(|| LaneHeld::Record(first.record.clone())), "{label}");
         assert_eq!((&told[0].lane, told[0].generation), (&proposal.record.lane, proposal.record.generation));
         assert!(world.commits.is_empty(), "{label}: nothing is stored");
         assert_eq!(world.generations("c"), [(1, 3)], "{label}");
@@ -253,7 +253,8 @@ fn a_verdict_is_told_once_its_commit_is_stored() {
     let decision = world.step(Event::Proposed(vec![proposal.clone()]));
     assert_eq!(told_at_once(&decision), []);
     let commits = written(&decision);
-    assert_eq!(commits[0].writes, [Write::Lane(proposal.record.lane.clone(), Some(proposal.record.clone()))]);
+    let record = LaneHeld::Record(proposal.record.clone());
+    assert_eq!(commits[0].writes, [Write::Lane(proposal.record.lane.clone(), Some(record))]);
     assert!(verdicts(&commits[0].sends).iter().all(is_committed));
     assert_eq!(world.core.view, view, "nothing counts before it is stored");
 
@@ -411,7 +412,7 @@ fn statements_carry_the_records_that_hold_and_a_record_alone_is_no_statement() {
 
     let carried = |world: &mut World| -> Vec<(String, Vec<(i32, u64)>)> {
         let shown = |run: Run| {
-            let records = run.records.iter().map(|record| (record.lane.partition, record.generation.0));
+            let records = run.records.iter().map(|(lane, held)| (lane.partition, held.generation().0));
             (run.id.to_string(), records.collect())
         };
         world.runs().into_iter().map(shown).collect()
@@ -444,7 +445,7 @@ fn a_task_of_several_carries_only_its_own_records() {
     world.propose(proposals);
     world.ask(1, Command::RestartTask { name: connector("c"), task: 1 });
     let run = world.runs().pop().unwrap();
-    assert_eq!(run.records.iter().map(|record| record.lane.partition).collect::<Vec<_>>(), [1]);
+    assert_eq!(run.records.iter().map(|(lane, _)| lane.partition).collect::<Vec<_>>(), [1]);
 }
 
 #[test]
@@ -521,12 +522,8 @@ fn the_next_leader_knows_the_records_and_the_holder_repeats_what_it_has_no_verdi
     // What the store holds, read back key by key.
     let mut view = View::default();
     let mut families = BTreeSet::new();
-    let lanes = world
-        .core
-        .view
-        .lanes
-        .iter()
-        .map(|(lane, record)| Write::Lane(lane.clone(), Some(Box::new(record.clone()))));
+    let lanes =
+        world.core.view.lanes.iter().map(|(lane, held)| Write::Lane(lane.clone(), Some(held.clone())));
     for write in lanes {
         let (key, value) = keys::encode(&write, 0);
         families.insert(key.split('/').next().unwrap().to_owned());

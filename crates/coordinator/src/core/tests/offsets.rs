@@ -1,17 +1,23 @@
 //! Changes of offsets: when they may be, and what they are shielded from. The marks of active topics.
 
+use copyist_model::{LaneGeneration, LaneHeld};
+
 use super::*;
 
-fn begin(removed: Removed) -> Command {
-    begin_by("one", removed)
+fn begin(by: &str) -> Command {
+    Command::BeginAlteration { name: connector("c"), by: by.to_owned() }
 }
 
-fn begin_by(by: &str, removed: Removed) -> Command {
-    Command::BeginAlteration { name: connector("c"), by: by.to_owned(), removed }
+fn end(told: &str) -> Command {
+    end_by("one", altered(told))
 }
 
-fn end(altered: &str) -> Command {
-    Command::EndAlteration { name: connector("c"), by: "one".to_owned(), altered: altered.to_owned() }
+fn end_by(by: &str, altered: Altered) -> Command {
+    Command::EndAlteration { name: connector("c"), by: by.to_owned(), altered }
+}
+
+fn altered(told: &str) -> Altered {
+    Altered { lanes: BTreeMap::new(), is_reset: false, told: told.to_owned() }
 }
 
 fn lane(partition: i32) -> LaneId {
@@ -49,61 +55,125 @@ fn lanes(world: &World) -> Vec<LaneId> {
     world.core.view.lanes.keys().cloned().collect()
 }
 
+/// By partition, the generation that holds, or the one that is over.
+fn held(world: &World) -> Vec<(i32, Result<u64, u64>)> {
+    let shown = |held: &LaneHeld| match held {
+        LaneHeld::Record(record) => Ok(record.generation.0),
+        LaneHeld::Altered(generation) => Err(generation.0),
+    };
+    world.core.view.lanes.iter().map(|(lane, held)| (lane.partition, shown(held))).collect()
+}
+
+fn is_conflict(reply: &Option<Result<Answer, Failure>>) -> bool {
+    matches!(reply, Some(Err(Failure::Conflict(_))))
+}
+
 fn surveyed(world: &World) -> bool {
     world.core.view.connectors[&connector("c")].surveyed
 }
 
 #[test]
 fn what_is_not_stopped_keeps_its_offsets() {
-    let refused = |world: &mut World| match world.ask(7, begin(Removed::All)) {
-        Some(Err(Failure::Invalid(text))) => text,
-        other => panic!("{other:?}"),
+    let refused = |world: &mut World| {
+        for command in [begin("one"), end("")] {
+            let told = match world.ask(7, command) {
+                Some(Err(Failure::Invalid(text))) => text,
+                other => panic!("{other:?}"),
+            };
+            assert!(told.contains("STOPPED") && told.contains("'/connectors/c/stop'"), "{told}");
+            world.replies.clear();
+        }
     };
     let mut world = copying();
-    let told = refused(&mut world);
-    assert!(told.contains("STOPPED") && told.contains("'/connectors/c/stop'"), "{told}");
-    world.replies.clear();
+    refused(&mut world);
     world.ask(1, target("c", TargetState::Paused));
     refused(&mut world);
-    world.replies.clear();
     world.ask(2, target("c", TargetState::Stopped));
     refused(&mut world);
-    assert_eq!(lanes(&world).len(), 2);
+    assert_eq!(held(&world), [(0, Ok(1)), (1, Ok(1))]);
     world.confirm_releases();
     world.replies.clear();
-    assert_eq!(world.ask(8, begin(Removed::All)), Some(Ok(Answer::Done)));
-    let unknown =
-        Command::BeginAlteration { name: connector("d"), by: "one".to_owned(), removed: Removed::All };
-    let told = Failure::NotFound("Connector d not found".to_owned());
-    assert_eq!(world.ask(9, unknown), Some(Err(told)));
+    assert_eq!(world.ask(8, begin("one")), Some(Ok(Answer::Done)));
+    for (ticket, unknown) in [
+        (9, Command::BeginAlteration { name: connector("d"), by: "one".to_owned() }),
+        (10, Command::EndAlteration { name: connector("d"), by: "one".to_owned(), altered: altered("") }),
+    ] {
+        let told = Failure::NotFound("Connector d not found".to_owned());
+        assert_eq!(world.ask(ticket, unknown), Some(Err(told)));
+    }
 }
 
 #[test]
-fn a_removed_position_takes_the_lane_record_with_it() {
+fn the_end_leaves_of_each_record_which_generation_is_over() {
     let mut world = stopped();
-    assert_eq!(world.ask(1, begin(Removed::Lanes([lane(1), lane(9)].into()))), Some(Ok(Answer::Done)));
-    assert_eq!((lanes(&world), surveyed(&world)), (vec![lane(0)], true));
-    world.ask(2, end(""));
-    assert_eq!(world.ask(3, begin(Removed::All)), Some(Ok(Answer::Done)));
-    assert_eq!((lanes(&world), surveyed(&world)), (vec![], false), "it starts by its reset key again");
+    world.ask(1, begin("one"));
+    assert_eq!(held(&world), [(0, Ok(1)), (1, Ok(1))], "nothing is over before positions are written");
+    // An agent knows of a newer one of lane 1, of one of lane 2 that the store has lost, and of none of lane 9.
+    let newest =
+        [(1, 4), (2, 3), (9, 0)].map(|(partition, newest)| (lane(partition), LaneGeneration(newest)));
+    let altered = Altered { lanes: newest.into(), ..altered("") };
+    assert_eq!(world.ask(2, end_by("one", altered)), Some(Ok(Answer::Altered(String::new()))));
+    assert_eq!(held(&world), [(0, Ok(1)), (1, Err(4)), (2, Err(3))]);
+    assert!(surveyed(&world));
+
+    // It goes on above what is over, and not otherwise.
+    world.ask(3, target("c", TargetState::Running));
+    world.survey("c", ("S", "D"), &[("t", 2)]);
+    let told: BTreeMap<LaneId, LaneHeld> = world.runs().into_iter().flat_map(|run| run.records).collect();
+    assert_eq!(told.get(&lane(1)), Some(&LaneHeld::Altered(LaneGeneration(4))), "{told:?}");
+    for (replaces, generation, fixed) in [(0, 5, false), (4, 4, false), (4, 5, true)] {
+        let proposal = world.proposal("c", 1, replaces, generation);
+        world.feed(Event::Proposed(vec![proposal]));
+        let expected = if fixed { Ok(5) } else { Err(4) };
+        assert_eq!(held(&world)[1], (1, expected), "{replaces} -> {generation}");
+    }
+}
+
+#[test]
+fn a_reset_begins_anew_by_the_reset_key() {
+    let mut world = stopped();
+    let marks = [("t.copy".parse().unwrap(), 5)].into();
+    world.ask(1, Command::ResetTopics { name: connector("c"), marks });
+    world.ask(2, begin("one"));
+    let lanes = [lane(0), lane(1)].map(|lane| (lane, LaneGeneration(0)));
+    let reset = Altered { lanes: lanes.into(), is_reset: true, ..altered("") };
+    world.ask(3, end_by("one", reset));
+    assert_eq!((held(&world), surveyed(&world)), (vec![(0, Err(1)), (1, Err(1))], false));
+    assert!(world.core.view.topic_marks.is_empty(), "what is copied is counted anew");
+    // And once more: there is nothing left to end.
+    world.ask(4, begin("two"));
+    world.commits.clear();
+    let reset = Altered { lanes: [(lane(0), LaneGeneration(0))].into(), is_reset: true, ..altered("") };
+    world.ask(5, end_by("two", reset));
+    assert_eq!(world.commits, [2], "the connector, and the answer");
+    world.ask(6, delete("c"));
+    world.confirm_releases();
+    assert_eq!(held(&world), [], "they go with their connector");
 }
 
 #[test]
 fn nothing_runs_and_nothing_else_changes_while_offsets_are_changed() {
     let mut world = stopped();
-    world.ask(1, begin(Removed::Lanes(BTreeSet::new())));
+    world.ask(1, begin("one"));
     let others = [
         target("c", TargetState::Running),
         target("c", TargetState::Paused),
         delete("c"),
-        begin_by("two", Removed::All),
-        Command::EndAlteration { name: connector("c"), by: "two".to_owned(), altered: String::new() },
+        begin("two"),
+        end_by("two", altered("")),
     ];
-    for (ticket, command) in (10..).zip(&others) {
-        let reply = world.ask(ticket, command.clone());
-        assert!(matches!(reply, Some(Err(Failure::Conflict(_)))), "{command:?}: {reply:?}");
+    for (term, anew) in (1..).zip([false, true]) {
+        if anew {
+            world.lead_anew();
+            world.hello("a:1", "one");
+        }
+        for (ticket, command) in (100 * term..).zip(&others) {
+            let reply = world.ask(ticket, command.clone());
+            assert!(is_conflict(&reply), "term {term}: {command:?}: {reply:?}");
+        }
     }
     assert_eq!(world.ask(20, target("c", TargetState::Stopped)), Some(Ok(Answer::Done)), "it is");
+    assert_eq!(world.ask(21, begin("one")), Some(Ok(Answer::Done)), "a repetition goes on");
     world.ask(2, end("what it does"));
     assert_eq!(world.connector_state("c"), (InstanceState::Stopped, "what it does".to_owned()));
     assert_eq!(world.ask(30, target("c", TargetState::Running)), Some(Ok(Answer::Done)));
@@ -111,42 +181,52 @@ fn nothing_runs_and_nothing_else_changes_while_offsets_are_changed() {
 }
 
 #[test]
+fn a_repetition_of_the_end_gets_the_first_ones_answer() {
+    let mut world = stopped();
+    world.ask(1, begin("one"));
+    let told = Some(Ok(Answer::Altered("how".to_owned())));
+    assert_eq!(world.ask(2, end("how")), told);
+    world.ask(3, target("c", TargetState::Running));
+    world.lead_anew();
+    assert_eq!(world.ask(4, end("otherwise")), told);
+    assert_eq!(world.core.view.connectors[&connector("c")].altered, "how");
+}
+
+#[test]
 fn an_end_that_does_not_come_is_waited_for_two_minutes() {
     let mut world = stopped();
-    world.ask(1, begin(Removed::Lanes(BTreeSet::new())));
+    world.ask(1, begin("one"));
     world.pass(119_999);
-    assert!(matches!(world.ask(2, target("c", TargetState::Running)), Some(Err(Failure::Conflict(_)))));
+    assert!(is_conflict(&world.ask(2, target("c", TargetState::Running))));
     world.pass(1);
     assert_eq!(world.ask(3, target("c", TargetState::Running)), Some(Ok(Answer::Done)));
+    assert!(matches!(world.ask(4, end("late")), Some(Err(Failure::Invalid(_)))), "it runs");
 }
 
 #[test]
 fn a_begin_that_is_planned_again_is_not_in_its_own_way() {
     let mut world = stopped();
     world.refuse_next = true;
-    assert_eq!(world.ask(1, begin(Removed::All)), Some(Ok(Answer::Done)));
-    assert_eq!(lanes(&world), []);
+    assert_eq!(world.ask(1, begin("one")), Some(Ok(Answer::Done)));
 }
 
 #[test]
 fn what_a_change_does_is_shown_until_the_connector_is_restarted() {
     let mut world = stopped();
-    world.ask(1, begin(Removed::Lanes(BTreeSet::new())));
+    world.ask(1, begin("one"));
     world.ask(2, end("it does this"));
-    world.ask(3, end(""));
-    world.ask(4, target("c", TargetState::Running));
+    world.ask(3, begin("two"));
+    world.ask(4, end_by("two", altered("")));
+    world.ask(5, target("c", TargetState::Running));
     let survey = AssignmentId::survey(&connector("c"));
     world.report(&survey, InstanceState::Running, "raw");
     assert_eq!(world.connector_state("c"), (InstanceState::Running, "raw\nit does this".to_owned()));
     let restart = Command::Restart { name: connector("c"), include_tasks: false, only_failed: true };
-    world.ask(5, restart);
+    world.ask(6, restart);
     assert_eq!(world.connector_state("c").1, "raw\nit does this", "it has not failed");
     let restart = Command::Restart { name: connector("c"), include_tasks: false, only_failed: false };
-    world.ask(6, restart);
+    world.ask(7, restart);
     assert_eq!(world.connector_state("c").1, "raw");
-    let unknown =
-        Command::EndAlteration { name: connector("d"), by: "one".to_owned(), altered: String::new() };
-    assert!(matches!(world.ask(7, unknown), Some(Err(Failure::NotFound(_)))));
 }
 
 #[test]

@@ -319,7 +319,7 @@ fn restarts_raise_revisions_of_what_they_mean() {
                     shown.tasks.iter().filter(|(_, task)| task.state == InstanceState::Restarting);
                 assert_eq!(restarting.count(), expected.iter().filter(|id| !id.ends_with("survey")).count());
             }
-            Answer::Info { .. } => panic!("a restart answers no info"),
+            Answer::Info { .. } | Answer::Altered(_) => panic!("a restart answers no info"),
         }
     }
 }

@@ -15,6 +15,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use copyist_model::LaneHeld;
+
 use super::*;
 use crate::core::view::{Connector, Write};
 
@@ -236,7 +238,12 @@ fn stored(write: &Write) -> String {
             format!("task {id}: revision {revision}, {}", lanes(&task.lanes))
         }
         Write::Task(id, None) => format!("task {id}: gone"),
-        Write::Lane(id, Some(record)) => format!("lane {id}: generation {}", record.generation.0),
+        Write::Lane(id, Some(LaneHeld::Record(record))) => {
+            format!("lane {id}: generation {}", record.generation.0)
+        }
+        Write::Lane(id, Some(LaneHeld::Altered(generation))) => {
+            format!("lane {id}: generation {} is over", generation.0)
+        }
         Write::Lane(id, None) => format!("lane {id}: gone"),
         Write::TopicMarks(name, Some(marks)) => format!("topics of {name}: {} marks", marks.len()),
         Write::TopicMarks(name, None) => format!("topics of {name}: gone"),
@@ -292,6 +299,7 @@ fn named(holder: &Holder) -> String {
 fn said(send: &Send) -> (String, String) {
     match send {
         Send::Reply(ticket, Ok(Answer::Done)) => (format!("reply {}", ticket.0), "done".to_owned()),
+        Send::Reply(ticket, Ok(Answer::Altered(told))) => (format!("reply {}", ticket.0), told.clone()),
         Send::Reply(ticket, Ok(Answer::Info { created, info })) => {
             let done = if *created { "created" } else { "changed" };
             (format!("reply {}", ticket.0), format!("{done} {}, tasks {:?}", info.name, info.tasks))

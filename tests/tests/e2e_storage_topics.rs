@@ -432,3 +432,103 @@ fn a_topic_that_is_lost_disturbs_no_copy_and_is_filled_again_once_it_is_back() {
     let stopped = scenario.copyist.stop();
     assert!(scenario.must("stopped", stopped).success());
 }
+
+const RESTORED: &str = "scribe-restored";
+
+/// The last values of a topic's records, by key.
+fn last_values(topic: &str) -> BTreeMap<String, bool> {
+    let records = destination().dump(topic).expect("read");
+    records.iter().map(|record| (text(record.key.as_ref()), record.value.is_some())).collect()
+}
+
+#[test]
+fn what_a_restored_store_has_lost_stays_in_the_topics() {
+    let mut scenario = Scenario::start(RESTORED);
+    let topic = format!("{RESTORED}-config");
+    let create = |scenario: &Scenario, name: &str| {
+        let config = scenario::config(&[("topic.whitelist", "scribed")]);
+        let body = json!({"name": name, "config": config, "initial_state": "STOPPED"});
+        scenario.expect(201, scenario.copyist.rest().post("/connectors", &body));
+    };
+    create(&scenario, "kept");
+    wait_in_step(&scenario);
+    scenario.copyist.kill_9();
+    let store = scenario.copyist.store_path();
+    let copy = store.with_extension("copy");
+    std::fs::copy(&store, &copy).expect("copied");
+    let restarted = scenario.copyist.restart();
+    scenario.must("started", restarted);
+    create(&scenario, "lost");
+    create(&scenario, "deleted");
+    let delete = |scenario: &Scenario, name: &str| {
+        scenario.expect(204, scenario.copyist.rest().delete(&format!("/connectors/{name}")));
+    };
+    delete(&scenario, "deleted");
+    wait_in_step(&scenario);
+    assert!(last_values(&topic)["connector-lost"]);
+
+    // No agent shows that there was a newer store: what is stopped runs nowhere.
+    scenario.copyist.kill_9();
+    std::fs::rename(&copy, &store).expect("restored");
+    let restarted = scenario.copyist.restart();
+    scenario.must("started", restarted);
+    assert_eq!(scenario.get("/connectors"), json!(["kept"]));
+    delete(&scenario, "kept");
+    create(&scenario, "new");
+    let mut last = BTreeMap::new();
+    let found = wait_until("the records", LIMIT, Progress::Silent, || {
+        last = last_values(&topic);
+        Ok((last.get("connector-kept") == Some(&false) && last.contains_key("connector-new")).then_some(()))
+    });
+    scenario.must(&format!("{last:?}"), found);
+    assert!(last["connector-lost"] && last["target-state-lost"], "{last:?}");
+    wait_in_step(&scenario);
+}
+
+#[test]
+fn a_topic_of_configs_with_several_partitions_is_refused_and_disturbs_no_copy() {
+    let name = "scribe-partitions";
+    source().create_topic("partitioned", 1).expect("created");
+    let topic = format!("{name}-config");
+    destination().create_topic_with(&topic, 3, 1, &[("cleanup.policy", "compact")]).expect("created");
+    let scenario = Scenario::start(name);
+    scenario.create("c", &scenario::config(&[("topic.whitelist", "partitioned")]));
+    scenario.wait_running("c", 1);
+    source().produce(&numbered("partitioned", 1, "p", 100)).expect("produced");
+    scenario.wait_copied("partitioned", "partitioned", 100);
+    let line = scenario.wait_logged(&["WARN", &topic, "must have a single partition", "has 3"]);
+    println!("{line}");
+    assert_eq!(last_values(&topic), BTreeMap::new());
+}
+
+#[test]
+fn a_record_that_is_refused_keeps_nothing_else_away() {
+    let name = "scribe-refused";
+    source().create_topic("refused", 1).expect("created");
+    let topic = format!("{name}-config");
+    let configs = [("cleanup.policy", "compact"), ("max.message.bytes", "20000")];
+    destination().create_topic_with(&topic, 1, 1, &configs).expect("created");
+    let scenario = Scenario::start(name);
+    let long = "x".repeat(30_000);
+    scenario.create("a-large-one", &scenario::config(&[("topic.whitelist", "refused"), ("note", &long)]));
+    scenario.create(
+        "small",
+        &scenario::config(&[("topic.whitelist", "refused"), ("topic.rename.format", "${topic}.2")]),
+    );
+    scenario.wait_running("a-large-one", 1);
+    scenario.wait_running("small", 1);
+    let line = scenario.wait_logged(&["WARN", "left out", "connector-a-large-one", "MessageTooLarge"]);
+    println!("{line}");
+    let mut last = [BTreeMap::new(), BTreeMap::new()];
+    let found = wait_until("the other records", LIMIT, Progress::Silent, || {
+        last = [last_values(&topic), last_values(&format!("{name}-status"))];
+        let states = ["status-connector-a-large-one", "status-connector-small", "status-task-small-0"];
+        let is_there =
+            last[0].contains_key("commit-small") && states.iter().all(|key| last[1].contains_key(*key));
+        Ok(is_there.then_some(()))
+    });
+    scenario.must(&format!("{last:?}"), found);
+    assert!(!last[0].contains_key("connector-a-large-one"), "{last:?}");
+    let metrics = scenario.must("metrics", scenario.copyist.metrics());
+    assert!(!metrics.contains("copyist_storage_topics_behind 0"), "it is behind: {metrics}");
+}

@@ -44,6 +44,7 @@ fn line(view: &View, write: &Write) -> Option<Line> {
         | Write::Task(..)
         | Write::Lane(..)
         | Write::TopicMarks(..)
+        | Write::Deletion(..)
         | Write::Agent(..)
         | Write::Assignment(..)
         | Write::Released(..)

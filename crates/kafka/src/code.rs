@@ -14,6 +14,8 @@ impl Code {
     pub const UNKNOWN_TOPIC_OR_PARTITION: Self = Self(3);
     pub const LEADER_NOT_AVAILABLE: Self = Self(5);
     pub const NOT_LEADER_OR_FOLLOWER: Self = Self(6);
+    pub const MESSAGE_TOO_LARGE: Self = Self(10);
+    pub const RECORD_LIST_TOO_LARGE: Self = Self(18);
     pub const UNSUPPORTED_VERSION: Self = Self(35);
     pub const TOPIC_ALREADY_EXISTS: Self = Self(36);
     pub const NOT_CONTROLLER: Self = Self(41);
@@ -23,6 +25,7 @@ impl Code {
     pub const FENCED_LEADER_EPOCH: Self = Self(74);
     pub const UNKNOWN_LEADER_EPOCH: Self = Self(75);
     pub const OFFSET_NOT_AVAILABLE: Self = Self(78);
+    pub const INVALID_RECORD: Self = Self(87);
     pub const UNKNOWN_TOPIC_ID: Self = Self(100);
 
     #[must_use]

@@ -28,8 +28,10 @@ pub(crate) const READS_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) enum Read {
     Records(Vec<Found>),
-    /// All that was there when the reading began was told.
-    Loaded,
+    /// All that was there when the reading began was told, of so many partitions.
+    Loaded {
+        partitions: usize,
+    },
     /// All that was there when the question of this number, or an earlier one, was put was told.
     ToEnd(u64),
     /// Why it does not go on, for whoever waits; it may pass soon.

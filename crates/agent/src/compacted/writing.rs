@@ -42,7 +42,20 @@ pub(crate) struct Put {
 pub(crate) struct Written {
     /// Which of the records, by its number in the put, lies at which offset of its partition.
     pub offsets: Vec<(usize, i64)>,
+    /// [`Error::Stuck`]: all that is not written was refused, and would be again.
     pub failed: Option<Error>,
+}
+
+impl Written {
+    /// Of several failures the first is told, and one that may pass before others: then not all that is not written was
+    /// refused.
+    fn fail(&mut self, error: Error) {
+        let (Some(Error::Stuck(_)), Error::Retry { .. }) = (&self.failed, &error) else {
+            self.failed.get_or_insert(error);
+            return;
+        };
+        self.failed = Some(error);
+    }
 }
 
 /// How the topic is written to.

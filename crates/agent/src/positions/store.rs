@@ -262,7 +262,7 @@ impl Store {
     fn hear(&mut self, read: Read) {
         match read {
             Read::Records(found) => found.into_iter().for_each(|found| self.take(found)),
-            Read::Loaded => {
+            Read::Loaded { partitions: _ } => {
                 self.told.send_if_modified(|told| told.take().is_some());
             }
             Read::ToEnd(number) => {

@@ -12,6 +12,8 @@ use super::records::Status;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Fleet {
     pub connectors: BTreeMap<String, Connector>,
+    /// Connectors that were deleted: of others that are not there, nobody knows why.
+    pub deleted: BTreeSet<String>,
     /// All that there is was told.
     pub is_whole: bool,
     /// Connectors that have changed since they were looked at.
@@ -45,11 +47,13 @@ impl Fleet {
                 let connector = self.connectors.entry(name.clone()).or_default();
                 connector.target = target_state.parse().ok();
                 connector.task_statuses.retain(|number, _| tasks.contains(number));
+                self.deleted.remove(&name);
                 self.unseen.insert(name);
             }
             Event::ConnectorGone(name) => {
                 self.connectors.remove(&name);
                 self.unseen.remove(&name);
+                self.deleted.insert(name);
             }
             Event::Part(wire::WatchedPart { part: Some(part), status, .. }) => {
                 // A part of what is gone is told of only before.
@@ -164,6 +168,9 @@ mod tests {
         assert!(fleet.is_whole);
         fleet.hear(Event::ConnectorGone("c".to_owned()));
         assert_eq!((fleet.connectors.len(), fleet.unseen()), (0, None));
+        assert!(fleet.deleted.contains("c"));
+        fleet.hear(connector("c", "RUNNING", &[]));
+        assert!(fleet.deleted.is_empty());
     }
 
     #[test]

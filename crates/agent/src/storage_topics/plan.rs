@@ -1,8 +1,9 @@
 //! What is to be written so that the topics tell what the fleet has, in Connect's order. Pure.
 //!
 //! Three rules keep what is not the fleet's:
-//! - Records of connectors that the fleet does not have are ended only if they bear its mark: then it wrote them, so it had
-//!   the connector, and has deleted it since. All others were there before the fleet, and stay.
+//! - Records of connectors that the fleet does not have are ended only if it says that it has deleted them, and they bear
+//!   its mark. All others stay: they were there before the fleet, or are what is left of a connector that a store which was
+//!   restored from an older copy has lost.
 //! - Connect never ends `task-…` and `commit-…` records, so they stay, too: without a connector's record they say nothing.
 //! - Keys of other kinds are not looked at.
 //!
@@ -14,11 +15,11 @@ use std::collections::BTreeMap;
 use copyist_model::TargetState;
 
 use super::fleet::{Connector, Fleet, Seen};
-use super::kept::Kept;
+use super::kept::{Kept, Record};
 use super::records::{self, COMMIT, CONNECTOR, CONNECTOR_STATUS, Subject, TARGET_STATE, TASK, TASK_STATUS};
 
 /// A record to write.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Write {
     pub key: String,
     /// Nothing: a tombstone.
@@ -47,13 +48,11 @@ pub(crate) fn configs(fleet: &Fleet, kept: &Kept, mark: &str) -> Vec<Vec<Write>>
 
 /// Connectors that the fleet had: with a record of its own, or what is left of them where only that was ended.
 fn gone<'a>(fleet: &'a Fleet, kept: &'a Kept, mark: &'a str) -> impl Iterator<Item = &'a str> {
-    let is_left = move |name: &str| {
-        !fleet.connectors.contains_key(name) && kept.present(&format!("{CONNECTOR}{name}")).is_none()
-    };
-    let of_connectors = kept.all(CONNECTOR).filter(|(name, _)| !fleet.connectors.contains_key(*name));
+    let is_left = move |name: &str| kept.present(&format!("{CONNECTOR}{name}")).is_none();
     let of_targets = kept.all(TARGET_STATE).filter(move |(name, _)| is_left(name));
-    let all = of_connectors.chain(of_targets);
-    all.filter(move |(_, record)| record.mark.as_deref() == Some(mark)).map(|(name, _)| name)
+    let all = kept.all(CONNECTOR).chain(of_targets);
+    let is_ours = move |record: &Record| record.mark.as_deref() == Some(mark);
+    all.filter(move |(name, record)| fleet.deleted.contains(*name) && is_ours(record)).map(|(name, _)| name)
 }
 
 fn of_connector(name: &str, connector: &Connector, kept: &Kept, mark: &str) -> Vec<Write> {
@@ -124,7 +123,7 @@ pub(crate) fn statuses(fleet: &Fleet, kept: &Kept, mark: &str, now_ms: i64) -> V
         let subject = records::subject(&key)?;
         let is_over = match fleet.connectors.get(connector_of(subject)) {
             Some(connector) => is_over(subject, connector),
-            None => record.mark.as_deref() == Some(mark),
+            None => fleet.deleted.contains(connector_of(subject)) && record.mark.as_deref() == Some(mark),
         };
         is_over.then(|| Write::tombstone(key))
     });

@@ -136,7 +136,8 @@ impl Scribe {
     async fn attempt(&self, mark: &Arc<str>, stop: &CancellationToken) -> Result<(), Interruption> {
         let (configs_reader, configs_writer) = self.open(&self.worker.config_storage.name)?;
         let (statuses_reader, statuses_writer) = self.open(&self.worker.status_storage.name)?;
-        let (configs, tell_configs, put_configs) = Topic::new(&self.worker.config_storage.name, mark);
+        let (mut configs, tell_configs, put_configs) = Topic::new(&self.worker.config_storage.name, mark);
+        configs.is_in_one_partition = true;
         let (statuses, tell_statuses, put_statuses) = Topic::new(&self.worker.status_storage.name, mark);
         let ending = stop.child_token();
         let keeping = async {
@@ -191,6 +192,10 @@ struct Topic {
     kept: Kept,
     /// Read to its end.
     is_loaded: bool,
+    /// Connect takes its order of records for that of all of them.
+    is_in_one_partition: bool,
+    /// What the brokers have refused, and would again: the rest does not wait for it.
+    refused: BTreeSet<Write>,
     reads: mpsc::Receiver<Read>,
     puts: mpsc::Sender<Put>,
 }
@@ -200,15 +205,33 @@ impl Topic {
     fn new(name: &TopicName, mark: &Arc<str>) -> (Self, mpsc::Sender<Read>, mpsc::Receiver<Put>) {
         let (tell, reads) = mpsc::channel(READS_MAX);
         let (puts, asked) = mpsc::channel(1);
-        let (name, mark, kept) = (name.clone(), mark.clone(), Kept::default());
-        (Self { name, mark, kept, is_loaded: false, reads, puts }, tell, asked)
+        let topic = Self {
+            name: name.clone(),
+            mark: mark.clone(),
+            kept: Kept::default(),
+            is_loaded: false,
+            is_in_one_partition: false,
+            refused: BTreeSet::new(),
+            reads,
+            puts,
+        };
+        (topic, tell, asked)
+    }
+
+    /// Whether a group of records can be written as a whole.
+    fn takes(&self, group: &[Write]) -> bool {
+        !group.iter().any(|write| self.refused.contains(write))
     }
 
     /// Waits for what the reader tells, and takes it in.
     async fn read(&mut self) -> Result<(), Error> {
         match self.reads.recv().await {
             Some(Read::Records(found)) => found.into_iter().for_each(|found| self.kept.apply(found)),
-            Some(Read::Loaded) => self.is_loaded = true,
+            Some(Read::Loaded { partitions }) if self.is_in_one_partition && partitions != 1 => {
+                let why = format!("must have a single partition, as Connect demands, and has {partitions}");
+                return Err(self.failed(&why));
+            }
+            Some(Read::Loaded { .. }) => self.is_loaded = true,
             // Nobody asks for that here.
             Some(Read::ToEnd(_)) => {}
             // It goes on by itself.
@@ -221,18 +244,27 @@ impl Topic {
 
     /// Writes records, and reads them.
     async fn write(&mut self, writes: Vec<Write>) -> Result<(), Error> {
-        let outgoing = |Write { key, value }: Write| {
+        let outgoing = |Write { key, value }: &Write| {
             let mark = value.is_some().then(|| self.mark.clone());
-            Outgoing { key, value, mark }
+            Outgoing { key: key.clone(), value: value.clone(), mark }
         };
-        let records: Vec<Outgoing> = writes.into_iter().map(outgoing).collect();
-        let keys: Vec<String> = records.iter().map(|record| record.key.clone()).collect();
+        let records: Vec<Outgoing> = writes.iter().map(outgoing).collect();
         let (done, answer) = oneshot::channel();
         let gone = || self.failed("has no writer any more");
         self.puts.send(Put { records, done }).await.map_err(|_| gone())?;
         let Written { offsets, failed } = answer.await.map_err(|_| gone())?;
-        failed.map_or(Ok(()), Err)?;
-        let written = offsets.into_iter().filter_map(|(index, offset)| Some((keys.get(index)?, offset)));
+        match failed {
+            Some(error @ Error::Retry { .. }) => return Err(error),
+            Some(Error::Stuck(why)) => {
+                tracing::warn!(topic = %self.name, "left out, and what belongs to it: {why}");
+                let unwritten = |index: &usize| !offsets.iter().any(|(written, _)| written == index);
+                let refused = writes.iter().enumerate().filter(|(index, _)| unwritten(index));
+                self.refused.extend(refused.map(|(_, write)| write.clone()));
+            }
+            None => {}
+        }
+        let written =
+            offsets.into_iter().filter_map(|(index, offset)| Some((&writes.get(index)?.key, offset)));
         timeout(READ_BACK, self.read_back(written.collect()))
             .await
             .unwrap_or_else(|_| Err(self.failed("does not show what was written to it")))
@@ -314,14 +346,17 @@ impl Keeper<'_> {
         let statuses = plan::statuses(&self.fleet, &self.statuses.kept, &self.statuses.mark, wall_ms());
         let behind = configs.iter().map(Vec::len).sum::<usize>() + statuses.len();
         self.behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
-        let (configs, statuses) = (some_of(configs), some_of(statuses.into_iter().map(|write| vec![write])));
+        let configs = some_of(configs.into_iter().filter(|group| self.configs.takes(group)));
+        let statuses = statuses.into_iter().map(|write| vec![write]);
+        let statuses = some_of(statuses.filter(|group| self.statuses.takes(group)));
+        let is_done = configs.is_empty() && statuses.is_empty();
         if !configs.is_empty() {
             self.configs.write(configs).await?;
         }
         if !statuses.is_empty() {
             self.statuses.write(statuses).await?;
         }
-        Ok(behind > 0)
+        Ok(!is_done)
     }
 
     /// Whether some connector has other active topics than before.

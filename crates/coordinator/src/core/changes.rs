@@ -17,9 +17,12 @@ pub(super) fn concerned(view: &View, by_process: &ByProcess, write: &Write) -> V
         }
         // A process without a key is told nothing; it is told what changed meanwhile once it has one again.
         Write::Agent(agent, _) => by_process.of_agent(agent).cloned().collect(),
-        Write::Meta(_) | Write::Request(..) | Write::Lane(..) | Write::TopicMarks(..) | Write::Status(..) => {
-            Vec::new()
-        }
+        Write::Meta(_)
+        | Write::Request(..)
+        | Write::Lane(..)
+        | Write::TopicMarks(..)
+        | Write::Deletion(..)
+        | Write::Status(..) => Vec::new(),
     }
 }
 

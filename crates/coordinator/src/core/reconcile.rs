@@ -15,6 +15,9 @@ use super::growth::{NewLane, grow};
 use super::requests::{REQUEST_KEPT_MS, remember};
 use super::view::{Agent, Connector, Holder, Task, Write};
 
+/// How long it is known that a connector was deleted: longer than the scribe may be away.
+const DELETION_KEPT_MS: u64 = 7 * 24 * 3_600_000;
+
 impl Core {
     pub(super) fn reconcile(&mut self, now: Now, tick: bool) -> Vec<Commit> {
         self.forget_ended_moves();
@@ -45,6 +48,7 @@ impl Core {
         if tick && batch.is_empty() {
             batch.extend(self.statuses_that_changed());
             batch.extend(self.expired_requests(now));
+            batch.extend(self.expired_deletions(now));
         } else if tick {
             // A key comes once in a commit; the next tick will do.
             self.swept_ms = None;
@@ -133,7 +137,11 @@ impl Core {
             .filter_map(|request| remember(now, request, &done));
         let marks = self.view.topic_marks.get(name).map(|_| Write::TopicMarks(name.clone(), None));
         let survey = AssignmentId::survey(name);
-        let last = [Write::Status(survey, None), Write::Connector(name.clone(), None)];
+        let last = [
+            Write::Status(survey, None),
+            Write::Deletion(name.clone(), Some(now.wall_ms)),
+            Write::Connector(name.clone(), None),
+        ];
         answers.chain(marks).chain(last).collect()
     }
 
@@ -211,6 +219,12 @@ impl Core {
     fn expired_requests(&self, now: Now) -> Vec<Write> {
         let expired = self.view.requests.iter().filter(|(_, kept)| kept.expires_at_ms <= now.wall_ms);
         expired.map(|(id, _)| Write::Request(id.clone(), None)).collect()
+    }
+
+    fn expired_deletions(&self, now: Now) -> impl Iterator<Item = Write> {
+        let is_expired = move |deleted_at_ms: u64| deleted_at_ms + DELETION_KEPT_MS <= now.wall_ms;
+        let expired = self.view.deletions.iter().filter(move |(_, at_ms)| is_expired(**at_ms));
+        expired.map(|(name, _)| Write::Deletion(name.clone(), None))
     }
 }
 

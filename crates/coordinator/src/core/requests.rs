@@ -80,7 +80,9 @@ impl Core {
         }
         let connector = new_connector(&name, config, initial);
         let info = super::Info { name: name.clone(), config: connector.config.clone(), tasks: Vec::new() };
-        Ok((vec![Write::Connector(name, Some(Box::new(connector)))], Answer::Info { created: true, info }))
+        let deletion = self.view.deletions.get(&name).map(|_| Write::Deletion(name.clone(), None));
+        let create = Write::Connector(name, Some(Box::new(connector)));
+        Ok((deletion.into_iter().chain([create]).collect(), Answer::Info { created: true, info }))
     }
 
     fn put_config(&self, name: &ConnectorName, given: &GivenConfig) -> Outcome {

@@ -156,6 +156,8 @@ pub enum Write {
     Task(TaskId, Option<Task>),
     Lane(LaneId, Option<LaneHeld>),
     TopicMarks(ConnectorName, Option<TopicMarks>),
+    /// When a connector was deleted, in wall time.
+    Deletion(ConnectorName, Option<u64>),
     Agent(AgentId, Option<Agent>),
     /// The epoch of an assignment is the revision of the commit that writes it: the one given here is ignored.
     Assignment(AssignmentId, Option<Assignment>),
@@ -174,7 +176,11 @@ impl Write {
             | Self::Agent(..)
             | Self::Assignment(..)
             | Self::Released(..) => true,
-            Self::Request(..) | Self::Lane(..) | Self::TopicMarks(..) | Self::Status(..) => false,
+            Self::Request(..)
+            | Self::Lane(..)
+            | Self::TopicMarks(..)
+            | Self::Deletion(..)
+            | Self::Status(..) => false,
         }
     }
 }
@@ -212,6 +218,8 @@ pub struct View {
     pub lanes: BTreeMap<LaneId, LaneHeld>,
     /// Of connectors whose record of active topics was reset.
     pub topic_marks: BTreeMap<ConnectorName, TopicMarks>,
+    /// Which connectors were deleted lately, and when, in wall time.
+    pub deletions: BTreeMap<ConnectorName, u64>,
     pub agents: BTreeMap<AgentId, Agent>,
     pub assignments: BTreeMap<AssignmentId, Assignment>,
     /// Which holdings of an assignment are confirmed to be over.
@@ -230,6 +238,7 @@ impl View {
             Write::Task(id, value) => set(&mut self.tasks, id, value),
             Write::Lane(id, value) => set(&mut self.lanes, id, value),
             Write::TopicMarks(name, value) => set(&mut self.topic_marks, name, value),
+            Write::Deletion(name, value) => set(&mut self.deletions, name, value),
             Write::Agent(id, value) => set(&mut self.agents, id, value),
             Write::Assignment(id, value) => {
                 let incarnation = self.meta.incarnation;

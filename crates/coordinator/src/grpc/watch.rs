@@ -12,7 +12,8 @@ use crate::core::{AgentShown, Core, Write};
 /// All that there is, and that this is all.
 pub(crate) fn everything(core: &Core) -> Vec<wire::WatchEvent> {
     let view = core.view();
-    let mut events = Vec::new();
+    let gone = view.deletions.keys().filter(|name| !view.connectors.contains_key(*name));
+    let mut events: Vec<Event> = gone.map(|name| Event::ConnectorGone(name.to_string())).collect();
     for name in view.connectors.keys() {
         events.extend(connector(core, name));
         events.push(part(core, &AssignmentId::survey(name)));
@@ -41,7 +42,11 @@ pub(crate) fn changed(core: &Core, revision: StoreRevision, writes: &[Write]) ->
             }
             Write::Assignment(id, _) | Write::Status(id, _) => drop(parts.insert(id.clone())),
             Write::Agent(id, _) => drop(agents.insert(id.clone())),
-            Write::Meta(_) | Write::Request(..) | Write::Lane(..) | Write::Released(..) => {}
+            Write::Meta(_)
+            | Write::Request(..)
+            | Write::Lane(..)
+            | Write::Deletion(..)
+            | Write::Released(..) => {}
         }
     }
     let connectors = connectors

@@ -52,6 +52,9 @@ pub fn encode(write: &Write, incarnation: u64) -> (String, Option<Vec<u8>>) {
         Write::TopicMarks(name, marks) => {
             (format!("topics/{}", escape(name.as_str())), marks.as_ref().map(topic_marks_value))
         }
+        Write::Deletion(name, deleted_at_ms) => {
+            (format!("deletions/{}", escape(name.as_str())), deleted_at_ms.map(deletion_value))
+        }
         Write::Agent(id, value) => {
             (format!("agents/{}", escape(id.as_str())), value.as_ref().map(agent_value))
         }
@@ -217,6 +220,16 @@ fn topic_marks(key: &str, value: &[u8]) -> Result<TopicMarks, Error> {
     value.progress.into_iter().map(|(topic, progress)| Ok((parsed(key, &topic)?, progress))).collect()
 }
 
+fn deletion_value(deleted_at_ms: u64) -> Vec<u8> {
+    store::Deletion { format_version: FORMAT, deleted_at_ms }.encode_to_vec()
+}
+
+fn deletion(key: &str, value: &[u8]) -> Result<u64, Error> {
+    let value: store::Deletion = message(key, value)?;
+    check_format(key, value.format_version)?;
+    Ok(value.deleted_at_ms)
+}
+
 fn status_value(status: &Status) -> Vec<u8> {
     let value = store::Status {
         format_version: FORMAT,
@@ -260,6 +273,7 @@ pub fn decode(view: &mut View, key: &str, value: &[u8], revision: StoreRevision)
             view.lanes.insert(lane, held);
         }
         ["topics", name] => drop(view.topic_marks.insert(named(key, name)?, topic_marks(key, value)?)),
+        ["deletions", name] => drop(view.deletions.insert(named(key, name)?, deletion(key, value)?)),
         ["agents", id] => {
             let value: store::Agent = message(key, value)?;
             check_format(key, value.format_version)?;
@@ -310,6 +324,7 @@ pub fn remove(view: &mut View, key: &str) -> Result<(), Error> {
             view.lanes.remove(&lane);
         }
         ["topics", name] => drop(view.topic_marks.remove(&named(key, name)?)),
+        ["deletions", name] => drop(view.deletions.remove(&named(key, name)?)),
         ["agents", id] => drop(view.agents.remove(&parsed(key, &unescape(key, id)?)?)),
         ["assignments", name, part] => {
             let id = AssignmentId { connector: named(key, name)?, part: part_of(key, part, "survey")? };
@@ -572,6 +587,7 @@ mod tests {
             lane_write(&lane_record(name.as_str(), "s/ñ", 11)),
             Write::Lane(of_altered, Some(LaneHeld::Altered(LaneGeneration(3)))),
             Write::TopicMarks(name.clone(), Some([("t".parse().unwrap(), 7)].into())),
+            Write::Deletion(name.clone(), Some(8)),
             Write::Agent("h:1".parse().unwrap(), Some(agent)),
             Write::Assignment(AssignmentId::survey(&name), Some(assignment.clone())),
             Write::Assignment(AssignmentId::task(&name, 7), Some(assignment.clone())),
@@ -638,6 +654,7 @@ mod tests {
                 format!("lanes/{name}/s%2F%C3%B1/t.-_T/11"),
                 format!("lanes/{name}/s%2F%C3%B1/t.-_T/12"),
                 format!("topics/{name}"),
+                format!("deletions/{name}"),
                 "agents/h%3A1".to_owned(),
                 format!("assignments/{name}/survey"),
                 format!("assignments/{name}/7"),

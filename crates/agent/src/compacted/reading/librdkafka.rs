@@ -64,6 +64,7 @@ async fn read(
     asked: u64,
 ) -> Result<Followed, Error> {
     let mut unread = assign(consumer, topic).await?;
+    let partitions = unread.len();
     loop {
         let received = tokio::select! {
             received = consumer.recv() => received,
@@ -73,7 +74,11 @@ async fn read(
             Ok(message) => vec![Read::Records(vec![found(&message)])],
             Err(KafkaError::PartitionEOF(partition)) => {
                 unread.retain(|left| *left != partition);
-                if unread.is_empty() { vec![Read::Loaded, Read::ToEnd(asked)] } else { Vec::new() }
+                if unread.is_empty() {
+                    vec![Read::Loaded { partitions }, Read::ToEnd(asked)]
+                } else {
+                    Vec::new()
+                }
             }
             Err(error) => vec![passing(error)?],
         };

@@ -304,11 +304,11 @@ impl Own {
             let mut progress = lock(&self.progress);
             let before = progress.is_loaded();
             progress.advance(number, next, partition.last_stable_offset);
-            !before && progress.is_loaded()
+            (!before && progress.is_loaded()).then(|| progress.partitions())
         };
         self.advanced.notify_one();
-        if newly_loaded {
-            self.tell(Read::Loaded).await.map_err(Broken::Ended)?;
+        if let Some(partitions) = newly_loaded {
+            self.tell(Read::Loaded { partitions }).await.map_err(Broken::Ended)?;
         }
         Ok(())
     }

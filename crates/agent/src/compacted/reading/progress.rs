@@ -58,6 +58,12 @@ impl Progress {
         }
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn partitions(&self) -> usize {
+        self.partitions.len()
+    }
+
     /// Whether each partition was read to where it ended when it was first seen.
     #[must_use]
     pub fn is_loaded(&self) -> bool {
@@ -101,6 +107,7 @@ mod tests {
         assert!(progress.are_loaded(0..1) && !progress.are_loaded(0..2) && !progress.are_loaded(9..10));
         progress.advance(1, 20, 40);
         assert!(progress.is_loaded(), "what came meanwhile does not count");
+        assert_eq!(progress.partitions(), 2);
         assert_eq!((progress.next_offset(0), progress.next_offset(1), progress.next_offset(9)), (10, 20, 0));
     }
 

@@ -24,6 +24,13 @@ use crate::error::Error;
 /// Shortest time between two producers.
 const RENEW_WAIT: Duration = Duration::from_secs(1);
 
+/// Would be the answer to the same record again.
+const REFUSALS: [RDKafkaErrorCode; 3] = [
+    RDKafkaErrorCode::MessageSizeTooLarge,
+    RDKafkaErrorCode::MessageBatchTooLarge,
+    RDKafkaErrorCode::InvalidRecord,
+];
+
 type Fate = Result<i64, RDKafkaErrorCode>;
 
 struct Deliverer(Voice);
@@ -144,8 +151,11 @@ fn start(connection: &Connection, topic: &Arc<str>, put: Put) -> Writing {
                 Ok(offset) => written.offsets.push((index, offset)),
                 Err(code) => {
                     let what = format!("the record {} was not stored in topic {topic}", record.key);
-                    let source = Some(KafkaError::MessageProduction(code));
-                    written.failed = Some(Error::Retry { what, source });
+                    written.fail(if REFUSALS.contains(&code) {
+                        Error::Stuck(format!("{what}: {code}"))
+                    } else {
+                        Error::Retry { what, source: Some(KafkaError::MessageProduction(code)) }
+                    });
                 }
             }
         }

@@ -26,6 +26,8 @@ pub(super) struct Item {
     /// Within its put.
     index: usize,
     pub record: Outgoing,
+    /// It goes in a batch of its own: one that it was part of was refused.
+    alone: bool,
 }
 
 impl Item {
@@ -82,7 +84,7 @@ impl Outbox {
         let open = Open { done, written: Written::default(), left, deadline: now + PUT_DEADLINE };
         self.puts.insert(number, open);
         let items = records.into_iter().enumerate();
-        self.pending.extend(items.map(|(index, record)| Item { put: number, index, record }));
+        self.pending.extend(items.map(|(index, record)| Item { put: number, index, record, alone: false }));
         self.answer_if_done(number);
     }
 
@@ -118,11 +120,14 @@ impl Outbox {
             let bytes = item.bytes();
             let new = || Draft { partition, items: Vec::new(), bytes: 0 };
             let draft = drafts.entry(partition).or_insert_with(new);
-            if draft.bytes > 0 && draft.bytes + bytes > BATCH_BYTES_MAX {
+            if draft.bytes > 0 && (item.alone || draft.bytes + bytes > BATCH_BYTES_MAX) {
                 // Nor may a smaller one overtake it.
                 full.insert(partition);
                 self.pending.push_back(item);
             } else {
+                if item.alone {
+                    full.insert(partition);
+                }
                 draft.bytes += bytes;
                 draft.items.push(item);
             }
@@ -143,13 +148,26 @@ impl Outbox {
         }
     }
 
-    /// The batch was refused, or nobody knows.
+    /// The batch was refused, or nobody knows; it may be taken later.
     pub fn failed(&mut self, draft: Draft, why: &str) {
+        self.give_up(draft, |what| Error::Retry { what: format!("{what}: {why}"), source: None });
+    }
+
+    /// The batch was refused, and would be again. Of several records each is tried alone: it may be because of one.
+    pub fn refused(&mut self, mut draft: Draft, why: &str) {
+        if draft.items.len() > 1 {
+            draft.items.iter_mut().for_each(|item| item.alone = true);
+            return self.again(draft);
+        }
+        self.give_up(draft, |what| Error::Stuck(format!("{what}: {why}")));
+    }
+
+    fn give_up(&mut self, draft: Draft, error: impl Fn(String) -> Error) {
         self.in_flight.remove(&draft.partition);
         for item in draft.items {
-            let error = self.not_stored(&format!("the record {} was not", item.record.key), why);
+            let what = format!("the record {} was not stored in topic {}", item.record.key, self.topic);
             if let Some(open) = self.puts.get_mut(&item.put) {
-                open.written.failed = Some(error);
+                open.written.fail(error(what));
             }
             self.settle(item.put);
         }
@@ -173,18 +191,14 @@ impl Outbox {
             return;
         }
         for number in late {
-            let what = format!("records were not, within {} s,", PUT_DEADLINE.as_secs());
-            let error = self.not_stored(&what, why);
+            let (seconds, topic) = (PUT_DEADLINE.as_secs(), &self.topic);
+            let what = format!("records were not, within {seconds} s, stored in topic {topic}: {why}");
             if let Some(mut open) = self.puts.remove(&number) {
-                open.written.failed = Some(error);
+                open.written.fail(Error::Retry { what, source: None });
                 let _ = open.done.send(open.written);
             }
         }
         self.pending.retain(|item| self.puts.contains_key(&item.put));
-    }
-
-    fn not_stored(&self, what: &str, why: &str) -> Error {
-        Error::Retry { what: format!("{what} stored in topic {}: {why}", self.topic), source: None }
     }
 
     /// One more of its records has its fate.

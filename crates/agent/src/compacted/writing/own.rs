@@ -276,6 +276,8 @@ impl Writer {
             if is_elsewhere(told.code) {
                 self.outbox.again(draft);
                 self.look_again();
+            } else if is_refusal(told.code) {
+                self.outbox.refused(draft, &self.trouble);
             } else {
                 self.outbox.failed(draft, &self.trouble);
             }
@@ -408,6 +410,11 @@ fn is_elsewhere(code: Code) -> bool {
     .contains(&code)
 }
 
+/// Whether the same batch would be refused again.
+fn is_refusal(code: Code) -> bool {
+    [Code::MESSAGE_TOO_LARGE, Code::RECORD_LIST_TOO_LARGE, Code::INVALID_RECORD].contains(&code)
+}
+
 #[cfg(test)]
 mod tests {
     use copyist_kafka::Leader;
@@ -474,5 +481,6 @@ mod tests {
         assert!(is_elsewhere(Code::NOT_LEADER_OR_FOLLOWER) && is_elsewhere(Code::UNKNOWN_TOPIC_ID));
         // REQUEST_TIMED_OUT and NOT_ENOUGH_REPLICAS_AFTER_APPEND.
         assert!(!is_elsewhere(Code(7)) && !is_elsewhere(Code(20)));
+        assert!(is_refusal(Code(10)) && is_refusal(Code(18)) && is_refusal(Code(87)) && !is_refusal(Code(7)));
     }
 }

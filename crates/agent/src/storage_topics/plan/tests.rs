@@ -157,7 +157,7 @@ fn all_tasks_are_written_whatever_one_of_them_lacks() {
 }
 
 #[test]
-fn what_was_there_before_the_fleet_stays_and_what_it_wrote_goes_with_the_connector() {
+fn only_what_the_fleet_wrote_goes_and_only_with_a_connector_that_it_has_deleted() {
     let records = [
         ("connector-x", r#"{"properties":{"connector.class":"EMRReplicatorSourceConnector"}}"#),
         ("target-state-x", PAUSED),
@@ -173,14 +173,19 @@ fn what_was_there_before_the_fleet_stays_and_what_it_wrote_goes_with_the_connect
             r#"{"topic":{"name":"t","connector":"x","task":0,"discoverTimestamp":1}}"#,
         ),
     ];
+    let deleted = || Event::ConnectorGone("x".to_owned());
     // A fleet of before this store was restored is another one.
     for mark in [None, Some("other/0"), Some("s/1")] {
         let mut world = World::default();
+        world.fleet.hear(deleted());
         records.iter().for_each(|(key, value)| world.write(key, Some(value), mark));
         assert_written(&mut world, &[]);
     }
     let mut world = World::default();
     records.iter().for_each(|(key, value)| world.write(key, Some(value), Some(MARK)));
+    // The store may have lost it.
+    assert_written(&mut world, &[]);
+    world.fleet.hear(deleted());
     let gone = [
         "connector-x",
         "target-state-x",
@@ -195,6 +200,8 @@ fn what_was_there_before_the_fleet_stays_and_what_it_wrote_goes_with_the_connect
 fn a_target_state_that_is_left_alone_goes_unless_the_connector_is_somebody_elses() {
     let mut world = World::default();
     world.write("target-state-x", Some(PAUSED), Some(MARK));
+    assert_written(&mut world, &[]);
+    world.fleet.hear(Event::ConnectorGone("x".to_owned()));
     assert_written(&mut world, &[("connector-x", None), ("target-state-x", None)]);
     world.write("connector-x", Some(&properties("a")), None);
     world.write("target-state-x", Some(PAUSED), Some(MARK));

@@ -397,3 +397,25 @@ fn what_never_ran_is_shown_with_an_agent_that_is_there() {
     let shown = world.core.status(&connector("c")).unwrap().connector;
     assert_eq!((shown.state, shown.agent), (InstanceState::Stopped, "a:1".parse().ok()));
 }
+
+#[test]
+fn that_a_connector_was_deleted_is_known_for_a_week_or_until_it_is_there_again() {
+    let mut world = World::with_agent();
+    let deleted =
+        |world: &World| world.core.view.deletions.keys().map(ToString::to_string).collect::<Vec<_>>();
+    for name in ["c", "d"] {
+        world.create(name, &[]);
+        world.ask(1, delete(name));
+        world.confirm_releases();
+        world.replies.clear();
+    }
+    assert_eq!(deleted(&world), ["c", "d"]);
+    world.create("c", &[]);
+    assert_eq!(deleted(&world), ["d"]);
+    world.pass(7 * 24 * 3_600_000 - 2_000);
+    world.feed(Event::Tick);
+    assert_eq!(deleted(&world), ["d"]);
+    world.pass(2_000);
+    (0..2).for_each(|_| world.feed(Event::Tick));
+    assert_eq!(deleted(&world), Vec::<String>::new());
+}

@@ -247,6 +247,8 @@ fn stored(write: &Write) -> String {
         Write::Lane(id, None) => format!("lane {id}: gone"),
         Write::TopicMarks(name, Some(marks)) => format!("topics of {name}: {} marks", marks.len()),
         Write::TopicMarks(name, None) => format!("topics of {name}: gone"),
+        Write::Deletion(name, Some(_)) => format!("deletion of {name}"),
+        Write::Deletion(name, None) => format!("deletion of {name}: gone"),
         Write::Agent(id, Some(agent)) => format!("agent {id}: {}", agent.incarnation),
         Write::Agent(id, None) => format!("agent {id}: gone"),
         Write::Assignment(id, Some(assignment)) => {

@@ -114,6 +114,7 @@ fn living(write: &Write) -> Option<Holder> {
         | Write::Task(..)
         | Write::Lane(..)
         | Write::TopicMarks(..)
+        | Write::Deletion(..)
         | Write::Agent(_, None)
         | Write::Assignment(..)
         | Write::Released(..)

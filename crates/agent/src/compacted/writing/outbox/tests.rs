@@ -100,6 +100,56 @@ fn a_failed_batch_fails_its_puts_and_keeps_what_was_written() {
 }
 
 #[test]
+fn of_a_refused_batch_each_record_is_tried_alone() {
+    let mut outbox = Outbox::new("p");
+    let mut answer = put(&mut outbox, NOW, &[record("t", 0), record("t", 1), record("t", 2)]);
+    let whole = outbox.take(1, |_| true).remove(0);
+    let mut other = put(&mut outbox, NOW, &[record("t", 3), record("t", 4)]);
+    outbox.refused(whole, "too large");
+    let mut tried = Vec::new();
+    for offset in 10.. {
+        let Some(draft) = outbox.take(1, |_| true).pop() else { break };
+        tried.push(numbers_of(&draft));
+        if numbers_of(&draft) == [1] {
+            outbox.refused(draft, "too large");
+        } else {
+            outbox.written(draft, offset);
+        }
+    }
+    assert_eq!(tried, [vec![0], vec![1], vec![2], vec![3, 4]]);
+    let told = answer.try_recv().unwrap();
+    assert_eq!(told.offsets, [(0, 10), (2, 12)]);
+    let Some(Error::Stuck(why)) = told.failed else { panic!("{:?}", told.failed) };
+    assert_eq!(why, "the record t 1 was not stored in topic p: too large");
+    assert!(other.try_recv().unwrap().failed.is_none());
+}
+
+#[test]
+fn a_refusal_is_told_as_one_unless_something_else_may_pass() {
+    for refused_first in [true, false] {
+        let mut outbox = Outbox::new("p");
+        let records: Vec<Outgoing> = (0..40).map(|number| record("t", number)).collect();
+        // One for each of two partitions.
+        let of = |partition| records.iter().find(|it| partition_of(it.key.as_bytes(), 2) == Some(partition));
+        let two = [of(0).unwrap().clone(), of(1).unwrap().clone()];
+        let mut answer = put(&mut outbox, NOW, &two);
+        let mut drafts = outbox.take(2, |_| true);
+        if refused_first {
+            outbox.refused(drafts.remove(0), "too large");
+            outbox.failed(drafts.remove(0), "no answer");
+        } else {
+            outbox.failed(drafts.remove(0), "no answer");
+            outbox.refused(drafts.remove(0), "too large");
+        }
+        let failed = answer.try_recv().unwrap().failed.unwrap();
+        assert!(
+            matches!(failed, Error::Retry { .. }) && failed.to_string().ends_with("no answer"),
+            "{failed}"
+        );
+    }
+}
+
+#[test]
 fn what_waits_too_long_is_given_up_alone() {
     let mut outbox = Outbox::new("p");
     let mut one = put(&mut outbox, NOW, &[record("t", 0)]);

@@ -327,4 +327,13 @@ fn topics_are_active_once_something_was_copied_and_again_after_a_reset() {
     assert_eq!(copy.scenario.get("/connectors/nobody/topics"), json!({"nobody": {"topics": []}}));
     let reset = copy.scenario.copyist.rest().call(Method::PUT, "/connectors/nobody/topics/reset", None);
     copy.scenario.expect(202, reset);
+    // They go with their connector, though its positions stay.
+    copy.put("stop", 204);
+    let deleted = copy.scenario.copyist.rest().delete("/connectors/busy");
+    copy.scenario.expect(204, deleted);
+    copy.scenario.create("busy", &scenario::config(&pairs));
+    copy.scenario.wait_running("busy", 4);
+    assert_eq!(topics(&copy), none);
+    copy.produce();
+    wait(&copy, &busy);
 }

@@ -11,6 +11,7 @@ use super::Build;
 use super::offsets::Asked;
 use super::{details, offsets, plugins, topics};
 use crate::clock::boot_ms;
+use crate::core::view::TopicMarks;
 use crate::core::{Answer, Command, Core, GivenConfig, Info, StatusView, view};
 use crate::handle::{Handle, Known};
 
@@ -142,8 +143,10 @@ impl ConnectorService for Connectors {
             config: config.clone(),
             initial,
         };
+        let left = self.left_behind(name.trim(), &config).await?;
         let answer = self.command(command).await;
         let answer = answer.map_err(|failure| details::of_config(failure, name.trim(), &config))?;
+        self.created(left, &answer).await;
         info_reply(answer).map(|(_, info)| Response::new(info))
     }
 
@@ -165,8 +168,10 @@ impl ConnectorService for Connectors {
             Err(_) => return Err(name_refused(&request.name, &config)),
         };
         let command = Command::PutConfig { request: request.request_id, name, config: config.clone() };
+        let left = self.left_behind(&request.name, &config).await?;
         let answer = self.command(command).await;
         let answer = answer.map_err(|failure| details::of_config(failure, &request.name, &config))?;
+        self.created(left, &answer).await;
         let (created, info) = info_reply(answer)?;
         Ok(Response::new(wire::PutConnectorConfigResponse { created, info: Some(info) }))
     }
@@ -337,6 +342,22 @@ impl Connectors {
         let known =
             self.of(&name, |core, _, name| core.view().connectors.contains_key(name).then(|| name.clone()));
         known.await?.ok_or_else(|| not_found(&name))
+    }
+
+    /// What an earlier connector has copied under a name that is free, if it is.
+    async fn left_behind(&self, name: &str, config: &GivenConfig) -> Result<Option<TopicMarks>, Status> {
+        let free =
+            self.of(name, |core, _, name| (!core.view().connectors.contains_key(name)).then(|| name.clone()));
+        match free.await? {
+            Some(name) => Ok(Some(topics::left_behind(&self.handle, &name, config).await)),
+            None => Ok(None),
+        }
+    }
+
+    async fn created(&self, left: Option<TopicMarks>, answer: &Answer) {
+        if let (Some(left), Answer::Info { created: true, info }) = (left, answer) {
+            topics::begin_anew(&self.handle, info.name.clone(), left).await;
+        }
     }
 
     async fn topics_of(&self, name: &str) -> Result<Option<(ConnectorName, topics::Known)>, Status> {

@@ -2,6 +2,8 @@
 //! in the stored positions. So a topic becomes active with the first position behind a copied record, some seconds after it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use copyist_model::{ConnectorName, ConnectorSpec, TopicName};
 use copyist_proto::control::answer::Answer as Found;
@@ -11,13 +13,16 @@ use tonic::Status;
 
 use super::details::status;
 use crate::core::view::TopicMarks;
-use crate::core::{Command, Core};
+use crate::core::{Command, Core, GivenConfig};
 use crate::handle::Handle;
+
+/// Long enough for an agent that has read the positions.
+const LEFT_BEHIND_DEADLINE: Duration = Duration::from_millis(250);
 
 /// What is known of a connector's topics here.
 pub(super) struct Known {
     marks: TopicMarks,
-    spec: Option<std::sync::Arc<ConnectorSpec>>,
+    spec: Option<Arc<ConnectorSpec>>,
 }
 
 pub(super) fn known(core: &Core, name: &ConnectorName) -> Option<Known> {
@@ -30,6 +35,24 @@ pub(super) fn known(core: &Core, name: &ConnectorName) -> Option<Known> {
 pub(super) async fn get(handle: &Handle, name: &ConnectorName, known: Known) -> Result<Vec<String>, Status> {
     let copied = copied(handle, name, &known).await?;
     Ok(active(&copied, &known.marks).map(ToString::to_string).collect())
+}
+
+/// What a connector of before has copied under a name that is free; nothing where no agent says it soon: a creation does
+/// not depend on it.
+pub(super) async fn left_behind(handle: &Handle, name: &ConnectorName, config: &GivenConfig) -> TopicMarks {
+    let spec = copyist_connector::parse(name.as_str(), config).ok().map(|parsed| Arc::new(parsed.spec));
+    let known = Known { marks: TopicMarks::new(), spec };
+    let copied = tokio::time::timeout(LEFT_BEHIND_DEADLINE, copied(handle, name, &known)).await;
+    copied.ok().and_then(Result::ok).unwrap_or_default()
+}
+
+/// A connector was created where another one of its name was before: its active topics are its own, its positions are not.
+pub(super) async fn begin_anew(handle: &Handle, name: ConnectorName, marks: TopicMarks) {
+    if !marks.is_empty()
+        && let Err(failure) = handle.command(Command::ResetTopics { name: name.clone(), marks }).await
+    {
+        tracing::warn!(connector = %name, %failure, "active topics of an earlier connector of this name may be shown");
+    }
 }
 
 /// No topic is active until more of it is copied.

@@ -18,4 +18,8 @@ pub struct Breaks {
     pub no_margin: bool,
     /// Whoever follows a holder that confirmed nothing does not wait at all.
     pub no_wait: bool,
+    /// Positions of a generation that a user has ended count.
+    pub late_positions_count: bool,
+    /// A lane begins by positions that may be old, whatever they are.
+    pub old_positions_count: bool,
 }

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 
 use copyist_agent::job::Order;
+use copyist_agent::positions::format::{Entry, Stored};
+use copyist_agent::positions::known::{Known, Place, Remembered};
 use copyist_coordinator::core::Holder;
 use copyist_lane::align::Fingerprint;
 use copyist_lane::{Answer, Question};
-use copyist_model::{AssignmentEpoch, LaneEnd, LaneId, LaneRecord, Position, TopicId, TopicName};
+use copyist_model::{
+    AssignmentEpoch, LaneEnd, LaneGeneration, LaneId, LaneRecord, Position, TopicId, TopicName,
+};
 
 use crate::broker::{Batch, EXPIRATION_MS, Partition};
 use crate::dice::Dice;
@@ -43,10 +47,12 @@ pub struct Request {
     pub arrives: u64,
 }
 
-#[derive(Debug, Clone)]
-pub struct StoredPosition {
-    pub position: Position,
-    pub record: LaneRecord,
+/// A user has changed where a lane goes on.
+#[derive(Debug, Clone, Copy)]
+struct Altered {
+    start: i64,
+    /// It is acknowledged. Before, or where the store has lost it, the lane may go on as if it had not been.
+    is_sure: bool,
 }
 
 /// One lane's two ends.
@@ -57,12 +63,14 @@ pub struct Pair {
     pub destination: Partition,
     /// Batches that were compared with the source, and the offset expected next.
     compared: (usize, i64),
+    altered: Option<Altered>,
 }
 
 #[derive(Debug)]
 pub struct Brokers {
     pub pairs: BTreeMap<SourceKey, Pair>,
-    pub positions: BTreeMap<LaneId, StoredPosition>,
+    /// In the order of the topic.
+    positions: BTreeMap<LaneId, Vec<Option<Stored>>>,
     times: Times,
     has_holes: bool,
     last_producer_id: i64,
@@ -141,15 +149,42 @@ impl Brokers {
         }
     }
 
-    /// The greatest n of the newest generation wins. Says whether this is news.
+    /// A position reaches the store. Says whether it is news.
     pub fn store(&mut self, lane: &LaneId, position: Position, record: LaneRecord) -> bool {
         let progress = |position: &Position| (position.generation, position.n);
-        let stored = self.positions.get(lane);
-        let is_news = stored.is_none_or(|stored| progress(&stored.position) <= progress(&position));
-        if is_news {
-            self.positions.insert(lane.clone(), StoredPosition { position, record });
-        }
+        let log = self.positions.entry(lane.clone()).or_default();
+        let known = log.iter().flatten().filter_map(|stored| stored.exact.as_ref());
+        let is_news = known.map(|exact| progress(&exact.position)).max() <= Some(progress(&position));
+        log.push(Some(Stored::exact(position, record)));
         is_news
+    }
+
+    /// How many positions of a lane there are, and what an agent makes of the first `read` of them.
+    pub fn stored(&self, lane: &LaneId) -> usize {
+        self.positions.get(lane).map_or(0, Vec::len)
+    }
+
+    pub fn remembered(&self, lane: &LaneId, read: usize, altered: LaneGeneration) -> Remembered {
+        let mut known = Known::default();
+        for (offset, stored) in (0..).zip(self.positions.get(lane).into_iter().flatten().take(read)) {
+            known.apply(Place { offset }, Entry { lane: lane.clone(), stored: stored.clone() });
+        }
+        Remembered { stored: known.stored(lane, altered).cloned(), newest: known.newest(lane) }
+    }
+
+    /// A user wants a lane to go on from here; nothing: from the start. Returns the newest generation that there was.
+    pub fn alter(&mut self, lane: &LaneId, next_offset: Option<i64>) -> LaneGeneration {
+        let newest = self.remembered(lane, usize::MAX, LaneGeneration::default()).newest;
+        self.positions.entry(lane.clone()).or_default().push(next_offset.map(Stored::plain));
+        let altered = Altered { start: next_offset.unwrap_or(0), is_sure: false };
+        self.pair(&(lane.topic.clone(), lane.partition)).altered = Some(altered);
+        newest
+    }
+
+    /// Whether what a user has changed and no lane has begun by yet must come about.
+    pub fn make_sure(&mut self, is_sure: bool, of: impl Fn(&SourceKey) -> bool) {
+        let pairs = self.pairs.iter_mut().filter(|(key, _)| of(key));
+        pairs.filter_map(|(_, pair)| pair.altered.as_mut()).for_each(|altered| altered.is_sure = is_sure);
     }
 }
 
@@ -161,8 +196,18 @@ impl Pair {
         for batch in &self.destination.batches[batches..] {
             for &found in &batch.records {
                 let is_hole = |at: i64| self.source.get(usize::try_from(at).unwrap_or(0)) == Some(&None);
-                while is_hole(expected) {
-                    expected += 1;
+                let record_from = |mut at: i64| {
+                    while is_hole(at) {
+                        at += 1;
+                    }
+                    at
+                };
+                expected = record_from(expected);
+                if let Some(altered) = self.altered
+                    && (altered.is_sure || found != expected)
+                {
+                    self.altered = None;
+                    expected = record_from(altered.start);
                 }
                 if found != expected {
                     let text = format!("source offset {found} arrived where {expected} belongs");
@@ -177,7 +222,14 @@ impl Pair {
 
     /// How many records are still to come.
     pub fn missing(&self) -> usize {
-        self.source.iter().flatten().count().saturating_sub(self.destination.copied().count())
+        let from =
+            |at: i64| self.source.iter().skip(usize::try_from(at).expect("a short log")).flatten().count();
+        let (_, expected) = self.compared;
+        match self.altered {
+            None => from(expected),
+            Some(Altered { start, is_sure: true }) => from(start),
+            Some(Altered { start, is_sure: false }) => from(start).min(from(expected)),
+        }
     }
 }
 

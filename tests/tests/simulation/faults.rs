@@ -123,6 +123,7 @@ impl World {
         self.sim.network.cut(&ways);
         self.store.restore(&mut self.sim);
         self.user.lose_sight();
+        self.sim.brokers.make_sure(false, |_| true);
         let outage = TTL_MS + MARGIN_MS + self.sim.between(500, 4_000);
         self.sim.after(outage, Happening::FaultEnds(Relief::Opens(ways)));
         self.sim.after(outage + 12_000, Happening::UserLooks);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use copyist_agent::core;
 use copyist_agent::job::{JobEvent, Order};
+use copyist_agent::positions::known::Remembered;
 use copyist_lane::{
     Answer, Birth, DestinationFacts, Event, Lane, Now, Offer, Parking, Refusal, Right, Start, Status, Stored,
     Waiting,
@@ -80,6 +81,21 @@ impl LaneCell {
     pub fn is_life(&self, serial: u64) -> bool {
         self.serial == serial
     }
+}
+
+/// What an agent remembers of a lane: it may not have read the last of its positions, unless it has to.
+fn look_up(sim: &mut Sim, lane: &LaneId, held: Option<&LaneHeld>) -> Remembered {
+    let believes_late = sim.breaks.late_positions_count;
+    let altered = held.and_then(LaneHeld::altered).filter(|_| !believes_late).unwrap_or_default();
+    let all = sim.brokers.stored(lane);
+    let read = if sim.chance(25) { sim.dice.index(all + 1) } else { all };
+    let found = sim.brokers.remembered(lane, read, altered);
+    let is_taken = found.may_be_old(held) || sim.breaks.old_positions_count;
+    if read < all {
+        let what = if is_taken { "lanes born by old positions" } else { "positions read to their end" };
+        sim.trace.count(what);
+    }
+    if is_taken { found } else { sim.brokers.remembered(lane, all, altered) }
 }
 
 pub type Lanes = BTreeMap<SourceKey, LaneCell>;
@@ -226,15 +242,15 @@ impl Agent {
 
     fn give_birth(&mut self, sim: &mut Sim, at: &LaneAt) {
         let lane = lane_id(&at.id, &at.key);
-        let stored = sim.brokers.positions.get(&lane).cloned();
         let Some(job) = self.jobs.get(&at.id) else { return };
         let (right, epoch, order) = (job.right, job.epoch, &job.order);
         let told = job.lanes.get(&at.key).and_then(|cell| cell.told_record.clone());
         let held = [told.as_ref(), order.records.get(&lane)].into_iter().flatten();
         let held = held.max_by_key(|held| held.generation());
         let altered = held.and_then(LaneHeld::altered).unwrap_or_default();
-        let stored = stored.filter(|stored| stored.position.generation > altered);
-        let records = [held.and_then(LaneHeld::record), stored.as_ref().map(|it| &it.record)];
+        let found = look_up(sim, &lane, held);
+        let exact = found.stored.as_ref().and_then(|stored| stored.exact.as_ref());
+        let records = [held.and_then(LaneHeld::record), exact.map(|exact| &exact.record)];
         let (topic, partition) = &at.key;
         let Some(destination) = job.lanes.get(&at.key).and_then(|cell| cell.destination.clone()) else {
             return;
@@ -245,8 +261,12 @@ impl Agent {
             destination: end("destination", &destination, *partition),
             record: records.into_iter().flatten().max_by_key(|record| record.generation).cloned(),
             altered,
-            newest_generation: stored.as_ref().map(|it| it.position.generation).unwrap_or_default(),
-            stored: stored.map_or(Stored::Nothing, |stored| Stored::Position(stored.position)),
+            newest_generation: found.newest,
+            stored: match (exact, &found.stored) {
+                (Some(exact), _) => Stored::Position(exact.position),
+                (None, Some(stored)) => Stored::Start { next_offset: stored.next_offset },
+                (None, None) => Stored::Nothing,
+            },
             start: Start::Earliest,
             loss_policy: order.spec.loss_policy,
             shared: false,

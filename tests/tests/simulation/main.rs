@@ -46,7 +46,7 @@ const EVENTS_LEAST: u64 = 200;
 const THREADS: u64 = 2;
 
 /// What must have happened in a run of the full length, and at least how often.
-const MUST_HAPPEN: [(&str, u64); 69] = [
+const MUST_HAPPEN: [(&str, u64); 74] = [
     ("aborted writes", 100),
     ("agent leases ended", 1_000),
     ("agents cut off", 1_000),
@@ -60,6 +60,7 @@ const MUST_HAPPEN: [(&str, u64); 69] = [
     ("batches sent by fence", 1_000),
     ("batches sent by right", 1_000),
     ("changes of configs", 1_000),
+    ("changes of offsets", 1_000),
     ("commands acknowledged", 1_000),
     ("commands asked again", 1_000),
     ("commands delivered twice", 1_000),
@@ -73,11 +74,13 @@ const MUST_HAPPEN: [(&str, u64); 69] = [
     ("creates", 1_000),
     ("deletes", 100),
     ("jobs started", 1_000),
+    ("offsets changed", 100),
     ("parts moved by the user", 100),
     ("jobs that panicked", 10),
     ("lane records proposed", 1_000),
     ("lane records refused", 10),
     ("lanes born", 1_000),
+    ("lanes born by old positions", 1_000),
     ("lanes overtaken", 10),
     ("lanes resumed", 1_000),
     ("lanes superseded", 1),
@@ -95,7 +98,9 @@ const MUST_HAPPEN: [(&str, u64); 69] = [
     ("pauses of connectors", 100),
     ("pauses of replicas", 1_000),
     ("pauses with a question on its way", 100),
+    ("positions read to their end", 100),
     ("positions stored", 1_000),
+    ("positions that landed late", 100),
     ("producers forgotten", 1_000),
     ("questions unanswered", 1_000),
     ("renewals without an answer", 1_000),

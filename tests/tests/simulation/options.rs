@@ -46,6 +46,8 @@ pub struct Options {
     /// Whether tasks copy records, or only say so.
     pub copies: bool,
     pub times: Times,
+    /// Of a hundred positions so many are not acknowledged; half of these are stored later.
+    pub lost_positions: u64,
     /// Offsets without a record.
     pub has_holes: bool,
     /// Whether an operator moves parts.
@@ -79,6 +81,7 @@ impl Options {
             autonomy_ms: [0, 5_000, 25_000][dice.index(3)],
             copies: dice.percent(60),
             times: [Times::Fresh, Times::Old, Times::Old, Times::Turning][dice.index(4)],
+            lost_positions: 3,
             has_holes: dice.percent(50),
             moves: false,
         }

@@ -37,6 +37,11 @@ fn calm(options: Options) -> Options {
     Options { fault_every_ms: 8_000, storm_ms: 90_000, copies: false, ..options }
 }
 
+/// Records are copied, and their positions are often late.
+fn copying(options: Options) -> Options {
+    Options { copies: true, lost_positions: 40, storm_ms: 90_000, ..options }
+}
+
 /// Messages are often very late.
 fn slow(options: Options) -> Options {
     Options { late: 15, odd_leases: true, ..stormy(options) }
@@ -116,4 +121,16 @@ fn the_wait_for_a_former_holder_is_needed_for_exactness() {
 fn the_wait_for_a_former_holder_is_needed_for_the_order_of_writes() {
     let breaks = Breaks { no_wait: true, ..Breaks::default() };
     prove_needed("the wait for a former holder", breaks, weak, "order of weak writes");
+}
+
+#[test]
+fn what_a_user_ended_must_not_count_when_it_lands_late() {
+    let breaks = Breaks { late_positions_count: true, ..Breaks::default() };
+    prove_needed("positions of an ended generation do not count", breaks, copying, "each record once");
+}
+
+#[test]
+fn positions_must_be_read_to_their_end_where_they_decide() {
+    let breaks = Breaks { old_positions_count: true, ..Breaks::default() };
+    prove_needed("an offset to start from is not an old one", breaks, copying, "each record once");
 }

@@ -42,6 +42,12 @@ pub enum Happening {
         position: Position,
         record: Box<LaneRecord>,
     },
+    /// A position that nobody waits for any more reaches its store.
+    PositionLands {
+        at: Box<LaneAt>,
+        position: Position,
+        record: Box<LaneRecord>,
+    },
     BrokersTurn,
     RecordsCome,
     UserActs,

@@ -13,6 +13,8 @@ use crate::world::World;
 
 /// How long a lane waits for the answer of a broker.
 const ANSWER_PATIENCE_MS: u64 = 3_000;
+/// How long after its sender gave up a position may arrive.
+const LATE_POSITION_MS: u64 = 30_000;
 /// Between two looks of the brokers at what their producers wrote last.
 const FORGET_EVERY_MS: u64 = 4_000;
 
@@ -51,21 +53,30 @@ impl World {
 
     /// A position reaches its store, and others hear of it.
     pub fn lane_stores(&mut self, at: &LaneAt, position: Position, record: LaneRecord) {
-        let is_lost = self.is_cut(at) || self.sim.chance(3);
-        if !is_lost || self.sim.dice.percent(50) && !self.is_cut(at) {
-            let lane = lane_id(&at.id, &at.key);
-            if self.sim.brokers.store(&lane, position, record) {
-                self.sim.trace.count("positions stored");
-                let others = self.agents.iter().flat_map(crate::agent::Agent::all_lanes);
-                let same = |other: &LaneAt| lane_id(&other.id, &other.key) == lane && other != at;
-                for other in others.filter(same).collect::<Vec<_>>() {
-                    self.hears(20, &other, Event::PositionSeen(position));
-                }
-            }
+        let is_lost = self.is_cut(at) || self.sim.chance(self.sim.options.lost_positions);
+        if !is_lost {
+            self.position_lands(at, position, record);
+        } else if self.sim.dice.percent(50) {
+            // What is on its way when who sent it gives up, or dies, may arrive long after.
+            let delay = self.sim.between(0, LATE_POSITION_MS);
+            let record = Box::new(record);
+            self.sim.after(delay, Happening::PositionLands { at: Box::new(at.clone()), position, record });
         }
         let delay = self.sim.between(1, 10);
         let event = if is_lost { Event::PositionFailed } else { Event::PositionStored(position) };
         self.hears(if is_lost { ANSWER_PATIENCE_MS } else { delay }, at, event);
+    }
+
+    pub fn position_lands(&mut self, at: &LaneAt, position: Position, record: LaneRecord) {
+        let lane = lane_id(&at.id, &at.key);
+        if self.sim.brokers.store(&lane, position, record) {
+            self.sim.trace.count("positions stored");
+            let others = self.agents.iter().flat_map(crate::agent::Agent::all_lanes);
+            let same = |other: &LaneAt| lane_id(&other.id, &other.key) == lane && other != at;
+            for other in others.filter(same).collect::<Vec<_>>() {
+                self.hears(20, &other, Event::PositionSeen(position));
+            }
+        }
     }
 
     /// The first request of a lane reaches the leader of its partition, if it gets through.

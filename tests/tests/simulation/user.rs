@@ -4,14 +4,19 @@
 use std::collections::BTreeMap;
 
 use copyist_coordinator::core::view::{Connector, View};
-use copyist_coordinator::core::{Answer, Command, Failure, GivenConfig};
-use copyist_model::{ConnectorName, TargetState};
+use copyist_coordinator::core::{Altered, Answer, Command, Failure, GivenConfig, RequestId};
+use copyist_model::{AssignmentId, ConnectorName, TargetState};
 
+use crate::brokers::SourceKey;
+use crate::lanes::lane_id;
 use crate::network::Message;
 use crate::node::{Node, Process};
-use crate::options::REPLICAS;
+use crate::options::{IN_FLIGHT_MS, REPLICAS};
 use crate::queue::Timer;
 use crate::sim::Sim;
+
+/// Later than any time of a run.
+const NEVER: u64 = u64::MAX;
 
 /// A connector as the user knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub struct Pending {
     turn: u64,
     /// What there is once it is done; nothing: no such connector.
     pub after: Option<Wanted>,
+    /// The lane whose offset it changes.
+    altered: Option<SourceKey>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -38,6 +45,8 @@ pub struct Known {
     pub pending: Option<Pending>,
     /// The store was restored: what was acknowledged may be lost, and what was asked may still come.
     pub is_unsure: bool,
+    /// When it was stopped, as far as the user knows.
+    stopped_at: u64,
 }
 
 pub struct User {
@@ -80,7 +89,8 @@ impl User {
                 continue;
             }
             let acknowledged = there.map(|it| Wanted { config: it.config.clone(), target: it.target });
-            *known = Known { acknowledged, ..Known::default() };
+            // That it is to be stopped does not say that all of it has.
+            *known = Known { acknowledged, stopped_at: NEVER, ..Known::default() };
         }
         self.connectors.values().any(|known| known.is_unsure)
     }
@@ -95,15 +105,61 @@ impl User {
         }
         let (command, after) = match known.acknowledged {
             None => self.create(sim, name),
-            Some(wanted) => self.change(sim, name, wanted),
+            Some(wanted) => {
+                // What was on its way to the brokers has arrived by then.
+                let is_quiet = sim.now > known.stopped_at.saturating_add(IN_FLIGHT_MS + 500);
+                let is_stopped = wanted.target == TargetState::Stopped && is_quiet;
+                if is_stopped && sim.dice.percent(70) {
+                    let (name, by) = (name.clone(), self.request());
+                    (Command::BeginAlteration { name, by }, Some(wanted))
+                } else {
+                    self.change(sim, name, wanted)
+                }
+            }
         };
+        self.ask(sim, name, command, after, None);
+    }
+
+    fn ask(
+        &mut self,
+        sim: &mut Sim,
+        name: &ConnectorName,
+        command: Command,
+        after: Option<Wanted>,
+        altered: Option<SourceKey>,
+    ) {
         self.last_number += 1;
         let number = self.last_number;
         sim.note(Node::User, "asks", || format!("{number}: {}", shown(&command)));
         sim.trace.count(kind(&command));
-        let pending = Pending { number, command, tries: 0, turn: 0, after };
+        let pending = Pending { number, command, tries: 0, turn: 0, after, altered };
         self.connectors.entry(name.clone()).or_default().pending = Some(pending);
         self.send(sim, number);
+    }
+
+    /// A change of offsets has begun: an agent writes the position, and says what it knew.
+    fn alter(&mut self, sim: &mut Sim, name: &ConnectorName, by: RequestId, after: Option<Wanted>) {
+        let prefix = format!("{name}-");
+        let keys: Vec<SourceKey> = sim
+            .brokers
+            .pairs
+            .keys()
+            .filter(|(topic, _)| topic.as_str().starts_with(&prefix))
+            .cloned()
+            .collect();
+        let key = (!keys.is_empty()).then(|| keys[sim.dice.index(keys.len())].clone());
+        let lanes = key.iter().map(|key| {
+            let lane = lane_id(&AssignmentId::survey(name), key);
+            let end = sim.brokers.source_end(key).unsigned_abs();
+            let next_offset = i64::try_from(sim.dice.below(end + 1)).expect("a short log");
+            let next_offset = (!sim.dice.percent(30)).then_some(next_offset);
+            sim.note(Node::User, "alters", || format!("{lane} to {next_offset:?}"));
+            let newest = sim.brokers.alter(&lane, next_offset);
+            (lane, newest)
+        });
+        let altered = Altered { lanes: lanes.collect(), is_reset: false, told: String::new() };
+        let command = Command::EndAlteration { name: name.clone(), by, altered };
+        self.ask(sim, name, command, after, key);
     }
 
     /// Says something once; nothing depends on the answer.
@@ -222,7 +278,9 @@ impl User {
                 sim.note(Node::User, "knows", || format!("{number} is done: {}", shown(&pending.command)));
                 sim.trace.count("commands acknowledged");
                 known.acknowledged = pending.after.clone();
-                known.pending = None;
+                let done = known.pending.take();
+                let name = name.clone();
+                done.into_iter().for_each(|done| self.done(sim, &name, done));
             }
             Judged::Again => {
                 let delay = sim.between(300, 1_500);
@@ -233,6 +291,28 @@ impl User {
                 self.surprise = Some(format!("{name}: {} was answered: {text}", shown(&pending.command)));
                 known.pending = None;
             }
+        }
+    }
+}
+
+impl User {
+    /// What follows from what was acknowledged.
+    fn done(&mut self, sim: &mut Sim, name: &ConnectorName, done: Pending) {
+        let prefix = format!("{name}-");
+        match done.command {
+            Command::BeginAlteration { by, .. } => self.alter(sim, name, by, done.after),
+            Command::EndAlteration { .. } => {
+                sim.trace.count("offsets changed");
+                sim.brokers.make_sure(true, |key| Some(key) == done.altered.as_ref());
+            }
+            Command::SetTarget { target: TargetState::Stopped, .. } => {
+                self.connectors.entry(name.clone()).or_default().stopped_at = sim.now;
+            }
+            // Its lane records go, and so does what they say of its positions.
+            Command::Delete { .. } => {
+                sim.brokers.make_sure(false, |(topic, _)| topic.as_str().starts_with(&prefix));
+            }
+            _ => {}
         }
     }
 }

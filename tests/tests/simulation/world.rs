@@ -175,6 +175,10 @@ impl World {
             Happening::ArrivesLate(request) => self.arrives_late(&request),
             Happening::LaneAsks { at, question, what } => self.lane_asks(&at, question, what),
             Happening::LaneStores { at, position, record } => self.lane_stores(&at, position, *record),
+            Happening::PositionLands { at, position, record } => {
+                self.sim.trace.count("positions that landed late");
+                self.position_lands(&at, position, *record);
+            }
             Happening::BrokersTurn => self.brokers_turn(),
             Happening::RecordsCome => self.records_come(),
             Happening::UserActs => self.user_acts(),

@@ -275,6 +275,8 @@ fn a_position_that_lands_after_a_change_undoes_nothing() {
     });
     stage.must(&format!("positions of before behind the change; stored are {stored:?}"), landed);
     println!("stored after the change: {stored:?}");
+    // Lane 1 begins anew.
+    stage.wait_offsets(&[19, 129]);
 
     stage.produce();
     suite::must("launched", stage.second.launch());

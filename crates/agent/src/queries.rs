@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use copyist_model::{ConnectorName, LaneId};
+use copyist_model::{ConnectorName, LaneGeneration, LaneId};
 use copyist_proto::control as wire;
 use copyist_proto::control::answer::Answer as Found;
 use copyist_proto::control::query::Question;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, chain};
+use crate::positions::known::Generations;
 use crate::positions::{Positions, Remembered, Stored, format};
 
 /// Questions that may wait, as many as a coordinator asks at once; they are answered one after the other.
@@ -68,7 +69,7 @@ pub async fn serve(
 
 fn late(positions: &Positions) -> String {
     let seconds = DEADLINE.as_secs();
-    match positions.waits_for() {
+    match positions.waits_for().or_else(|| positions.trouble()) {
         Some(what) => format!("not within {seconds} s: the agent waits for {what}"),
         None => format!("not within {seconds} s"),
     }
@@ -77,9 +78,10 @@ fn late(positions: &Positions) -> String {
 /// The parts of an answer, each small enough for a message; or why there is none.
 async fn found(positions: &Positions, question: Option<Question>) -> Result<Vec<Found>, String> {
     match question {
-        Some(Question::Offsets(wire::OffsetsQuestion { connector })) => {
+        Some(Question::Offsets(wire::OffsetsQuestion { connector, altered })) => {
             let connector = named(&connector)?;
-            let all = positions.all_now(&connector).await.map_err(|error| chain(&error))?;
+            let all =
+                positions.all_now(&connector, generations(altered)?).await.map_err(|error| chain(&error))?;
             Ok(offsets(&stored(all)))
         }
         Some(Question::AlterOffsets(question)) => {
@@ -88,11 +90,20 @@ async fn found(positions: &Positions, question: Option<Question>) -> Result<Vec<
         }
         Some(Question::Topics(wire::TopicsQuestion { connector })) => {
             let connector = named(&connector)?;
-            let all = positions.all(&connector).await.map_err(|error| chain(&error))?;
+            let all = positions.all(&connector, Generations::new()).await.map_err(|error| chain(&error))?;
             Ok(topics(&stored(all)))
         }
         Some(Question::Lanes(_)) | None => Err("this agent does not know the question".to_owned()),
     }
+}
+
+fn generations(altered: Vec<wire::LaneOffset>) -> Result<Generations, String> {
+    let generation = |altered: wire::LaneOffset| {
+        let lane = altered.lane.ok_or("a generation names no lane")?;
+        let lane = LaneId::try_from(lane).map_err(|error| chain(&error))?;
+        Ok((lane, LaneGeneration(altered.newest_generation)))
+    };
+    altered.into_iter().map(generation).collect()
 }
 
 fn stored(all: Vec<(LaneId, Remembered)>) -> Vec<(LaneId, Stored)> {
@@ -110,8 +121,12 @@ async fn alter(
 ) -> Result<Vec<wire::LaneOffset>, String> {
     let text = |error: Error| chain(&error);
     let connector = named(&question.connector)?;
-    let known: BTreeMap<LaneId, Remembered> =
-        positions.all_now(&connector).await.map_err(text)?.into_iter().collect();
+    let known: BTreeMap<LaneId, Remembered> = positions
+        .all_now(&connector, generations(question.altered)?)
+        .await
+        .map_err(text)?
+        .into_iter()
+        .collect();
     let changes: Vec<(LaneId, Option<Stored>)> = if question.remove_all {
         // Those that the coordinator knows may not have been read here.
         let named = question.changes.into_iter().map(change).collect::<Result<BTreeMap<_, _>, _>>()?;

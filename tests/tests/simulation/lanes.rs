@@ -84,13 +84,13 @@ impl LaneCell {
 }
 
 /// What an agent remembers of a lane: it may not have read the last of its positions, unless it has to.
-fn look_up(sim: &mut Sim, lane: &LaneId, held: Option<&LaneHeld>) -> Remembered {
+fn look_up(sim: &mut Sim, lane: &LaneId, held: Option<&LaneHeld>, is_takeover: bool) -> Remembered {
     let believes_late = sim.breaks.late_positions_count;
     let altered = held.and_then(LaneHeld::altered).filter(|_| !believes_late).unwrap_or_default();
     let all = sim.brokers.stored(lane);
     let read = if sim.chance(25) { sim.dice.index(all + 1) } else { all };
     let found = sim.brokers.remembered(lane, read, altered);
-    let is_taken = found.may_be_old(held) || sim.breaks.old_positions_count;
+    let is_taken = found.may_be_old(held, is_takeover) || sim.breaks.old_positions_count;
     if read < all {
         let what = if is_taken { "lanes born by old positions" } else { "positions read to their end" };
         sim.trace.count(what);
@@ -248,7 +248,14 @@ impl Agent {
         let held = [told.as_ref(), order.records.get(&lane)].into_iter().flatten();
         let held = held.max_by_key(|held| held.generation());
         let altered = held.and_then(LaneHeld::altered).unwrap_or_default();
-        let found = look_up(sim, &lane, held);
+        let free_in = u64::try_from(right.free_at.as_millis()).expect("a short test");
+        let free_in = self.process.clock.when(free_in).saturating_sub(sim.now);
+        let found = look_up(sim, &lane, held, free_in > 0);
+        let has_record = held.is_some_and(|held| held.record().is_some());
+        if found.is_start() && has_record && free_in > 0 {
+            sim.trace.count("starts looked up again");
+            return self.plan_word(sim, free_in + 1, at, Word::Born);
+        }
         let exact = found.stored.as_ref().and_then(|stored| stored.exact.as_ref());
         let records = [held.and_then(LaneHeld::record), exact.map(|exact| &exact.record)];
         let (topic, partition) = &at.key;

@@ -80,7 +80,7 @@ const MUST_HAPPEN: [(&str, u64); 74] = [
     ("lane records proposed", 1_000),
     ("lane records refused", 10),
     ("lanes born", 1_000),
-    ("lanes born by old positions", 1_000),
+    ("lanes born by old positions", 100),
     ("lanes overtaken", 10),
     ("lanes resumed", 1_000),
     ("lanes superseded", 1),

@@ -34,6 +34,8 @@ pub(crate) struct Outgoing {
 #[derive(Debug)]
 pub(crate) struct Put {
     pub records: Vec<Outgoing>,
+    /// What comes behind a record that is refused is not written either.
+    pub stops_at_refusal: bool,
     pub done: oneshot::Sender<Written>,
 }
 

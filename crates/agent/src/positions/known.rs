@@ -19,6 +19,9 @@ pub struct Place {
     pub offset: i64,
 }
 
+/// Of lanes.
+pub type Generations = BTreeMap<LaneId, LaneGeneration>;
+
 /// What is known of a lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
@@ -29,13 +32,21 @@ pub struct Remembered {
 }
 
 impl Remembered {
-    /// Whether a lane of which the store holds this can begin by it, however old it is: then the destination says where
-    /// the lane stands, and a position only from where to read. An offset to start from is believed only when nothing
-    /// newer can be there.
+    /// Whether a lane of which the store holds this can begin by it, however old it is: where the lane's record and a
+    /// position of ours are there, the destination says where the lane stands, and the position only from where to read. An
+    /// offset to start from is believed only when nothing newer can be there.
+    ///
+    /// Only a takeover from somebody who may still be at work is in such a hurry. Between two holders of which the first
+    /// is known to have ended something else may have been there: the other engine, which leaves the record as it is.
     #[must_use]
-    pub fn may_be_old(&self, held: Option<&LaneHeld>) -> bool {
-        let is_plain = self.stored.as_ref().is_some_and(|stored| stored.exact.is_none());
-        held.is_some_and(|held| held.record().is_some()) && !is_plain
+    pub fn may_be_old(&self, held: Option<&LaneHeld>, is_takeover: bool) -> bool {
+        is_takeover && held.is_some_and(|held| held.record().is_some()) && !self.is_start()
+    }
+
+    /// Whether what counts is an offset to start from.
+    #[must_use]
+    pub fn is_start(&self) -> bool {
+        self.stored.as_ref().is_some_and(|stored| stored.exact.is_none())
     }
 }
 
@@ -63,15 +74,17 @@ impl Known {
         self.lanes.get(lane).map(Log::newest).unwrap_or_default()
     }
 
-    /// Every lane of a connector that has a position.
+    /// Every lane of a connector that has positions, generations up to those of `altered` left out.
     #[must_use]
-    pub fn all(&self, connector: &ConnectorName) -> Vec<(LaneId, Remembered)> {
+    pub fn all(&self, connector: &ConnectorName, altered: &Generations) -> Vec<(LaneId, Remembered)> {
         let of_it = self.lanes.iter().filter(|(lane, _)| lane.connector == *connector);
-        let remembered = |log: &Log| {
-            let stored = log.counts(LaneGeneration::default())?.clone();
-            Some(Remembered { stored: Some(stored), newest: log.newest() })
+        let remembered = |(lane, log): (&LaneId, &Log)| {
+            let stored = log.counts(altered.get(lane).copied().unwrap_or_default()).cloned();
+            let found = Remembered { stored, newest: log.newest() };
+            let is_any = found.stored.is_some() || found.newest > LaneGeneration::default();
+            is_any.then(|| (lane.clone(), found))
         };
-        of_it.filter_map(|(lane, log)| Some((lane.clone(), remembered(log)?))).collect()
+        of_it.filter_map(remembered).collect()
     }
 }
 
@@ -258,7 +271,8 @@ mod tests {
         ];
         for (held, stored, expected) in rows {
             let found = Remembered { stored, newest: LaneGeneration(2) };
-            assert_eq!(found.may_be_old(held), expected, "{held:?} {found:?}");
+            assert_eq!(found.may_be_old(held, true), expected, "{held:?} {found:?}");
+            assert!(!found.may_be_old(held, false), "{held:?} {found:?}");
         }
     }
 
@@ -321,7 +335,18 @@ mod tests {
             known.apply(Place { offset: 1 }, entry);
         }
         let remembered = Remembered { stored: Some(Stored::plain(5)), newest: LaneGeneration(0) };
-        assert_eq!(known.all(&"c".parse().unwrap()), [(lane("c", 1), remembered)]);
+        let connector = "c".parse().unwrap();
+        assert_eq!(known.all(&connector, &Generations::new()), [(lane("c", 1), remembered)]);
+        for (offset, stored) in [(2, exact(3, 9, 9)), (3, Stored::plain(6)), (4, exact(3, 10, 10))] {
+            known.apply(Place { offset }, Entry { lane: lane("c", 1), stored: Some(stored) });
+        }
+        let next_offset = |altered: &Generations| match &known.all(&connector, altered)[..] {
+            [(_, Remembered { stored: Some(stored), newest: LaneGeneration(3) })] => stored.next_offset,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(next_offset(&Generations::new()), 10);
+        assert_eq!(next_offset(&[(lane("c", 1), LaneGeneration(3))].into()), 6);
+        assert_eq!(next_offset(&[(lane("c", 0), LaneGeneration(3))].into()), 10);
     }
 
     fn record() -> impl Strategy<Value = Option<Stored>> {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::format::{self, Entry, Stored};
-use super::known::{self, Known, Place, Remembered};
+use super::known::{self, Generations, Known, Place, Remembered};
 use crate::client::limit::Limiter;
 use crate::compacted;
 use crate::compacted::reading::{Found, READS_MAX, Read, Reader};
@@ -22,8 +22,8 @@ use crate::worker::Worker;
 /// Questions of lanes that may wait for an answer.
 const COMMANDS_MAX: usize = 256;
 
-/// Less than who asks a question of the coordinator's waits.
-const READ_TO_END: Duration = Duration::from_secs(20);
+/// Longer than it takes to read the whole topic twice: librdkafka's reader does that for whoever asks.
+const READ_TO_END: Duration = Duration::from_secs(600);
 
 /// A handle to the positions of the worker's cluster; one store per agent. Cheap to clone.
 #[derive(Clone)]
@@ -32,6 +32,7 @@ pub struct Positions {
     puts: mpsc::Sender<Put>,
     commands: mpsc::Sender<Command>,
     loading: watch::Receiver<Option<String>>,
+    trouble: watch::Receiver<Option<String>>,
 }
 
 enum Command {
@@ -42,6 +43,7 @@ enum Command {
     },
     All {
         connector: ConnectorName,
+        altered: Generations,
         answer: oneshot::Sender<Vec<(LaneId, Remembered)>>,
     },
     /// Tells when all that was there by now is known.
@@ -76,6 +78,7 @@ impl Positions {
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let waits_for = format!("the positions in topic {topic} of {}", worker.cluster.bootstrap_servers());
         let (told, loading) = watch::channel(Some(waits_for.clone()));
+        let (tell_trouble, trouble) = watch::channel(None);
         let store = Store {
             topic: topic.clone(),
             inbox,
@@ -84,6 +87,7 @@ impl Positions {
             known: Known::default(),
             ask,
             waiting: Vec::new(),
+            trouble: tell_trouble,
             warned: false,
             began: Instant::now(),
             limiter: Limiter::default(),
@@ -93,7 +97,7 @@ impl Positions {
         let task = tokio::spawn(async move {
             tokio::join!(store.run(reader, ready, stop.clone()), writer.run(asked, stop));
         });
-        Ok((Self { topic, puts, commands, loading }, task))
+        Ok((Self { topic, puts, commands, loading, trouble }, task))
     }
 
     /// What is still waited for before positions are known; nothing once they are.
@@ -102,49 +106,76 @@ impl Positions {
         self.loading.borrow().clone()
     }
 
+    /// What keeps the topic from being read to its end, for whoever waits for that.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
+    }
+
     /// What a lane begins by, of which the coordinator's store holds this. Waits until the topic was read to its end,
-    /// and where that may be too long ago, to its present end.
+    /// and where that may be too long ago, to its present end. `is_takeover`: the former holder may still be at work.
     ///
     /// # Errors
     /// [`Error::Retry`]: the store has stopped, or the topic cannot be read.
-    pub async fn found(&self, lane: &LaneId, held: Option<&LaneHeld>) -> Result<Remembered, Error> {
-        let found = self.ask(|answer| Command::stored(lane, held, answer)).await?;
-        if found.may_be_old(held) { Ok(found) } else { self.found_now(lane, held).await }
-    }
-
-    /// As [`Positions::found`], always to the present end.
-    ///
-    /// # Errors
-    /// As [`Positions::found`].
-    pub async fn found_now(&self, lane: &LaneId, held: Option<&LaneHeld>) -> Result<Remembered, Error> {
+    pub async fn found(
+        &self,
+        lane: &LaneId,
+        held: Option<&LaneHeld>,
+        is_takeover: bool,
+    ) -> Result<Remembered, Error> {
+        let found = self.known(lane, held).await?;
+        if found.may_be_old(held, is_takeover) {
+            return Ok(found);
+        }
         self.read_to_end().await?;
-        self.ask(|answer| Command::stored(lane, held, answer)).await
+        self.known(lane, held).await
     }
 
-    /// Every position of a connector, as far as the topic was read.
+    /// As [`Positions::found`], as far as the topic was read.
     ///
     /// # Errors
     /// [`Error::Retry`]: the store has stopped.
-    pub async fn all(&self, connector: &ConnectorName) -> Result<Vec<(LaneId, Remembered)>, Error> {
-        self.ask(|answer| Command::All { connector: connector.clone(), answer }).await
+    pub async fn known(&self, lane: &LaneId, held: Option<&LaneHeld>) -> Result<Remembered, Error> {
+        self.ask(|answer| Command::stored(lane, held, answer)).await
+    }
+
+    /// What is known of every lane of a connector, as far as the topic was read; generations up to those of `altered` do
+    /// not count.
+    ///
+    /// # Errors
+    /// [`Error::Retry`]: the store has stopped.
+    pub async fn all(
+        &self,
+        connector: &ConnectorName,
+        altered: Generations,
+    ) -> Result<Vec<(LaneId, Remembered)>, Error> {
+        self.ask(|answer| Command::All { connector: connector.clone(), altered, answer }).await
     }
 
     /// As [`Positions::all`], to the topic's present end.
     ///
     /// # Errors
     /// As [`Positions::found`].
-    pub async fn all_now(&self, connector: &ConnectorName) -> Result<Vec<(LaneId, Remembered)>, Error> {
+    pub async fn all_now(
+        &self,
+        connector: &ConnectorName,
+        altered: Generations,
+    ) -> Result<Vec<(LaneId, Remembered)>, Error> {
         self.read_to_end().await?;
-        self.all(connector).await
+        self.all(connector, altered).await
     }
 
     /// Waits until everything that was stored before is known here, whoever stored it.
-    async fn read_to_end(&self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// [`Error::Retry`]: the store has stopped, or the topic cannot be read.
+    pub async fn read_to_end(&self) -> Result<(), Error> {
         let read = self.ask(|done| Command::ReadToEnd { done });
         timeout(READ_TO_END, read).await.unwrap_or_else(|_| {
             let (topic, seconds) = (&self.topic, READ_TO_END.as_secs());
+            let why = self.trouble().map(|why| format!(": {why}")).unwrap_or_default();
             let what =
-                format!("the positions in topic {topic} could not be read to their end within {seconds} s");
+                format!("the positions in topic {topic} were not read to their end within {seconds} s{why}");
             Err(Error::Retry { what, source: None })
         })
     }
@@ -165,7 +196,7 @@ impl Positions {
         let (done, answer) = oneshot::channel();
         let positions = known::last_word(positions);
         let records = positions.iter().map(|(lane, stored)| outgoing(lane, stored.as_ref())).collect();
-        self.puts.send(Put { records, done }).await.map_err(|_| gone())?;
+        self.puts.send(Put { records, stops_at_refusal: false, done }).await.map_err(|_| gone())?;
         let Written { offsets, failed } = answer.await.map_err(|_| gone())?;
         let stored = |(index, offset): (usize, i64)| {
             let (lane, stored) = positions.get(index)?.clone();
@@ -208,6 +239,8 @@ struct Store {
     ask: watch::Sender<u64>,
     /// Who waits for which.
     waiting: Vec<(u64, oneshot::Sender<()>)>,
+    /// What keeps them waiting.
+    trouble: watch::Sender<Option<String>>,
     /// A record that is not a position was met and told of.
     warned: bool,
     began: Instant,
@@ -270,6 +303,7 @@ impl Store {
                     // Who asked may have given up.
                     let _ = done.send(());
                 }
+                self.trouble.send_if_modified(|trouble| trouble.take().is_some());
             }
             Read::Trouble(why) => self.wait_for(&why),
             Read::Failed(why) => {
@@ -286,10 +320,12 @@ impl Store {
         }
     }
 
-    /// Says what keeps the topic from being read, as long as it was not.
+    /// Says what keeps the topic from being read, as long as somebody waits for it.
     fn wait_for(&self, why: &str) {
         if !self.loaded() {
             self.told.send_replace(Some(format!("{}: {why}", self.waits_for)));
+        } else if !self.waiting.is_empty() {
+            self.trouble.send_replace(Some(why.to_owned()));
         }
     }
 
@@ -325,7 +361,9 @@ impl Store {
                 self.ask.send_modify(|number| *number += 1);
                 self.waiting.push((*self.ask.borrow(), done));
             }
-            Command::All { connector, answer } => drop(answer.send(self.known.all(&connector))),
+            Command::All { connector, altered, answer } => {
+                drop(answer.send(self.known.all(&connector, &altered)));
+            }
             Command::Written { records, done } => {
                 records.into_iter().for_each(|(place, entry)| self.known.apply(place, entry));
                 let _ = done.send(());

@@ -242,39 +242,49 @@ impl Topic {
         Ok(())
     }
 
-    /// Writes records, and reads them.
-    async fn write(&mut self, writes: Vec<Write>) -> Result<(), Error> {
-        let outgoing = |Write { key, value }: &Write| {
-            let mark = value.is_some().then(|| self.mark.clone());
-            Outgoing { key: key.clone(), value: value.clone(), mark }
-        };
-        let records: Vec<Outgoing> = writes.iter().map(outgoing).collect();
-        let (done, answer) = oneshot::channel();
-        let gone = || self.failed("has no writer any more");
-        self.puts.send(Put { records, done }).await.map_err(|_| gone())?;
-        let Written { offsets, failed } = answer.await.map_err(|_| gone())?;
-        match failed {
-            Some(error @ Error::Retry { .. }) => return Err(error),
-            Some(Error::Stuck(why)) => {
-                tracing::warn!(topic = %self.name, "left out, and what belongs to it: {why}");
-                let unwritten = |index: &usize| !offsets.iter().any(|(written, _)| written == index);
-                let refused = writes.iter().enumerate().filter(|(index, _)| unwritten(index));
-                self.refused.extend(refused.map(|(_, write)| write.clone()));
-            }
-            None => {}
+    /// Writes groups of records, and reads them. Of a group nothing is written behind what is refused.
+    async fn write(&mut self, groups: Vec<Vec<Write>>) -> Result<(), Error> {
+        let mut answers = Vec::with_capacity(groups.len());
+        for group in groups {
+            let (done, answer) = oneshot::channel();
+            let records = group.iter().map(|write| self.outgoing(write)).collect();
+            let put = Put { records, stops_at_refusal: true, done };
+            self.puts.send(put).await.map_err(|_| self.unwritable())?;
+            answers.push((group, answer));
         }
-        let written =
-            offsets.into_iter().filter_map(|(index, offset)| Some((&writes.get(index)?.key, offset)));
-        timeout(READ_BACK, self.read_back(written.collect()))
+        let mut written = Vec::new();
+        for (group, answer) in answers {
+            let Written { offsets, failed } = answer.await.map_err(|_| self.unwritable())?;
+            match failed {
+                Some(error @ Error::Retry { .. }) => return Err(error),
+                Some(Error::Stuck(why)) => {
+                    tracing::warn!(topic = %self.name, "left out, and what belongs behind it: {why}");
+                    self.refused.extend(group.get(offsets.len()).cloned());
+                }
+                None => {}
+            }
+            let key = |index: usize| group.get(index).map(|write| write.key.clone());
+            written.extend(offsets.into_iter().filter_map(|(index, offset)| Some((key(index)?, offset))));
+        }
+        timeout(READ_BACK, self.read_back(&written))
             .await
             .unwrap_or_else(|_| Err(self.failed("does not show what was written to it")))
     }
 
-    async fn read_back(&mut self, written: Vec<(&String, i64)>) -> Result<(), Error> {
+    fn outgoing(&self, Write { key, value }: &Write) -> Outgoing {
+        let mark = value.is_some().then(|| self.mark.clone());
+        Outgoing { key: key.clone(), value: value.clone(), mark }
+    }
+
+    async fn read_back(&mut self, written: &[(String, i64)]) -> Result<(), Error> {
         while !written.iter().all(|(key, offset)| self.kept.has(key, *offset)) {
             self.read().await?;
         }
         Ok(())
+    }
+
+    fn unwritable(&self) -> Error {
+        self.failed("has no writer any more")
     }
 
     fn failed(&self, why: &str) -> Error {
@@ -399,15 +409,14 @@ impl Keeper<'_> {
 }
 
 /// Whole groups, as long as there are few enough records.
-fn some_of(groups: impl IntoIterator<Item = Vec<Write>>) -> Vec<Write> {
-    let mut some = Vec::new();
-    for group in groups {
-        if some.len() >= RECORDS_AT_ONCE {
-            break;
-        }
-        some.extend(group);
-    }
-    some
+fn some_of(groups: impl IntoIterator<Item = Vec<Write>>) -> Vec<Vec<Write>> {
+    let mut records = 0;
+    let take = |group: &Vec<Write>| {
+        let is_taken = records < RECORDS_AT_ONCE;
+        records += group.len();
+        is_taken
+    };
+    groups.into_iter().take_while(take).collect()
 }
 
 fn if_found<T>(answer: Result<tonic::Response<T>, Status>) -> Result<Option<T>, Status> {

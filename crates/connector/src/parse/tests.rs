@@ -898,7 +898,8 @@ proptest! {
         }
         match parse(&name, &given) {
             Ok(parsed) => {
-                prop_assert!(!parsed.spec.source.bootstrap_servers().is_empty());
+                let has_servers = !parsed.spec.source.bootstrap_servers().is_empty();
+                prop_assert!(has_servers || parsed.spec.zookeepers.source.is_some());
                 prop_assert!(
                     !parsed.spec.selection.whitelist.is_empty() || parsed.spec.selection.pattern.is_some()
                 );

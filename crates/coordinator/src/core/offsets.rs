@@ -3,7 +3,8 @@
 //! may be run again after two minutes, by the positions of before or after.
 //!
 //! What makes a lane exact goes with the end: instead of its record the store holds which generation is over, so that no
-//! position of before counts, however late it arrives or is read.
+//! position of before counts, however late it arrives or is read. (The compatibility engine's positions have no generation:
+//! one that arrives late counts.)
 
 use std::collections::BTreeMap;
 
@@ -65,6 +66,12 @@ impl Core {
     ) -> Outcome {
         let before = self.stopped(name)?;
         is_unaltered(now, name, before, Some(by))?;
+        // Without it somebody else may have changed them since, or run the connector.
+        if before.altering.as_ref().is_none_or(|altering| altering.by != by) {
+            return Err(Failure::Conflict(format!(
+                "The change of the offsets of connector {name} took too long and was given up; what it has written stands"
+            )));
+        }
         let mut writes: Vec<Write> =
             altered.lanes.iter().filter_map(|(lane, known)| self.overruled(lane, *known)).collect();
         // How far topics were copied is counted anew.
@@ -89,6 +96,13 @@ impl Core {
     }
 }
 
+impl Altering {
+    /// A clock that was set back makes nobody wait for longer than there is to wait.
+    fn is_under_way(&self, now: Now) -> bool {
+        (now.wall_ms + 1..=now.wall_ms + ALTERING_MS).contains(&self.until_ms)
+    }
+}
+
 /// Whether no change of the connector's offsets is under way, but for this one.
 pub(super) fn is_unaltered(
     now: Now,
@@ -97,9 +111,11 @@ pub(super) fn is_unaltered(
     own: Option<&str>,
 ) -> Result<(), Failure> {
     match &connector.altering {
-        Some(altering) if Some(altering.by.as_str()) != own && altering.until_ms > now.wall_ms => {
+        Some(altering) if Some(altering.by.as_str()) != own && altering.is_under_way(now) => {
+            let seconds = altering.until_ms.saturating_sub(now.wall_ms).div_ceil(1_000);
             Err(Failure::Conflict(format!(
-                "The offsets of connector {name} are being changed by another request, try again"
+                "The offsets of connector {name} are being changed by another request, which has {seconds} s left; try \
+                 again"
             )))
         }
         Some(_) | None => Ok(()),

@@ -6,6 +6,7 @@ use copyist_model::{AssignmentId, ConnectorName, TargetState};
 use copyist_proto::connect as wire;
 use copyist_proto::connect::connector_service_server::ConnectorService;
 use tonic::{Request, Response, Status};
+use tracing::Instrument;
 
 use super::Build;
 use super::offsets::Asked;
@@ -143,7 +144,7 @@ impl ConnectorService for Connectors {
             config: config.clone(),
             initial,
         };
-        let left = self.left_behind(name.trim(), &config).await?;
+        let left = self.left_behind(name.trim()).await?;
         let answer = self.command(command).await;
         let answer = answer.map_err(|failure| details::of_config(failure, name.trim(), &config))?;
         self.created(left, &answer).await;
@@ -168,7 +169,7 @@ impl ConnectorService for Connectors {
             Err(_) => return Err(name_refused(&request.name, &config)),
         };
         let command = Command::PutConfig { request: request.request_id, name, config: config.clone() };
-        let left = self.left_behind(&request.name, &config).await?;
+        let left = self.left_behind(&request.name).await?;
         let answer = self.command(command).await;
         let answer = answer.map_err(|failure| details::of_config(failure, &request.name, &config))?;
         self.created(left, &answer).await;
@@ -287,7 +288,9 @@ impl ConnectorService for Connectors {
         request: Request<wire::GetOffsetsRequest>,
     ) -> Reply<wire::GetOffsetsResponse> {
         let name = self.existing(request.into_inner().name).await?;
-        let offsets = offsets::get(&self.handle, &name).await?;
+        let of = name.clone();
+        let altered = self.read(move |core, _| offsets::altered(core, &of)).await?;
+        let offsets = offsets::get(&self.handle, &name, altered).await?;
         Ok(Response::new(wire::GetOffsetsResponse { offsets }))
     }
 
@@ -345,11 +348,11 @@ impl Connectors {
     }
 
     /// What an earlier connector has copied under a name that is free, if it is.
-    async fn left_behind(&self, name: &str, config: &GivenConfig) -> Result<Option<TopicMarks>, Status> {
+    async fn left_behind(&self, name: &str) -> Result<Option<TopicMarks>, Status> {
         let free =
             self.of(name, |core, _, name| (!core.view().connectors.contains_key(name)).then(|| name.clone()));
         match free.await? {
-            Some(name) => Ok(Some(topics::left_behind(&self.handle, &name, config).await)),
+            Some(name) => Ok(Some(topics::left_behind(&self.handle, &name).await)),
             None => Ok(None),
         }
     }
@@ -378,7 +381,14 @@ impl Connectors {
         };
         let (known, asked) = self.of(&name, asked).await?.ok_or_else(|| not_found(&name))?;
         let told = match asked.map_err(|failure| details::status(&failure))? {
-            Asked::Changes(changes) => offsets::alter(&self.handle, by, &known, changes, is_reset).await?,
+            Asked::Changes(changes, altered) => {
+                let handle = self.handle.clone();
+                // A client that goes away must not leave it half done.
+                let alter =
+                    async move { offsets::alter(&handle, by, &known, (changes, altered), is_reset).await };
+                let altered = tokio::spawn(alter.in_current_span()).await;
+                altered.map_err(|_| Status::internal("the change of offsets was broken off"))??
+            }
             Asked::Before(told) => told,
         };
         let done = if is_reset { "reset" } else { "altered" };

@@ -17,9 +17,23 @@ use crate::handle::Handle;
 /// Changes in one question: a message stays well below 1 MiB.
 const CHANGES_PER_QUESTION: usize = 1_000;
 
+/// The generations of a connector that are over, as offsets were changed, until others have begun.
+pub(super) fn altered(core: &Core, name: &ConnectorName) -> Vec<LaneOffset> {
+    let held = core.view().lanes.iter().filter(|(lane, _)| lane.connector == *name);
+    let altered = held.filter_map(|(lane, held)| {
+        let newest_generation = held.altered()?.0;
+        Some(LaneOffset { lane: Some(lane.into()), next_offset: None, newest_generation })
+    });
+    altered.take(ALTERED_PER_QUESTION).collect()
+}
+
 /// Every position of a connector, as it is stored.
-pub(super) async fn get(handle: &Handle, name: &ConnectorName) -> Result<Vec<wire::ConnectorOffset>, Status> {
-    let question = Question::Offsets(OffsetsQuestion { connector: name.to_string() });
+pub(super) async fn get(
+    handle: &Handle,
+    name: &ConnectorName,
+    altered: Vec<LaneOffset>,
+) -> Result<Vec<wire::ConnectorOffset>, Status> {
+    let question = Question::Offsets(OffsetsQuestion { connector: name.to_string(), altered });
     let found = handle.ask(question).await.map_err(|failure| status(&failure))?;
     let parts = found.into_iter().filter_map(|part| match part {
         Found::Offsets(part) => Some(part.offsets),
@@ -32,9 +46,12 @@ pub(super) async fn get(handle: &Handle, name: &ConnectorName) -> Result<Vec<wir
     Ok(parts.flatten().map(offset).collect())
 }
 
+/// Of a message of 1 MiB, beside the changes. Of more lanes a position that lands late may be shown until they begin.
+const ALTERED_PER_QUESTION: usize = 1_000;
+
 /// What a request for a change comes to before anything is done.
 pub(super) enum Asked {
-    Changes(Changes),
+    Changes(Changes, Vec<LaneOffset>),
     /// It is a repetition: what the first one told.
     Before(String),
 }
@@ -47,10 +64,12 @@ pub(super) fn asked(
     offsets: Option<&[wire::ConnectorOffset]>,
 ) -> Result<Asked, Failure> {
     if let Some(kept) = core.view().requests.get(request) {
-        return kept.answer.clone().map(|answer| match answer {
-            Answer::Altered(told) => Asked::Before(told),
-            Answer::Done | Answer::Info { .. } | Answer::Status(_) => Asked::Before(String::new()),
-        });
+        return match kept.answer.clone()? {
+            Answer::Altered(told) => Ok(Asked::Before(told)),
+            Answer::Done | Answer::Info { .. } | Answer::Status(_) => {
+                Err(Failure::Conflict(format!("request id {request} is that of a request of another kind")))
+            }
+        };
     }
     let connector = core.stopped(name)?;
     if core.respondent().is_none() {
@@ -60,11 +79,13 @@ pub(super) fn asked(
     }
     let Some(offsets) = offsets else {
         // What the store knows of; there may be positions of others.
-        return Ok(Asked::Changes(core.view().lanes_of(name).map(|lane| (lane.clone(), None)).collect()));
+        let all = core.view().lanes_of(name).map(|lane| (lane.clone(), None)).collect();
+        return Ok(Asked::Changes(all, altered(core, name)));
     };
     let source = connector.clusters.as_ref().map(|(source, _)| source);
     let of = Of { connector: name, source, spec: connector.spec.as_ref().ok().map(AsRef::as_ref) };
-    alteration::read(&of, offsets).map(Asked::Changes).map_err(Failure::Invalid)
+    let changes = alteration::read(&of, offsets).map_err(Failure::Invalid)?;
+    Ok(Asked::Changes(changes, altered(core, name)))
 }
 
 /// What an agent found where it changed a connector's positions.
@@ -81,14 +102,13 @@ pub(super) async fn alter(
     handle: &Handle,
     by: RequestId,
     name: &ConnectorName,
-    mut changes: Changes,
+    (mut changes, altered): (Changes, Vec<LaneOffset>),
     is_reset: bool,
 ) -> Result<String, Status> {
     let by = if by.is_empty() { uuid::Uuid::new_v4().to_string() } else { by };
-    let begin = Command::BeginAlteration { name: name.clone(), by: by.clone() };
-    handle.command(begin).await.map_err(|failure| status(&failure))?;
     // Where this fails it may happen yet: nobody may run the connector until that cannot be any more.
-    let before = write(handle, name, &changes, is_reset).await.map_err(|failure| status(&failure))?;
+    let before = write(handle, name, &by, (&changes, &altered), is_reset).await;
+    let before = before.map_err(|failure| status(&failure))?;
     if is_reset {
         changes.extend(before.next_offsets.keys().map(|lane| (lane.clone(), None)));
     }
@@ -103,11 +123,12 @@ pub(super) async fn alter(
     }
 }
 
-/// Has an agent write.
+/// Has an agent write, and says so before each part of it.
 async fn write(
     handle: &Handle,
     name: &ConnectorName,
-    changes: &Changes,
+    by: &RequestId,
+    (changes, altered): (&Changes, &[LaneOffset]),
     mut remove_all: bool,
 ) -> Result<Before, Failure> {
     let change = |(lane, next_offset): (&LaneId, &Option<i64>)| LaneOffset {
@@ -120,9 +141,11 @@ async fn write(
     let mut chunks = changes.chunks(CHANGES_PER_QUESTION);
     let mut next = chunks.next();
     while next.is_some() || remove_all {
+        handle.command(Command::BeginAlteration { name: name.clone(), by: by.clone() }).await?;
         let connector = name.to_string();
         let changes = next.unwrap_or_default().to_vec();
-        let question = AlterOffsetsQuestion { connector, changes, remove_all };
+        let altered = altered.to_vec();
+        let question = AlterOffsetsQuestion { connector, changes, remove_all, altered };
         for found in handle.ask(Question::AlterOffsets(question)).await? {
             let Found::AlterOffsets(answer) = found else { continue };
             answer.before.into_iter().for_each(|found| before.hear(found));

@@ -13,7 +13,7 @@ use tonic::Status;
 
 use super::details::status;
 use crate::core::view::TopicMarks;
-use crate::core::{Command, Core, GivenConfig};
+use crate::core::{Command, Core};
 use crate::handle::Handle;
 
 /// Long enough for an agent that has read the positions.
@@ -38,10 +38,9 @@ pub(super) async fn get(handle: &Handle, name: &ConnectorName, known: Known) -> 
 }
 
 /// What a connector of before has copied under a name that is free; nothing where no agent says it soon: a creation does
-/// not depend on it.
-pub(super) async fn left_behind(handle: &Handle, name: &ConnectorName, config: &GivenConfig) -> TopicMarks {
-    let spec = copyist_connector::parse(name.as_str(), config).ok().map(|parsed| Arc::new(parsed.spec));
-    let known = Known { marks: TopicMarks::new(), spec };
+/// not depend on it. Offsets to start from are left out: they do not count records.
+pub(super) async fn left_behind(handle: &Handle, name: &ConnectorName) -> TopicMarks {
+    let known = Known { marks: TopicMarks::new(), spec: None };
     let copied = tokio::time::timeout(LEFT_BEHIND_DEADLINE, copied(handle, name, &known)).await;
     copied.ok().and_then(Result::ok).unwrap_or_default()
 }

@@ -140,7 +140,9 @@ pub(super) async fn run(
 
 /// Sends the records of a put; what comes of it answers who waits.
 fn start(connection: &Connection, topic: &Arc<str>, put: Put) -> Writing {
-    let Put { records, done } = put;
+    // It writes all at once, so that nothing stops at a refusal.
+    let Put { records, stops_at_refusal: _, done } = put;
+    let is_one = records.len() == 1;
     let fates: Vec<_> = records.iter().map(|record| connection.send(topic, record)).collect();
     connection.waker.wake();
     let topic = Arc::clone(topic);
@@ -151,7 +153,8 @@ fn start(connection: &Connection, topic: &Arc<str>, put: Put) -> Writing {
                 Ok(offset) => written.offsets.push((index, offset)),
                 Err(code) => {
                     let what = format!("the record {} was not stored in topic {topic}", record.key);
-                    written.fail(if REFUSALS.contains(&code) {
+                    // With others in a batch it may be because of them.
+                    written.fail(if is_one && REFUSALS.contains(&code) {
                         Error::Stuck(format!("{what}: {code}"))
                     } else {
                         Error::Retry { what, source: Some(KafkaError::MessageProduction(code)) }

@@ -54,6 +54,7 @@ struct Open {
     /// Records whose fate is not known.
     left: usize,
     deadline: Duration,
+    stops_at_refusal: bool,
 }
 
 #[derive(Debug)]
@@ -77,11 +78,12 @@ impl Outbox {
     }
 
     pub fn push(&mut self, now: Duration, put: Put) {
-        let Put { records, done } = put;
+        let Put { records, stops_at_refusal, done } = put;
         let number = self.next_put;
         self.next_put += 1;
         let left = records.len();
-        let open = Open { done, written: Written::default(), left, deadline: now + PUT_DEADLINE };
+        let deadline = now + PUT_DEADLINE;
+        let open = Open { done, written: Written::default(), left, deadline, stops_at_refusal };
         self.puts.insert(number, open);
         let items = records.into_iter().enumerate();
         self.pending.extend(items.map(|(index, record)| Item { put: number, index, record, alone: false }));
@@ -159,7 +161,16 @@ impl Outbox {
             draft.items.iter_mut().for_each(|item| item.alone = true);
             return self.again(draft);
         }
+        let puts: BTreeSet<PutNumber> = draft.items.iter().map(|item| item.put).collect();
+        puts.into_iter().for_each(|put| self.drop_what_follows(put));
         self.give_up(draft, |what| Error::Stuck(format!("{what}: {why}")));
+    }
+
+    fn drop_what_follows(&mut self, put: PutNumber) {
+        let Some(open) = self.puts.get_mut(&put).filter(|open| open.stops_at_refusal) else { return };
+        let before = self.pending.len();
+        self.pending.retain(|item| item.put != put);
+        open.left = open.left.saturating_sub(before - self.pending.len());
     }
 
     fn give_up(&mut self, draft: Draft, error: impl Fn(String) -> Error) {

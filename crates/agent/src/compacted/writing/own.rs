@@ -458,7 +458,7 @@ mod tests {
         let mut outbox = Outbox::new("p");
         let (done, _answer) = tokio::sync::oneshot::channel();
         let records = (0..40).map(record).collect();
-        outbox.push(Duration::ZERO, Put { records, done });
+        outbox.push(Duration::ZERO, Put { records, stops_at_refusal: false, done });
         let drafts = outbox.take(4, |_| true);
         let topic = Topic::new("p".parse().unwrap(), TopicId(1));
         let frame = frame(&topic, &drafts, 5);

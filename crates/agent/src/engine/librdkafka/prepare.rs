@@ -133,12 +133,19 @@ impl Preparer {
     /// Fills in stored positions.
     async fn look_up(&self, wanted: &mut Vec<Wanted>, done: &mut Preparation) {
         let mut kept = Vec::with_capacity(wanted.len());
+        if wanted.iter().any(|lane| lane.next.is_none()) {
+            // Always to the present end: the destination does not complete what is old.
+            let read = self.cancelled.run_until_cancelled(self.positions.read_to_end());
+            if let Some(Err(error)) = read.await {
+                let why = chain(&error);
+                wanted.drain(..).for_each(|lane| done.settle(&lane, Outcome::Wait(why.clone())));
+            }
+        }
         for mut lane in wanted.drain(..) {
             if lane.next.is_none()
                 && let Some(id) = self.lane_id(&lane, done)
             {
-                // Always the present end: the destination would not complete what is old.
-                let found = self.positions.found_now(&id, self.records.get(&id));
+                let found = self.positions.known(&id, self.records.get(&id));
                 match self.cancelled.run_until_cancelled(found).await {
                     Some(Ok(found)) => lane.next = found.stored.map(|stored| stored.next_offset),
                     Some(Err(error)) => {

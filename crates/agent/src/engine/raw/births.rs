@@ -203,7 +203,12 @@ impl Route {
     fn approach(&mut self, number: LaneNumber, now: Duration) -> Result<(), String> {
         let Some(lane) = self.lanes.get(&number) else { return Ok(()) };
         if now < lane.not_before {
-            return Err("its lane record, which is another now".to_owned());
+            let waits_for = if lane.told_record.is_some() {
+                "its lane record, which is another now"
+            } else {
+                "the end of the former holder's right"
+            };
+            return Err(waits_for.to_owned());
         }
         let name = lane.name.clone();
         self.keys(&name)?;
@@ -216,8 +221,9 @@ impl Route {
         }
         let positions = self.shared.positions.clone();
         let held = self.held(number, &id).cloned();
+        let is_takeover = now < self.free_at(number);
         self.do_later(async move {
-            let found = positions.found(&id, held.as_ref()).await.map_err(|error| chain(&error));
+            let found = positions.found(&id, held.as_ref(), is_takeover).await.map_err(|error| chain(&error));
             Happening::Looked(number, found)
         });
         Err("its position".to_owned())
@@ -228,6 +234,12 @@ impl Route {
         let lane = self.lanes.get(&number)?;
         let stated = self.tasks.get(&lane.task).and_then(|task| task.order.records.get(id));
         [lane.told_record.as_ref(), stated].into_iter().flatten().max_by_key(|held| held.generation())
+    }
+
+    /// Until when a former holder of the task may be at work.
+    fn free_at(&self, number: LaneNumber) -> Duration {
+        let task = self.lanes.get(&number).and_then(|lane| self.tasks.get(&lane.task));
+        task.map(|task| task.reporter.right().borrow().free_at).unwrap_or_default()
     }
 
     /// Both partitions, where both clusters have them; `Err` says what is waited for.
@@ -289,6 +301,7 @@ impl Route {
     pub(super) fn looked_up(&mut self, number: LaneNumber, result: Result<Remembered, String>) {
         let now = boot();
         let born = result.and_then(|found| {
+            self.is_settled(number, &found, now)?;
             let gaps = found.stored.as_ref().map(|stored| stored.gaps().to_vec());
             self.remember_gaps(number, gaps.unwrap_or_default());
             self.birth(number, &found, now)
@@ -303,6 +316,21 @@ impl Route {
             }
             Err(waits_for) => lane.life = Life::Unborn { waits_for, asked: false },
         }
+    }
+
+    /// A start that the lane's record may have come after is looked up again once who proposed that cannot go on from it.
+    fn is_settled(&mut self, number: LaneNumber, found: &Remembered, now: Duration) -> Result<(), String> {
+        let free_at = self.free_at(number);
+        let has_record = self
+            .lane_id(number)
+            .is_some_and(|id| self.held(number, &id).is_some_and(|held| held.record().is_some()));
+        if !(found.is_start() && has_record && now < free_at) {
+            return Ok(());
+        }
+        if let Some(lane) = self.lanes.get_mut(&number) {
+            lane.not_before = free_at;
+        }
+        Err("the end of the former holder's right".to_owned())
     }
 
     fn birth(&mut self, number: LaneNumber, found: &Remembered, now: Duration) -> Result<Alive, String> {

@@ -70,7 +70,9 @@ impl Route {
         let by_config =
             |lane: &LaneCell| is_shared(task) || task.order.shared.contains(&lane.name.destination);
         let of_task = self.lanes.values().filter(|lane| lane.task == number);
-        let states: Vec<LaneState> = of_task.map(|lane| lane_state(lane, task, by_config(lane))).collect();
+        let trouble = self.shared.positions.trouble();
+        let state = |lane| lane_state(lane, task, by_config(lane), trouble.as_deref());
+        let states: Vec<LaneState> = of_task.map(state).collect();
         let status = trace::status(&view, &states);
         let Some(task) = self.tasks.get_mut(&number) else { return };
         task.changed = false;
@@ -104,10 +106,18 @@ impl Route {
     }
 }
 
-fn lane_state(lane: &LaneCell, task: &TaskCell, shared_by_config: bool) -> LaneState {
+fn lane_state(
+    lane: &LaneCell,
+    task: &TaskCell,
+    shared_by_config: bool,
+    positions: Option<&str>,
+) -> LaneState {
     let record = lane.seen().and_then(|alive| alive.machine.record());
     let (stopped, why) = match &lane.life {
-        Life::Unborn { waits_for, .. } => (None, Some(waits_for.clone())),
+        Life::Unborn { waits_for, asked } => {
+            let why = positions.filter(|_| *asked).map(|why| format!(": {why}")).unwrap_or_default();
+            (None, Some(format!("{waits_for}{why}")))
+        }
         Life::Alive(alive) => match &alive.status {
             Some(Status::Stopped(stop)) => (Some(stop.to_string()), None),
             Some(Status::Waiting(waiting)) => (None, waits_for(waiting)),

@@ -204,6 +204,28 @@ fn an_end_that_does_not_come_is_waited_for_two_minutes() {
 }
 
 #[test]
+fn an_end_without_its_begin_ends_nothing() {
+    let mut world = stopped();
+    world.ask(1, begin("one"));
+    world.pass(120_000);
+    world.ask(2, begin("two"));
+    world.ask(3, end_by("two", altered("")));
+    let lanes = [(lane(0), LaneGeneration(9))].into();
+    let reply = world.ask(4, end_by("one", Altered { lanes, ..altered("late") }));
+    assert!(is_conflict(&reply), "{reply:?}");
+    assert_eq!(held(&world), [(0, Ok(1)), (1, Ok(1))]);
+}
+
+#[test]
+fn a_clock_that_was_set_back_holds_nothing_up() {
+    let mut world = stopped();
+    world.now.wall_ms += 3_600_000;
+    world.ask(1, begin("one"));
+    world.now.wall_ms -= 3_600_000;
+    assert_eq!(world.ask(2, target("c", TargetState::Running)), Some(Ok(Answer::Done)));
+}
+
+#[test]
 fn a_begin_that_is_planned_again_is_not_in_its_own_way() {
     let mut world = stopped();
     world.refuse_next = true;

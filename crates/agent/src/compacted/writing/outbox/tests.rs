@@ -11,7 +11,7 @@ fn record(key: &str, number: usize) -> Outgoing {
 /// A put of these records.
 fn put(outbox: &mut Outbox, now: Duration, records: &[Outgoing]) -> Receiver<Written> {
     let (done, answer) = oneshot::channel();
-    outbox.push(now, Put { records: records.to_vec(), done });
+    outbox.push(now, Put { records: records.to_vec(), stops_at_refusal: false, done });
     answer
 }
 
@@ -122,6 +122,28 @@ fn of_a_refused_batch_each_record_is_tried_alone() {
     let Some(Error::Stuck(why)) = told.failed else { panic!("{:?}", told.failed) };
     assert_eq!(why, "the record t 1 was not stored in topic p: too large");
     assert!(other.try_recv().unwrap().failed.is_none());
+}
+
+#[test]
+fn what_follows_a_refused_record_of_a_row_is_not_written() {
+    let mut outbox = Outbox::new("p");
+    let (done, mut row) = oneshot::channel();
+    let records = [0, 1, 2, 3].map(|number| record("t", number)).to_vec();
+    outbox.push(NOW, Put { records, stops_at_refusal: true, done });
+    let mut other = put(&mut outbox, NOW, &[record("t", 4)]);
+    let whole = outbox.take(1, |_| true).remove(0);
+    outbox.refused(whole, "too large");
+    let first = outbox.take(1, |_| true).remove(0);
+    outbox.written(first, 10);
+    let second = outbox.take(1, |_| true).remove(0);
+    outbox.refused(second, "too large");
+    let told = row.try_recv().unwrap();
+    assert_eq!(told.offsets, [(0, 10)]);
+    assert!(matches!(told.failed, Some(Error::Stuck(_))));
+    let last = outbox.take(1, |_| true).remove(0);
+    assert_eq!(numbers_of(&last), [4]);
+    outbox.written(last, 11);
+    assert_eq!(other.try_recv().unwrap().offsets, [(0, 11)]);
 }
 
 #[test]

@@ -321,10 +321,13 @@ impl Store {
     }
 
     /// Says what keeps the topic from being read, as long as somebody waits for it.
-    fn wait_for(&self, why: &str) {
+    fn wait_for(&mut self, why: &str) {
         if !self.loaded() {
             self.told.send_replace(Some(format!("{}: {why}", self.waits_for)));
-        } else if !self.waiting.is_empty() {
+            return;
+        }
+        self.waiting.retain(|(_, done)| !done.is_closed());
+        if !self.waiting.is_empty() {
             self.trouble.send_replace(Some(why.to_owned()));
         }
     }
@@ -357,7 +360,6 @@ impl Store {
                 drop(answer.send(Remembered { stored, newest }));
             }
             Command::ReadToEnd { done } => {
-                self.waiting.retain(|(_, done)| !done.is_closed());
                 self.ask.send_modify(|number| *number += 1);
                 self.waiting.push((*self.ask.borrow(), done));
             }

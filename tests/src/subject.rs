@@ -57,6 +57,15 @@ impl Subject {
         }
     }
 
+    /// Where it keeps configs, offsets and statuses.
+    #[must_use]
+    pub fn storage_topics(&self) -> [&'static str; 3] {
+        match self {
+            Subject::Copyist(_) => ["copyist-configs", "copyist-offsets", "copyist-status"],
+            Subject::Connect(_) => ["connect-config", "connect-offset", "connect-status"],
+        }
+    }
+
     pub fn rest(&self) -> &Rest {
         match self {
             Subject::Copyist(copyist) => copyist.rest(),
@@ -97,7 +106,7 @@ impl Subject {
             Subject::Copyist(_) => json!({"connector.class": "EMRReplicatorSourceConnector",
                 "src.kafka.bootstrap.servers": bootstrap, "topic.whitelist": "contract-source"}),
             Subject::Connect(worker) => {
-                let file = worker.dir().join("worker.properties").join("none");
+                let file = worker.log_path().join("none");
                 json!({"connector.class": "FileStreamSource", "file": file.display().to_string(), "topic": "failing"})
             }
         }

@@ -138,16 +138,16 @@ fn names(subject: &Subject, bootstrap: &str) -> Vec<(&'static str, String)> {
             (KAFKA_VERSION.to_string(), "FileStreamSource", full_class, "source".to_owned())
         }
     };
-    let storage = |what: &str| format!("{}-{what}", subject.name());
+    let [configs, offsets, statuses] = subject.storage_topics();
     let mut names = vec![
         ("$SOURCE", source("contract")),
         ("$OTHER", source("contract-other")),
         ("$MIRROR", fields(must("a source", subject.mirror(bootstrap, "mirrored")))),
         ("$FAILING", fields(subject.failing(bootstrap))),
         ("$FROM", from),
-        ("$CONFIGS", storage("configs")),
-        ("$OFFSETS", storage("offsets")),
-        ("$STATUSES", storage("status")),
+        ("$CONFIGS", configs.to_owned()),
+        ("$OFFSETS", offsets.to_owned()),
+        ("$STATUSES", statuses.to_owned()),
         ("$CLUSTER_ID", cluster_id),
         ("$WORKER", subject.worker_id().to_owned()),
         ("$VERSION", version),

@@ -324,7 +324,7 @@ pub struct LaneVerdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub because: String,
-    /// The record that holds instead, if there is one.
+    /// What the store holds of the lane instead, if anything.
     pub holds: Option<LaneHeld>,
 }
 

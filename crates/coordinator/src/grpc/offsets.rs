@@ -17,6 +17,9 @@ use crate::handle::Handle;
 /// Changes in one question: a message stays well below 1 MiB.
 const CHANGES_PER_QUESTION: usize = 1_000;
 
+/// Of a message of 1 MiB, beside the changes. Of more lanes a position that lands late may be shown until they begin.
+const ALTERED_PER_QUESTION: usize = 1_000;
+
 /// The generations of a connector that are over, as offsets were changed, until others have begun.
 pub(super) fn altered(core: &Core, name: &ConnectorName) -> Vec<LaneOffset> {
     let held = core.view().lanes.iter().filter(|(lane, _)| lane.connector == *name);
@@ -45,9 +48,6 @@ pub(super) async fn get(
     };
     Ok(parts.flatten().map(offset).collect())
 }
-
-/// Of a message of 1 MiB, beside the changes. Of more lanes a position that lands late may be shown until they begin.
-const ALTERED_PER_QUESTION: usize = 1_000;
 
 /// What a request for a change comes to before anything is done.
 pub(super) enum Asked {

@@ -161,8 +161,9 @@ impl Outbox {
             draft.items.iter_mut().for_each(|item| item.alone = true);
             return self.again(draft);
         }
-        let puts: BTreeSet<PutNumber> = draft.items.iter().map(|item| item.put).collect();
-        puts.into_iter().for_each(|put| self.drop_what_follows(put));
+        if let Some(item) = draft.items.first() {
+            self.drop_what_follows(item.put);
+        }
         self.give_up(draft, |what| Error::Stuck(format!("{what}: {why}")));
     }
 

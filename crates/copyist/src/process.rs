@@ -18,6 +18,7 @@ use crate::settings::{Level, Machine, Notice, Role, Settings};
 use crate::shutdown::{Shutdown, Signal, Signals};
 use crate::telemetry::traces::{self, Plan, Traces};
 use crate::{roles, telemetry};
+use copyist_model::Loggers;
 use copyist_model::properties::Properties;
 
 /// What closing the roles may take beyond the tasks' own `task.shutdown.graceful.timeout.ms`.
@@ -55,7 +56,7 @@ fn error_line(line: &str) -> String {
 struct Inputs {
     settings: Settings,
     connector_files: Vec<ConnectorFile>,
-    filter: telemetry::Filter,
+    loggers: Loggers,
     traces: Option<Plan>,
 }
 
@@ -65,15 +66,15 @@ fn read(command: &Command) -> (Result<Inputs, Error>, Vec<Notice>) {
     let mut notices = Vec::new();
     let settings = read_worker_file(command.worker_file(), command.role(), &mut notices);
     let files: Vec<_> = command.connector_files().iter().map(|path| read_connector_file(path)).collect();
-    let filter = telemetry::filter_of_environment().map_err(|problem| vec![problem]);
+    let loggers = telemetry::loggers_of_environment().map_err(|problem| vec![problem]);
     let settings = keep(settings, &mut problems);
     let connector_files: Vec<_> = files.into_iter().filter_map(|file| keep(file, &mut problems)).collect();
     problems.extend(connector_file::repeated_names(&connector_files));
-    let filter = keep(filter, &mut problems);
+    let loggers = keep(loggers, &mut problems);
     let traces = keep(traces::plan_of_environment(), &mut problems).flatten();
-    let inputs = match (settings, filter) {
-        (Some(settings), Some(filter)) if problems.is_empty() => {
-            Ok(Inputs { settings, connector_files, filter, traces })
+    let inputs = match (settings, loggers) {
+        (Some(settings), Some(loggers)) if problems.is_empty() => {
+            Ok(Inputs { settings, connector_files, loggers, traces })
         }
         (Some(_) | None, Some(_) | None) => Err(Error::Settings(problems)),
     };
@@ -108,7 +109,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, Vec<Problem>> {
 }
 
 fn run_roles(inputs: Inputs, notices: &[Notice]) -> ExitCode {
-    let Inputs { settings, connector_files, filter, traces } = inputs;
+    let Inputs { settings, connector_files, loggers, traces } = inputs;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|source| Error::System { what: "start threads", source });
     let traces = runtime.as_ref().ok().and_then(|runtime| {
@@ -119,7 +120,7 @@ fn run_roles(inputs: Inputs, notices: &[Notice]) -> ExitCode {
         Ok(traces) => (traces, None),
         Err(problem) => (None, Some(Error::Settings(vec![problem]))),
     };
-    let loggers = telemetry::install(settings.log_format, filter, traces.as_ref());
+    let loggers = telemetry::install(settings.log_format, loggers, traces.as_ref());
     let runtime = match refused.map_or(runtime, Err) {
         Ok(runtime) => runtime,
         Err(error) => return ExitCode::from(failed(&error)),

@@ -131,12 +131,6 @@ impl Loggers {
         self.inherited(&dotted(target)).level
     }
 
-    /// The lowest level of any.
-    #[must_use]
-    pub fn lowest(&self) -> LogLevel {
-        self.own.values().map(|own| own.level).min().map_or(self.root.level, |own| own.min(self.root.level))
-    }
-
     /// All in use, those with a level of their own, and the root; ordered by name.
     #[must_use]
     pub fn all(&self) -> Vec<Logger> {
@@ -329,11 +323,8 @@ mod tests {
             assert_eq!(loggers.level_of(target), LogLevel::Debug, "{target}");
         }
         assert_eq!(loggers.level_of("copyist_coordinator"), LogLevel::Info);
-        assert_eq!(loggers.lowest(), LogLevel::Debug);
         loggers.set(8, ROOT, LogLevel::Off).unwrap();
-        assert_eq!((loggers.lowest(), loggers.level_of("anything")), (LogLevel::Off, LogLevel::Off));
-        loggers.set(9, "y", LogLevel::Error).unwrap();
-        assert_eq!(loggers.lowest(), LogLevel::Error);
+        assert_eq!(loggers.level_of("anything"), LogLevel::Off);
     }
 
     #[test]

@@ -56,12 +56,6 @@ impl OwnLoggers {
         self.look(|loggers| *line.level() <= filter(loggers.level_of(line.target())))
     }
 
-    /// Beyond it nothing is written.
-    #[must_use]
-    pub fn most(&self) -> LevelFilter {
-        self.look(|loggers| filter(loggers.lowest()))
-    }
-
     /// Nothing may be logged by `question`, nor by that of [`OwnLoggers::change`]: the filter of lines asks here.
     fn look<T>(&self, question: impl FnOnce(&Loggers) -> T) -> T {
         question(&self.0.read().unwrap_or_else(PoisonError::into_inner))
@@ -105,7 +99,7 @@ mod tests {
             (LogLevel::Off, LevelFilter::OFF),
         ];
         for (level, expected) in rows {
-            assert_eq!(OwnLoggers::new(Loggers::new(level, [])).most(), expected, "{level}");
+            assert_eq!(filter(level), expected, "{level}");
         }
     }
 }

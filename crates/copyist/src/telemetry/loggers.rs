@@ -1,14 +1,31 @@
-//! Which lines are written, as loggers that can be changed while the process runs.
+//! Which lines are written, as loggers that can be changed while the process runs; and which spans are made.
 
 use copyist_model::{LogLevel, Loggers};
 use copyist_proto::OwnLoggers;
-use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
-use tracing_subscriber::layer::{Context, Filter};
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
 
-/// The directives of `RUST_LOG`: commas within braces separate fields of a span.
-pub fn pieces(directives: &str) -> Vec<&str> {
+/// The loggers that directives stand for: `level`, `target=level`, or `target`, which writes all; separated by commas.
+///
+/// # Errors
+/// What is wrong with each of them.
+pub fn of_directives(directives: &str) -> Result<Loggers, Vec<String>> {
+    let (mut root, mut own, mut wrong) = (LogLevel::Off, Vec::new(), Vec::new());
+    for piece in pieces(directives) {
+        match directive(piece) {
+            Ok((Some(target), level)) => own.push((target.to_owned(), level_of(level))),
+            Ok((None, level)) => root = level_of(level),
+            Err(why) => wrong.push(why),
+        }
+    }
+    if wrong.is_empty() { Ok(Loggers::new(root, own)) } else { Err(wrong) }
+}
+
+/// Commas within braces separate fields of a span.
+fn pieces(directives: &str) -> Vec<&str> {
     let mut depth = 0_u32;
     let at_commas = |letter: char| {
         match letter {
@@ -21,23 +38,22 @@ pub fn pieces(directives: &str) -> Vec<&str> {
     directives.split(at_commas).map(str::trim).filter(|piece| !piece.is_empty()).collect()
 }
 
-/// The loggers that directives without spans stand for: `level`, `target=level`, or `target`, which writes all.
-pub fn of_directives(pieces: &[&str]) -> Loggers {
-    let (mut root, mut own) = (LogLevel::Off, Vec::new());
-    for piece in pieces {
-        let (target, level) = match piece.rsplit_once('=') {
-            Some((target, level)) => (Some(target), level.parse().unwrap_or(LevelFilter::TRACE)),
-            None => match piece.parse::<LevelFilter>() {
-                Ok(level) => (None, level),
-                Err(_) => (Some(*piece), LevelFilter::TRACE),
-            },
-        };
-        match target {
-            Some(target) => own.push((target.to_owned(), level_of(level))),
-            None => root = level_of(level),
-        }
+fn directive(piece: &str) -> Result<(Option<&str>, LevelFilter), String> {
+    if piece.contains('[') {
+        return Err(format!("{piece} is about spans, which are not written"));
     }
-    Loggers::new(root, own)
+    match piece.rsplit_once('=') {
+        Some((_, "")) => Err(format!("nothing stands behind {piece}")),
+        Some(("", _)) => Err(format!("no target stands before {piece}")),
+        Some((target, level)) => {
+            let level = level.parse().map_err(|_| format!("{level} is no level"))?;
+            Ok((Some(target), level))
+        }
+        None => match piece.parse::<LevelFilter>() {
+            Ok(level) => Ok((None, level)),
+            Err(_) => Ok((Some(piece), LevelFilter::TRACE)),
+        },
+    }
 }
 
 fn level_of(filter: LevelFilter) -> LogLevel {
@@ -56,19 +72,32 @@ fn level_of(filter: LevelFilter) -> LogLevel {
     }
 }
 
-/// Writes what loggers say; asked about each place in the code once, and again after a change.
-pub struct Followed(pub OwnLoggers);
+/// Lets through what the loggers write and the spans that are traced; asked about each place in the code once, and
+/// again after a change.
+///
+/// A gate before all layers, and no filter on each: such a filter keeps its last answer for what comes next on its
+/// thread, so a line was lost after a bare question whether a level is enabled, as librdkafka's client asks
+/// (<https://github.com/tokio-rs/tracing/issues/2519>).
+pub struct Gate {
+    pub loggers: OwnLoggers,
+    /// Whether spans go anywhere.
+    pub traced: bool,
+}
 
-impl<S> Filter<S> for Followed {
-    fn enabled(&self, line: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        self.0.is_written(line)
+impl Gate {
+    /// Others' spans, such as HTTP/2's, would be made by the very sending of spans.
+    fn is_traced(&self, span: &Metadata<'_>) -> bool {
+        self.traced && span.target().starts_with("copyist") && *span.level() <= LevelFilter::INFO
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Gate {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        if metadata.is_span() { self.is_traced(metadata) } else { self.loggers.is_written(metadata) }
     }
 
-    fn callsite_enabled(&self, line: &'static Metadata<'static>) -> Interest {
-        if self.0.admit(line) { Interest::always() } else { Interest::never() }
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.0.most())
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        let passes = if metadata.is_span() { self.is_traced(metadata) } else { self.loggers.admit(metadata) };
+        if passes { Interest::always() } else { Interest::never() }
     }
 }

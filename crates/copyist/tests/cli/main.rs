@@ -310,8 +310,8 @@ fn rust_log_says_what_is_logged() {
 fn panics_are_log_lines() {
     const CHILD: &str = "PANICS_ARE_LOG_LINES";
     if std::env::var_os(CHILD).is_some() {
-        let filter = copyist::telemetry::filter_of_environment().expect("a filter");
-        copyist::telemetry::install(copyist::settings::LogFormat::Json, filter, None);
+        let loggers = copyist::telemetry::loggers_of_environment().expect("loggers");
+        copyist::telemetry::install(copyist::settings::LogFormat::Json, loggers, None);
         let panicked = thread::spawn(|| panic!("boom {}", 1)).join();
         assert!(panicked.is_err());
         return;
@@ -324,4 +324,36 @@ fn panics_are_log_lines() {
     assert_eq!(line["level"], "ERROR", "{line}");
     assert!(line["message"].as_str().is_some_and(|message| message.starts_with("panic: boom 1")), "{line}");
     assert!(line["place"].as_str().is_some_and(|place| place.contains("cli/main.rs")), "{line}");
+}
+
+/// As librdkafka's client asks, and as `tracing` lets one ask: what stands next in the log is not lost.
+#[test]
+fn a_question_about_a_level_loses_no_line() {
+    const CHILD: &str = "A_QUESTION_LOSES_NO_LINE";
+    if std::env::var_os(CHILD).is_some() {
+        let loggers = copyist::telemetry::loggers_of_environment().expect("loggers");
+        copyist::telemetry::install(copyist::settings::LogFormat::Text, loggers, None);
+        for _ in 0..2 {
+            assert!(!tracing::enabled!(tracing::Level::DEBUG));
+            tracing::info!("behind tracing's question");
+            assert!(!log::log_enabled!(target: "librdkafka", log::Level::Debug));
+            tracing::warn!("behind the question of log");
+            log::debug!("too fine");
+            log::warn!("said by log");
+        }
+        return;
+    }
+    let mut command = Command::new(std::env::current_exe().expect("this test's file"));
+    command.args(["--exact", "a_question_about_a_level_loses_no_line", "--nocapture"]);
+    command.env(CHILD, "1").env_remove("RUST_LOG");
+    let (code, _, stderr) = end(command);
+    assert_eq!(code, Some(0), "{stderr}");
+    for line in [
+        "INFO cli: behind tracing's question",
+        "WARN cli: behind the question of log",
+        "WARN cli: said by log",
+    ] {
+        assert_eq!(stderr.matches(line).count(), 2, "{line}: {stderr}");
+    }
+    assert_eq!(stderr.lines().count(), 6, "{stderr}");
 }

@@ -120,6 +120,8 @@ pub enum Effect {
 pub enum Saying {
     /// The process stops: it releases what it runs, and takes nothing more.
     Draining,
+    /// Nothing runs any more, whatever was assigned meanwhile: the leader's statement may not have arrived.
+    Drained,
     Report(Report),
     Released {
         id: AssignmentId,
@@ -183,6 +185,8 @@ impl Core {
             Event::Drain => self.drain(),
         };
         if self.draining && self.jobs.is_empty() {
+            // Who was never welcome holds nothing.
+            effects.extend(self.store.is_some().then_some(Effect::Tell(Saying::Drained)));
             effects.push(Effect::Drained);
         }
         effects

@@ -815,16 +815,18 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn a_process_that_leaves_gives_up_its_lease_once_it_holds_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        // Whether it says that it leaves; how many parts it holds; of how many it confirms the release.
+        // Whether it says that it leaves; how many parts it holds; of how many it confirms the release; whether it says
+        // that nothing of it runs.
         let rows = [
-            (true, 2, 2, true),
-            (true, 2, 1, false),
-            (true, 2, 0, false),
-            (true, 0, 0, true),
-            (false, 0, 0, false),
+            (true, 2, 2, false, true),
+            (true, 2, 1, false, false),
+            (true, 2, 0, false, false),
+            (true, 2, 0, true, true),
+            (true, 0, 0, false, true),
+            (false, 0, 0, false, false),
         ];
-        for (drains, holds, confirms, goes) in rows {
-            let row = format!("{drains} {holds} {confirms}");
+        for (drains, holds, confirms, has_drained, goes) in rows {
+            let row = format!("{drains} {holds} {confirms} {has_drained}");
             let mut fleet = Fleet::open(&folder.path().join(&row)).await;
             if holds > 0 {
                 fleet.create().await;
@@ -839,13 +841,17 @@ mod tests {
                 let (holder, epoch) = (holder.clone(), fleet.epoch(&id));
                 fleet.take(Message::Said(Event::Released { holder, id, epoch })).await;
             }
+            if has_drained {
+                fleet.take(Message::Said(Event::Drained(holder.clone()))).await;
+            }
             fleet.take(Message::SessionEnded(holder.clone(), 7)).await;
             assert!(fleet.term.core.view().is_alive(&holder), "{row}: of another session");
             fleet.take(Message::SessionEnded(holder.clone(), 1)).await;
             assert_eq!(!fleet.term.core.view().is_alive(&holder), goes, "{row}");
             assert_eq!(!fleet.term.store.keep_alive(&holder).await.unwrap(), goes, "{row}");
             let released = fleet.term.core.view().releases.values().map(std::collections::BTreeSet::len);
-            assert_eq!(released.sum::<usize>(), confirms, "{row}: what it said is stored");
+            let over = if has_drained { holds } else { confirms };
+            assert_eq!(released.sum::<usize>(), over, "{row}: what it said is stored");
             let (outbox, mut inbox) = mpsc::channel(64);
             let next = Holder { incarnation: "two".into(), ..holder };
             fleet.hello(next.clone(), "ours", Some(destination("W")), outbox).await.unwrap().unwrap();

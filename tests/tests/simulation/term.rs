@@ -255,6 +255,7 @@ impl Term {
 fn meant(holder: Holder, saying: Saying) -> Event {
     match saying {
         Saying::Draining => Event::Draining(holder),
+        Saying::Drained => Event::Drained(holder),
         Saying::Report(report) => Event::Reported {
             holder,
             id: report.id,
@@ -291,6 +292,7 @@ fn meant(holder: Holder, saying: Saying) -> Event {
 fn heard(event: &Event) -> String {
     match event {
         Event::Draining(holder) => format!("{} drains", holder.incarnation),
+        Event::Drained(holder) => format!("{} has drained", holder.incarnation),
         Event::SessionEnded(holder) => format!("{} is off", holder.incarnation),
         Event::Reported { id, epoch, state, .. } => format!("{id}@{epoch} is {}", state.as_str()),
         Event::Released { id, epoch, .. } => format!("{id}@{epoch} is released"),

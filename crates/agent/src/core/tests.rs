@@ -89,6 +89,10 @@ fn draining() -> Effect {
     Effect::Tell(Saying::Draining)
 }
 
+fn drained() -> Effect {
+    Effect::Tell(Saying::Drained)
+}
+
 fn stop() -> Effect {
     Effect::Stop { id: id() }
 }

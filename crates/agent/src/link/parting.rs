@@ -7,7 +7,7 @@ use crate::core::Saying;
 #[derive(Debug, Default)]
 pub struct Parting {
     is_draining: bool,
-    released: Vec<Saying>,
+    words: Vec<Saying>,
 }
 
 impl Parting {
@@ -15,20 +15,21 @@ impl Parting {
     pub fn note(&mut self, saying: &Saying) {
         match saying {
             Saying::Draining => self.is_draining = true,
-            Saying::Released { .. } if self.is_draining => self.released.push(saying.clone()),
+            Saying::Released { .. } | Saying::Drained if self.is_draining => self.words.push(saying.clone()),
             Saying::Released { .. }
+            | Saying::Drained
             | Saying::Report(_)
             | Saying::Surveyed { .. }
             | Saying::Propose { .. } => {}
         }
     }
 
-    /// What is to be said again to a leader that may not have heard it: nothing, where nothing was released.
+    /// What is to be said again to a leader that may not have heard it: nothing, where nothing can have been held.
     pub fn again(&self) -> Vec<Saying> {
-        if self.released.is_empty() {
+        if self.words.is_empty() {
             return Vec::new();
         }
-        std::iter::once(Saying::Draining).chain(self.released.iter().cloned()).collect()
+        std::iter::once(Saying::Draining).chain(self.words.iter().cloned()).collect()
     }
 }
 
@@ -48,9 +49,11 @@ mod tests {
         parting.note(&released(0));
         assert_eq!(parting.again(), [], "that was in the middle of its life");
         parting.note(&Saying::Draining);
-        assert_eq!(parting.again(), [], "it had nothing");
+        assert_eq!(parting.again(), [], "it was never welcome, or has not come to an end");
         parting.note(&released(1));
         parting.note(&released(2));
         assert_eq!(parting.again(), [Saying::Draining, released(1), released(2)]);
+        parting.note(&Saying::Drained);
+        assert_eq!(parting.again(), [Saying::Draining, released(1), released(2), Saying::Drained]);
     }
 }

@@ -46,6 +46,7 @@ fn report(report: &Report) -> wire::Report {
 pub(super) fn messages(saying: Saying) -> Vec<Said> {
     match saying {
         Saying::Draining => vec![Said::Draining(wire::Draining {})],
+        Saying::Drained => vec![Said::Drained(wire::Drained {})],
         Saying::Report(said) => vec![Said::Report(report(&said))],
         Saying::Released { id, epoch } => {
             vec![Said::Released(wire::Released { id: Some((&id).into()), epoch: Some(epoch.into()) })]

@@ -45,6 +45,8 @@ pub enum Event {
     Destination(Destination),
     /// An agent's process stops: it releases what it runs, and is to be given nothing more.
     Draining(Holder),
+    /// Nothing of an agent's process runs any more, whatever it was given, and nothing will.
+    Drained(Holder),
     /// An agent's session ended.
     SessionEnded(Holder),
     /// An agent's lease ended.
@@ -69,6 +71,7 @@ impl Event {
             Self::Heartbeat(holder)
             | Self::Settled(holder)
             | Self::Draining(holder)
+            | Self::Drained(holder)
             | Self::Reported { holder, .. }
             | Self::Released { holder, .. }
             | Self::Surveyed { holder, .. } => vec![holder],

@@ -228,6 +228,7 @@ impl Core {
             Event::Heartbeat(_) | Event::Tick => return false,
             Event::Destination(destination) => self.destination = Some(destination),
             Event::Draining(holder) => self.of_session(&holder, |session| session.draining = true),
+            Event::Drained(holder) => self.releases.hear_all(&holder, &self.view, &self.by_process),
             Event::Settled(holder) => self.of_session(&holder, |session| session.is_settled = true),
             Event::SessionEnded(holder) => self.end_session(&holder),
             Event::LeaseEnded(holder) => {

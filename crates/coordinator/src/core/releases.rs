@@ -27,6 +27,14 @@ impl Releases {
         self.heard.entry(id).or_default().insert(holding);
     }
 
+    /// A process runs nothing any more.
+    pub(super) fn hear_all(&mut self, holder: &Holder, view: &View, by_process: &ByProcess) {
+        for id in by_process.of(holder) {
+            let over = view.unreleased(id).filter(|(unreleased, _)| unreleased == holder);
+            self.heard.entry(id.clone()).or_default().extend(over);
+        }
+    }
+
     /// Whether a holder needs not be told to release what it held.
     pub(super) fn is_heard(&self, id: &AssignmentId, holding: &Holding) -> bool {
         self.heard.get(id).is_some_and(|heard| heard.contains(holding))
@@ -53,10 +61,7 @@ impl Releases {
         self.gone_since_ms = gone.iter().map(|holder| ((*holder).clone(), since(holder))).collect();
         for holder in gone {
             if now.boot_ms.saturating_sub(self.gone_since_ms[holder]) >= patience.released_after_ms {
-                for id in by_process.of(holder) {
-                    let over = view.unreleased(id).filter(|(unreleased, _)| unreleased == holder);
-                    self.heard.entry(id.clone()).or_default().extend(over);
-                }
+                self.hear_all(holder, view, by_process);
             }
         }
     }

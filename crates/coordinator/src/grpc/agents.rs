@@ -180,6 +180,7 @@ impl Listener {
                 Message::Heartbeat { holder, destination }
             }
             Said::Draining(wire::Draining {}) => Message::Said(Event::Draining(holder)),
+            Said::Drained(wire::Drained {}) => Message::Said(Event::Drained(holder)),
             Said::Report(report) => Message::Said(reported(&holder, report).map_err(malformed)?),
             Said::Released(wire::Released { id, epoch }) => Message::Said(Event::Released {
                 holder,

@@ -258,6 +258,9 @@ impl Lane {
     }
 
     /// Above every generation seen: also above that of a position whose record is lost, or which a user has overruled.
+    ///
+    /// And above those that are not to be seen, of a lane that was deleted and whose positions land late: each took a
+    /// commit, so none is beyond the revision at which a later holder is assigned.
     fn next_generation(&self) -> LaneGeneration {
         let of_position = match self.birth.stored {
             Stored::Position(position) => position.generation.0,
@@ -265,7 +268,8 @@ impl Lane {
         };
         let of_record = self.record.as_ref().map_or(0, |record| record.generation.0);
         let of_others = self.birth.newest_generation.max(self.birth.altered);
-        LaneGeneration(of_position.max(of_record).max(of_others.0) + 1)
+        let seen = of_position.max(of_record).max(of_others.0);
+        LaneGeneration((seen + 1).max(self.right.epoch.revision.0))
     }
 
     fn propose(&mut self, record: Box<LaneRecord>, first: Position, out: &mut Vec<Action>) {

@@ -247,6 +247,22 @@ fn a_changed_offset_begins_above_the_generation_that_it_ended() {
 }
 
 #[test]
+fn a_generation_is_above_those_that_a_deleted_lane_may_have_had() {
+    for (assigned_at, newest, expected) in [(84, 0, 84), (84, 83, 84), (84, 84, 85), (84, 90, 91)] {
+        let newest_generation = LaneGeneration(newest);
+        let right = right(assigned_at, seconds(100), Duration::ZERO);
+        let mut rig = Rig::new(Birth { newest_generation, right, ..birth() });
+        rig.feed(Event::Leaders { source: true, destination: true });
+        rig.answer(Answer::SourceRange { earliest: 100, latest: 200 });
+        rig.answer(Answer::NewProducerId(7));
+        rig.answer(Answer::LogEnd(50));
+        rig.answer(Answer::HighWatermark(50));
+        let Action::Propose { record, .. } = &rig.out[0] else { panic!("{:?}", rig.out) };
+        assert_eq!(record.generation.0, expected, "assigned at {assigned_at}, {newest} seen");
+    }
+}
+
+#[test]
 fn the_first_batch_goes_alone_then_five() {
     let mut rig = Rig::copying(birth());
     let first = rig.offer(2).unwrap();

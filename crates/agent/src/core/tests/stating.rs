@@ -68,7 +68,7 @@ fn what_comes_next_may_be_released_before_it_started() {
     assert_eq!(unnamed.step(3, ended(5)), [released(9)], "nor does what was not named");
     let mut draining = followed();
     draining.step(2, Event::Drain);
-    assert_eq!(draining.step(3, ended(5)), [released(9), Effect::Drained]);
+    assert_eq!(draining.step(3, ended(5)), [released(9), drained(), Effect::Drained]);
 }
 
 #[test]
@@ -157,8 +157,19 @@ fn a_drain_is_over_when_nothing_runs_and_nothing_starts_meanwhile() {
     core.step(1, Event::Drain);
     assert_eq!(core.step(1, stated(run(7, 1))), []);
     assert_eq!(core.step(1, welcome()), [draining(), Effect::Renew], "another leader has not heard it");
-    assert_eq!(core.step(2, ended(5)), [released(5), Effect::Drained]);
-    assert_eq!(Core::default().step(0, Event::Drain), [draining(), Effect::Drained]);
+    assert_eq!(core.step(2, ended(5)), [released(5), drained(), Effect::Drained]);
+    let mut idle = Core::default();
+    idle.step(0, welcome());
+    assert_eq!(
+        idle.step(1, Event::Drain),
+        [draining(), drained(), Effect::Drained],
+        "it may have been given something"
+    );
+    assert_eq!(
+        Core::default().step(0, Event::Drain),
+        [draining(), Effect::Drained],
+        "nothing was given to it"
+    );
 }
 
 #[test]

@@ -112,5 +112,5 @@ fn a_draining_agent_tells_the_new_store_and_ends_when_nothing_runs() {
     let mut core = running();
     core.step(1, Event::Drain);
     assert_eq!(core.step(100, welcome_to("t")), [draining(), Effect::Renew]);
-    assert_eq!(core.step(101, ended(5)), [Effect::Drained]);
+    assert_eq!(core.step(101, ended(5)), [drained(), Effect::Drained]);
 }

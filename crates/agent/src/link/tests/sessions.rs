@@ -359,13 +359,15 @@ async fn what_was_released_is_told_to_the_next_leader_when_there_is_none_at_the_
         hello(&mut said).await;
         agent.outbox.try_send(Saying::Draining).unwrap();
         agent.outbox.try_send(released.clone()).unwrap();
+        agent.outbox.try_send(Saying::Drained).unwrap();
         agent.stop().await;
         let mut last = Vec::new();
         while let Ok(word) = said.try_recv() {
             last.push(word);
         }
         let word = wire::Released { id: Some((&id()).into()), epoch: Some(epoch().into()) };
-        let expected = [Said::Draining(wire::Draining {}), Said::Released(word)];
+        let expected =
+            [Said::Draining(wire::Draining {}), Said::Released(word), Said::Drained(wire::Drained {})];
         assert!(last.ends_with(&expected), "{last:?}");
     }
 }

@@ -150,6 +150,24 @@ fn every_process_that_held_a_part_is_told_to_release_it() {
 }
 
 #[test]
+fn who_ended_holds_nothing_though_it_never_heard_of_some_of_it() {
+    let mut world = two_agents();
+    let of_b = held_by(&world, "b:1");
+    assert!(of_b.len() > 1);
+    world.feed(Event::Draining(holder("b:1", "one")));
+    // Parts are only then on their way to it for the agent, which has heard of none.
+    world.feed(Event::Drained(holder("b:1", "zero")));
+    assert!(of_b.iter().all(|(id, _)| releases(&world, id).is_empty()), "another process of the agent");
+    world.feed(Event::Drained(holder("b:1", "one")));
+    assert!(world.core.is_without_parts(&holder("b:1", "one")));
+    assert_eq!(held_by(&world, "b:1"), []);
+    for (id, _) in of_b {
+        let Assignment { holder: by, former, .. } = world.assignment(&id);
+        assert_eq!((by, former), (holder("a:1", "one"), Vec::new()), "nobody is waited for");
+    }
+}
+
+#[test]
 fn a_word_that_is_being_stored_is_believed_already() {
     let mut world = two_agents();
     let (id, epoch) = held_by(&world, "b:1").remove(0);

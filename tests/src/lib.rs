@@ -23,6 +23,7 @@ mod fleet;
 pub mod grpc;
 mod jars;
 mod java;
+pub mod parts;
 mod ports;
 mod probe;
 pub mod process;

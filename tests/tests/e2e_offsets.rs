@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use copyist_tests::grpc::Grpc;
+use copyist_tests::parts::{self, Parts};
 use copyist_tests::scenario::{self, LIMIT, connector_state, destination, numbered, source};
-use copyist_tests::{Kafka, Progress, Rec, Scenario, suite, wait_until};
+use copyist_tests::{Progress, Scenario, Side, suite, wait_until};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -77,8 +78,7 @@ impl<'s> Copy<'s> {
 
     /// `last`: the last offset copied; nothing: none.
     fn alter(&self, offsets: &[(i64, Option<i64>)]) -> String {
-        let entry = |(number, last): &(i64, Option<i64>)| json!({"partition": self.partition(*number), "offset": last.map(|last| json!({"offset": last}))});
-        let body = json!({"offsets": offsets.iter().map(entry).collect::<Vec<_>>()});
+        let body = parts::offsets(suite::pair().0.cluster_id(), self.topic, offsets);
         let answer = self.scenario.copyist.rest().call(Method::PATCH, &self.path(), Some(&body));
         self.scenario.expect(200, answer)["message"].as_str().expect("a message").to_owned()
     }
@@ -89,26 +89,12 @@ impl<'s> Copy<'s> {
     }
 
     /// Waits until each partition of the destination holds these parts of the source's, and nothing else.
-    fn wait_parts(&self, parts: &[&[std::ops::Range<usize>]]) {
-        let total: usize = parts.iter().flat_map(|parts| parts.iter()).map(ExactSizeIterator::len).sum();
-        self.scenario.wait_records(&destination(), self.topic, total as u64);
-        let (sent, copied) = (values(&source(), self.topic), values(&destination(), self.topic));
-        for (number, parts) in (0..).zip(parts) {
-            let expected: Vec<&String> = parts.iter().flat_map(|part| &sent[&number][part.clone()]).collect();
-            let copied: Vec<&String> = copied[&number].iter().collect();
-            assert_eq!(copied, expected, "partition {number}");
-        }
+    fn wait_parts(&self, parts: &Parts<'_>) {
+        let (from, to) = (source(), destination());
+        self.scenario.wait_records(&to, self.topic, parts::records(parts));
+        let side = |at| Side { at, topic: self.topic };
+        parts::assert_holds(side(&to), side(&from), parts);
     }
-}
-
-fn values(at: &Kafka<'_>, topic: &str) -> BTreeMap<i32, Vec<String>> {
-    let records = at.dump_with(&[("isolation.level", "read_uncommitted")], &[topic]).expect("read");
-    let mut values: BTreeMap<i32, Vec<String>> = BTreeMap::new();
-    for Rec { partition, value, .. } in records {
-        let text = String::from_utf8_lossy(&value.unwrap_or_default()).into_owned();
-        values.entry(partition.unwrap_or_default()).or_default().push(text);
-    }
-    values
 }
 
 #[test]

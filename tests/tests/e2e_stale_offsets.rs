@@ -9,13 +9,13 @@
 )]
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use copyist_tests::grpc::Grpc;
+use copyist_tests::parts::{self, Parts};
 use copyist_tests::scenario::{numbered, source};
 use copyist_tests::{
     Cluster, ClusterOptions, Cut, Etcd, EtcdOptions, Fleet, FleetOptions, Kafka, Member, Rec, ScramUser,
-    free_port, suite,
+    Side, free_port, suite,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -117,14 +117,10 @@ impl Stage {
 
     /// The last offset copied; nothing: none.
     fn alter(&self, offsets: [Option<i64>; 3]) -> String {
-        let cluster = suite::pair().0.cluster_id();
-        let entry = |(number, last): (i32, Option<i64>)| {
-            let partition = json!({"cluster": cluster, "partition": number, "topic": self.topic});
-            json!({"partition": partition, "offset": last.map(|last| json!({"offset": last}))})
-        };
-        let offsets: Vec<Value> = (0..).zip(offsets).map(entry).collect();
+        let offsets: Vec<_> = (0..).zip(offsets).collect();
+        let body = parts::offsets(suite::pair().0.cluster_id(), self.topic, &offsets);
         let path = format!("/connectors/{}/offsets", self.topic);
-        let answer = self.call(Method::PATCH, &path, Some(&json!({"offsets": offsets})), 200);
+        let answer = self.call(Method::PATCH, &path, Some(&body), 200);
         answer["message"].as_str().expect("a message").to_owned()
     }
 
@@ -141,22 +137,18 @@ impl Stage {
     }
 
     /// Waits until each partition of the destination holds these parts of the source's, and nothing else.
-    fn wait_parts(&self, parts: &[&[Range<usize>]]) {
-        let total: usize = parts.iter().flat_map(|parts| parts.iter()).map(ExactSizeIterator::len).sum();
+    fn wait_parts(&self, parts: &Parts<'_>) {
+        let total = parts::records(parts);
         let at = self.at();
         let mut seen = 0;
         let reached = self.fleet.wait("the records", || {
             let Ok(ends) = at.end_offsets(self.topic) else { return Ok(None) };
             seen = ends.values().sum::<i64>().unsigned_abs();
-            Ok((seen >= total as u64).then_some(()))
+            Ok((seen >= total).then_some(()))
         });
         self.must(&format!("{total} records, {seen} are there"), reached);
-        let (sent, copied) = (values(&source(), self.topic), values(&at, self.topic));
-        for (number, parts) in (0..).zip(parts) {
-            let expected: Vec<&String> = parts.iter().flat_map(|part| &sent[&number][part.clone()]).collect();
-            let copied: Vec<&String> = copied[&number].iter().collect();
-            assert_eq!(copied, expected, "partition {number}");
-        }
+        let side = |at| Side { at, topic: self.topic };
+        parts::assert_holds(side(&at), side(&source()), parts);
     }
 
     /// What is stored last of each lane, by partition.
@@ -190,15 +182,6 @@ fn destination(topic: &str, way: &Cut, client: Client) -> Cluster {
 
 fn user() -> ScramUser {
     ScramUser { name: "second".to_owned(), password: "agent".to_owned() }
-}
-
-fn values(at: &Kafka<'_>, topic: &str) -> BTreeMap<i32, Vec<String>> {
-    let mut values: BTreeMap<i32, Vec<String>> = BTreeMap::new();
-    for Rec { partition, value, .. } in suite::must("read", at.dump(topic)) {
-        let text = String::from_utf8_lossy(&value.unwrap_or_default()).into_owned();
-        values.entry(partition.unwrap_or_default()).or_default().push(text);
-    }
-    values
 }
 
 #[test]

@@ -447,6 +447,18 @@ fn last_values(topic: &str) -> BTreeMap<String, bool> {
     records.iter().map(|record| (text(record.key.as_ref()), record.value.is_some())).collect()
 }
 
+/// Waits until the last values under these keys are there, or are tombstones. (In step is a scribe also when it has not
+/// heard of the latest change.)
+fn wait_last(scenario: &Scenario, topic: &str, wanted: &[(&str, bool)]) -> BTreeMap<String, bool> {
+    let mut last = BTreeMap::new();
+    let found = wait_until("the records", LIMIT, Progress::Silent, || {
+        last = last_values(topic);
+        Ok(wanted.iter().all(|(key, is_there)| last.get(*key) == Some(is_there)).then_some(()))
+    });
+    scenario.must(&format!("{wanted:?}: {last:?}"), found);
+    last
+}
+
 #[test]
 fn what_a_restored_store_has_lost_stays_in_the_topics() {
     let mut scenario = Scenario::start(RESTORED);
@@ -457,7 +469,7 @@ fn what_a_restored_store_has_lost_stays_in_the_topics() {
         scenario.expect(201, scenario.copyist.rest().post("/connectors", &body));
     };
     create(&scenario, "kept");
-    wait_in_step(&scenario);
+    wait_last(&scenario, &topic, &[("connector-kept", true)]);
     scenario.copyist.kill_9();
     let store = scenario.copyist.store_path();
     let copy = store.with_extension("copy");
@@ -470,8 +482,7 @@ fn what_a_restored_store_has_lost_stays_in_the_topics() {
         scenario.expect(204, scenario.copyist.rest().delete(&format!("/connectors/{name}")));
     };
     delete(&scenario, "deleted");
-    wait_in_step(&scenario);
-    assert!(last_values(&topic)["connector-lost"]);
+    wait_last(&scenario, &topic, &[("target-state-lost", true), ("connector-lost", true)]);
 
     // No agent shows that there was a newer store: what is stopped runs nowhere.
     scenario.copyist.kill_9();
@@ -481,12 +492,7 @@ fn what_a_restored_store_has_lost_stays_in_the_topics() {
     assert_eq!(scenario.get("/connectors"), json!(["kept"]));
     delete(&scenario, "kept");
     create(&scenario, "new");
-    let mut last = BTreeMap::new();
-    let found = wait_until("the records", LIMIT, Progress::Silent, || {
-        last = last_values(&topic);
-        Ok((last.get("connector-kept") == Some(&false) && last.contains_key("connector-new")).then_some(()))
-    });
-    scenario.must(&format!("{last:?}"), found);
+    let last = wait_last(&scenario, &topic, &[("connector-kept", false), ("connector-new", true)]);
     assert!(last["connector-lost"] && last["target-state-lost"], "{last:?}");
     wait_in_step(&scenario);
 }

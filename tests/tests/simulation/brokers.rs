@@ -169,7 +169,7 @@ impl Brokers {
         for (offset, stored) in (0..).zip(self.positions.get(lane).into_iter().flatten().take(read)) {
             known.apply(Place { offset }, Entry { lane: lane.clone(), stored: stored.clone() });
         }
-        Remembered { stored: known.stored(lane, altered).cloned(), newest: known.newest(lane) }
+        known.remembered(lane, altered)
     }
 
     /// A user wants a lane to go on from here; nothing: from the start. Returns the newest generation that there was.

@@ -251,8 +251,7 @@ impl Agent {
         let free_in = u64::try_from(right.free_at.as_millis()).expect("a short test");
         let free_in = self.process.clock.when(free_in).saturating_sub(sim.now);
         let found = look_up(sim, &lane, held, free_in > 0);
-        let has_record = held.is_some_and(|held| held.record().is_some());
-        if found.is_start() && has_record && free_in > 0 {
+        if found.may_be_outdone(held, free_in > 0) {
             sim.trace.count("starts looked up again");
             return self.plan_word(sim, free_in + 1, at, Word::Born);
         }

@@ -23,7 +23,7 @@ pub struct Place {
 pub type Generations = BTreeMap<LaneId, LaneGeneration>;
 
 /// What is known of a lane.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Remembered {
     /// The position that counts.
     pub stored: Option<Stored>,
@@ -40,14 +40,23 @@ impl Remembered {
     /// is known to have ended something else may have been there: the other engine, which leaves the record as it is.
     #[must_use]
     pub fn may_be_old(&self, held: Option<&LaneHeld>, is_takeover: bool) -> bool {
-        is_takeover && held.is_some_and(|held| held.record().is_some()) && !self.is_start()
+        is_takeover && has_record(held) && !self.is_start()
     }
 
-    /// Whether what counts is an offset to start from.
+    /// Whether what counts is an offset to start from that the lane's record may have come after: it is looked up again
+    /// once who proposed that cannot go on from it.
     #[must_use]
-    pub fn is_start(&self) -> bool {
+    pub fn may_be_outdone(&self, held: Option<&LaneHeld>, is_takeover: bool) -> bool {
+        is_takeover && has_record(held) && self.is_start()
+    }
+
+    fn is_start(&self) -> bool {
         self.stored.as_ref().is_some_and(|stored| stored.exact.is_none())
     }
+}
+
+fn has_record(held: Option<&LaneHeld>) -> bool {
+    held.is_some_and(|held| held.record().is_some())
 }
 
 /// Positions by lane.
@@ -62,16 +71,10 @@ impl Known {
         self.lanes.entry(entry.lane).or_default().insert(place, entry.stored);
     }
 
-    /// What is stored of a lane, generations up to `altered` left out.
+    /// What is known of a lane, generations up to `altered` left out.
     #[must_use]
-    pub fn stored(&self, lane: &LaneId, altered: LaneGeneration) -> Option<&Stored> {
-        self.lanes.get(lane)?.counts(altered)
-    }
-
-    /// The newest generation of which a lane has a position, also where another one counts; zero: none.
-    #[must_use]
-    pub fn newest(&self, lane: &LaneId) -> LaneGeneration {
-        self.lanes.get(lane).map(Log::newest).unwrap_or_default()
+    pub fn remembered(&self, lane: &LaneId, altered: LaneGeneration) -> Remembered {
+        self.lanes.get(lane).map(|log| log.remembered(altered)).unwrap_or_default()
     }
 
     /// Every lane of a connector that has positions, generations up to those of `altered` left out.
@@ -79,8 +82,7 @@ impl Known {
     pub fn all(&self, connector: &ConnectorName, altered: &Generations) -> Vec<(LaneId, Remembered)> {
         let of_it = self.lanes.iter().filter(|(lane, _)| lane.connector == *connector);
         let remembered = |(lane, log): (&LaneId, &Log)| {
-            let stored = log.counts(altered.get(lane).copied().unwrap_or_default()).cloned();
-            let found = Remembered { stored, newest: log.newest() };
+            let found = log.remembered(altered.get(lane).copied().unwrap_or_default());
             let is_any = found.stored.is_some() || found.newest > LaneGeneration::default();
             is_any.then(|| (lane.clone(), found))
         };
@@ -110,6 +112,10 @@ impl Log {
         }
         self.0.retain(|at, earlier| *at >= place || !outdoes(record.as_ref(), earlier.as_ref()));
         self.0.insert(place, record);
+    }
+
+    fn remembered(&self, altered: LaneGeneration) -> Remembered {
+        Remembered { stored: self.counts(altered).cloned(), newest: self.newest() }
     }
 
     fn newest(&self) -> LaneGeneration {
@@ -202,7 +208,7 @@ mod tests {
         for (offset, stored) in (0..).zip(log) {
             known.apply(Place { offset }, Entry { lane: lane("c", 0), stored: stored.clone() });
         }
-        known.stored(&lane("c", 0), altered).cloned()
+        known.remembered(&lane("c", 0), altered).stored
     }
 
     #[test]
@@ -273,19 +279,22 @@ mod tests {
             let found = Remembered { stored, newest: LaneGeneration(2) };
             assert_eq!(found.may_be_old(held, true), expected, "{held:?} {found:?}");
             assert!(!found.may_be_old(held, false), "{held:?} {found:?}");
+            let outdone = held == Some(&record) && found.stored == Some(Stored::plain(7));
+            assert_eq!(found.may_be_outdone(held, true), outdone, "{held:?} {found:?}");
+            assert!(!found.may_be_outdone(held, false), "{held:?} {found:?}");
         }
     }
 
     #[test]
     fn the_newest_generation_is_known_though_a_users_offset_counts() {
         let mut known = Known::default();
-        let newest = |known: &Known| known.newest(&lane("c", 0)).0;
+        let newest = |known: &Known| known.remembered(&lane("c", 0), LaneGeneration::default()).newest.0;
         assert_eq!(newest(&known), 0);
         for (offset, stored) in [(1, Some(exact(3, 5, 5))), (2, Some(Stored::plain(7)))] {
             known.apply(Place { offset }, Entry { lane: lane("c", 0), stored });
         }
-        let stored = known.stored(&lane("c", 0), LaneGeneration::default());
-        assert_eq!((stored, newest(&known)), (Some(&Stored::plain(7)), 3));
+        let Remembered { stored, .. } = known.remembered(&lane("c", 0), LaneGeneration::default());
+        assert_eq!((stored, newest(&known)), (Some(Stored::plain(7)), 3));
         known.apply(Place { offset: 3 }, Entry { lane: lane("c", 0), stored: None });
         assert_eq!(newest(&known), 0, "all is forgotten");
     }
@@ -392,8 +401,8 @@ mod tests {
                 let place = Place { offset: i64::try_from(at).unwrap() };
                 known.apply(place, Entry { lane: lane("c", 0), stored: log[at].clone() });
             }
-            let stored = known.stored(&lane("c", 0), LaneGeneration::default());
-            prop_assert_eq!(stored.cloned(), by_the_rule(&log));
+            let found = known.remembered(&lane("c", 0), LaneGeneration::default());
+            prop_assert_eq!(found.stored, by_the_rule(&log));
         }
     }
 }

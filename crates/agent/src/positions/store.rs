@@ -356,8 +356,7 @@ impl Store {
         match command {
             Command::Stored { lane, held, answer } => {
                 let altered = held.and_then(|held| held.altered()).unwrap_or_default();
-                let (stored, newest) = (self.known.stored(&lane, altered).cloned(), self.known.newest(&lane));
-                drop(answer.send(Remembered { stored, newest }));
+                drop(answer.send(self.known.remembered(&lane, altered)));
             }
             Command::ReadToEnd { done } => {
                 self.ask.send_modify(|number| *number += 1);

@@ -318,13 +318,12 @@ impl Route {
         }
     }
 
-    /// A start that the lane's record may have come after is looked up again once who proposed that cannot go on from it.
+    /// Whether what was found can be begun by; else it is looked up again at the end of the former holder's right.
     fn is_settled(&mut self, number: LaneNumber, found: &Remembered, now: Duration) -> Result<(), String> {
         let free_at = self.free_at(number);
-        let has_record = self
-            .lane_id(number)
-            .is_some_and(|id| self.held(number, &id).is_some_and(|held| held.record().is_some()));
-        if !(found.is_start() && has_record && now < free_at) {
+        let id = self.lane_id(number);
+        let held = id.and_then(|id| self.held(number, &id));
+        if !found.may_be_outdone(held, now < free_at) {
             return Ok(());
         }
         if let Some(lane) = self.lanes.get_mut(&number) {

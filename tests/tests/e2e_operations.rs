@@ -12,7 +12,8 @@ use std::time::Duration;
 use copyist_tests::grpc::{Grpc, tool};
 use copyist_tests::scenario::{self, LIMIT, connector_state, numbered, source, task_states};
 use copyist_tests::{
-    Copyist, CopyistOptions, Deadline, Progress, Rest, Scenario, Scratch, copyist_binary, suite, wait_until,
+    Copyist, CopyistOptions, Deadline, Etcd, EtcdOptions, Fleet, FleetOptions, Progress, Rest, Scenario,
+    Scratch, copyist_binary, suite, wait_until,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -440,4 +441,39 @@ fn an_idle_connector_costs_next_to_nothing() {
 
 fn shown(path: &Path) -> String {
     path.display().to_string()
+}
+
+#[test]
+fn a_stop_that_takes_too_long_says_whom_it_waits_for_and_goes_on() {
+    const AGENT_ID: &str = "agent-1:8083";
+    let etcd = suite::must("etcd", Etcd::start(EtcdOptions::named("ending-etcd")));
+    let options = FleetOptions { coordinators: 1, agents: 1, gateways: 1, ..FleetOptions::named("ending") };
+    let mut fleet = suite::must("a fleet", Fleet::start(&etcd, &suite::pair().1.bootstrap(), &options));
+    let body = json!({"name": "c", "config": scenario::config(&[("topic.whitelist", "ending")])});
+    assert_eq!(suite::must("created", fleet.rest(0).post("/connectors", &body)).0, 201);
+    let held = fleet.wait("the agent to have it", || {
+        let (_, status) = fleet.rest(0).get("/connectors/c/status")?;
+        Ok((status["connector"]["worker_id"] == AGENT_ID).then_some(()))
+    });
+    suite::must("held", held);
+    fleet.agents[0].kill_9();
+
+    let stop = |fleet: &Fleet| suite::must("an answer", fleet.rest(0).put("/connectors/c/stop", &json!({})));
+    let (code, late) = stop(&fleet);
+    let message = late["message"].as_str().unwrap_or_default();
+    let begins = "Request timed out. The change is stored and goes on without this request; it waits: survey: cannot end yet: \
+                  agent-1:8083 went away without a word";
+    assert!(code == 500 && message.starts_with(begins), "{code} {late}{}", fleet.tails());
+    let (_, status) = suite::must("status", fleet.rest(0).get("/connectors/c/status"));
+    assert_eq!(status["connector"]["state"], "UNASSIGNED", "{status}");
+
+    let grpc = Grpc::at(&fleet.gateways[0].grpc_address());
+    let dead = fleet.wait("the agent to be declared dead", || {
+        Ok(grpc.ask("FleetService/ForgetAgent", &json!({"agent_id": AGENT_ID})).ok())
+    });
+    suite::must("declared dead", dead);
+    let (code, answer) = stop(&fleet);
+    assert_eq!(code, 204, "{answer}{}", fleet.tails());
+    let (_, status) = suite::must("status", fleet.rest(0).get("/connectors/c/status"));
+    assert_eq!(status["connector"]["state"], "STOPPED", "{status}");
 }

@@ -46,7 +46,7 @@ impl Refusal {
     }
 
     pub fn timed_out() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Request timed out")
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, TIMED_OUT)
     }
 
     pub fn document(&self) -> String {
@@ -74,6 +74,9 @@ impl From<Malformed> for Refusal {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 }
+
+/// What Connect says when an answer takes too long.
+const TIMED_OUT: &str = "Request timed out";
 
 /// What Connect says while no worker leads.
 const NO_LEADER: &str = "Cannot complete request momentarily due to no known leader URL, likely because a rebalance was underway.";
@@ -111,6 +114,10 @@ impl From<Status> for Refusal {
             Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
             Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
             Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            // With what it waits for, or because of a deadline on the way.
+            Code::DeadlineExceeded if status.message().starts_with(TIMED_OUT) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             Code::DeadlineExceeded => return Self::timed_out(),
             Code::Ok
             | Code::Cancelled
@@ -173,6 +180,9 @@ mod tests {
         }
         let refusal = Refusal::from(Status::deadline_exceeded("x"));
         assert_eq!(refusal.document(), r#"{"error_code":500,"message":"Request timed out"}"#);
+        let refusal = Refusal::from(Status::deadline_exceeded("Request timed out. It waits: task 0: busy"));
+        let expected = r#"{"error_code":500,"message":"Request timed out. It waits: task 0: busy"}"#;
+        assert_eq!(refusal.document(), expected);
         assert!(!Refusal::from(Status::internal("")).message.is_empty());
     }
 }

@@ -34,6 +34,26 @@ impl Core {
         })
     }
 
+    /// Of a connector that is to be stopped or deleted: which of its parts have not ended, and why.
+    #[must_use]
+    pub fn unended(&self, name: &ConnectorName) -> Option<Vec<String>> {
+        let connector = self.view.connectors.get(name)?;
+        let is_to_end = connector.deleting || connector.target == TargetState::Stopped;
+        let unended = |id: &AssignmentId| {
+            let holders: BTreeSet<String> =
+                self.unreleased(id).into_iter().map(|(holder, _)| holder.agent.to_string()).collect();
+            let holders: Vec<String> = holders.into_iter().collect();
+            let why = || format!("{} has not confirmed its end yet", holders.join(", "));
+            let why = self.gone(id).map_or_else(why, |gone| gone.trace);
+            let part = match id.part {
+                Part::Survey => "survey".to_owned(),
+                Part::Task(number) => format!("task {number}"),
+            };
+            (!holders.is_empty()).then(|| format!("{part}: {why}"))
+        };
+        is_to_end.then(|| self.view.assignments_of(name).filter_map(|(id, _)| unended(id)).collect())
+    }
+
     /// The status of one task.
     #[must_use]
     pub fn task_status(&self, name: &ConnectorName, task: i32) -> Option<Status> {

@@ -10,7 +10,7 @@ use tracing::Instrument;
 
 use super::Build;
 use super::offsets::Asked;
-use super::{details, offsets, plugins, topics};
+use super::{details, ending, offsets, plugins, topics};
 use crate::clock::boot_ms;
 use crate::core::view::TopicMarks;
 use crate::core::{Answer, Command, Core, GivenConfig, Info, StatusView, view};
@@ -194,7 +194,7 @@ impl ConnectorService for Connectors {
     ) -> Reply<wire::DeleteConnectorResponse> {
         let request = request.into_inner();
         let name = known_name(&request.name).ok_or_else(|| not_found(&request.name))?;
-        self.command(Command::Delete { request: request.request_id, name }).await?;
+        ending::delete(&self.handle, request.request_id, name).await?;
         Ok(Response::new(wire::DeleteConnectorResponse {}))
     }
 
@@ -234,7 +234,7 @@ impl ConnectorService for Connectors {
         let unknown = || Status::not_found(format!("Unknown connector {}", request.name));
         let name = known_name(&request.name).ok_or_else(unknown)?;
         let target = request.state.parse().map_err(Status::invalid_argument)?;
-        self.command(Command::SetTarget { request: request.request_id, name, target }).await?;
+        ending::set_target(&self.handle, request.request_id, name, target).await?;
         Ok(Response::new(wire::SetTargetStateResponse {}))
     }
 

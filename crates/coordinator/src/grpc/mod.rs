@@ -3,6 +3,7 @@
 pub mod agents;
 pub mod connectors;
 mod details;
+mod ending;
 pub mod fleet;
 mod loggers;
 mod offsets;

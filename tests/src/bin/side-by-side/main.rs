@@ -21,7 +21,8 @@ use serde_json::Value;
 const LANES: usize = 2;
 
 /// They take longest, so that they begin first.
-const LONG: [&str; 6] = ["simulation", "e2e_fleet", "store", "e2e_exact", "e2e_losses", "e2e_faults"];
+const LONG: [&str; 7] =
+    ["simulation", "e2e_fleet", "store", "e2e_exact", "e2e_losses", "e2e_faults", "e2e_operations"];
 
 /// A test program, and where it expects to be started.
 struct Program {

@@ -168,6 +168,25 @@ fn who_ended_holds_nothing_though_it_never_heard_of_some_of_it() {
 }
 
 #[test]
+fn what_keeps_a_connector_from_ending_is_named() {
+    let mut world = two_agents();
+    let unended = |world: &World| world.core.unended(&connector("c"));
+    assert_eq!(unended(&world), None, "it is not to end");
+    world.feed(Event::Command(Ticket(9), target("c", TargetState::Stopped)));
+    let named = unended(&world).unwrap();
+    assert!(named.iter().any(|it| it == "survey: a:1 has not confirmed its end yet"), "{named:?}");
+    assert_eq!(named.len(), held_by(&world, "a:1").len() + held_by(&world, "b:1").len());
+    let (id, epoch) = held_by(&world, "b:1").remove(0);
+    world.feed(Event::Released { holder: holder("b:1", "one"), id, epoch });
+    assert_eq!(unended(&world).map(|it| it.len()), Some(named.len() - 1), "one of them has ended");
+    world.feed(Event::LeaseEnded(holder("b:1", "one")));
+    let named = unended(&world).unwrap();
+    let gone = named.iter().find(|it| it.contains("b:1 went away without a word")).unwrap();
+    assert!(gone.starts_with("task ") && gone.contains("ForgetAgent"), "{gone}");
+    assert_eq!(world.core.unended(&connector("nothing")), None);
+}
+
+#[test]
 fn a_word_that_is_being_stored_is_believed_already() {
     let mut world = two_agents();
     let (id, epoch) = held_by(&world, "b:1").remove(0);

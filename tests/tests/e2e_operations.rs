@@ -461,8 +461,8 @@ fn a_stop_that_takes_too_long_says_whom_it_waits_for_and_goes_on() {
     let stop = |fleet: &Fleet| suite::must("an answer", fleet.rest(0).put("/connectors/c/stop", &json!({})));
     let (code, late) = stop(&fleet);
     let message = late["message"].as_str().unwrap_or_default();
-    let begins = "Request timed out. The change is stored and goes on without this request; it waits: survey: cannot end yet: \
-                  agent-1:8083 went away without a word";
+    let begins = "Request timed out. The change is stored and goes on without this request; it waits for \
+                  agent-1:8083 (survey), which went away without a word";
     assert!(code == 500 && message.starts_with(begins), "{code} {late}{}", fleet.tails());
     let (_, status) = suite::must("status", fleet.rest(0).get("/connectors/c/status"));
     assert_eq!(status["connector"]["state"], "UNASSIGNED", "{status}");

@@ -185,9 +185,7 @@ impl Core {
             Event::Drain => self.drain(),
         };
         if self.draining && self.jobs.is_empty() {
-            // Who was never welcome holds nothing.
-            effects.extend(self.store.is_some().then_some(Effect::Tell(Saying::Drained)));
-            effects.push(Effect::Drained);
+            effects.extend([Effect::Tell(Saying::Drained), Effect::Drained]);
         }
         effects
     }

@@ -20,6 +20,9 @@ use crate::error::chain;
 use crate::failovers::Failovers;
 use crate::store::etcd::{Leader, Renewed, Replica};
 
+/// What Connect says when an answer takes too long.
+pub(crate) const TIMED_OUT: &str = "Request timed out";
+
 /// How long a management request may take: Connect's own limit.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -205,7 +208,7 @@ impl Handle {
         self.tell(Message::Command(command, Span::current(), reply)).await?;
         tokio::time::timeout(COMMAND_TIMEOUT, answer)
             .await
-            .map_err(|_| Failure::Unavailable("Request timed out".to_owned()))?
+            .map_err(|_| Failure::Unavailable(TIMED_OUT.to_owned()))?
             .map_err(|_| stopping())?
     }
 
@@ -229,7 +232,7 @@ impl Handle {
         self.tell(Message::Read(question)).await?;
         tokio::time::timeout(READ_TIMEOUT, answer)
             .await
-            .map_err(|_| Failure::Unavailable("Request timed out".to_owned()))?
+            .map_err(|_| Failure::Unavailable(TIMED_OUT.to_owned()))?
             .map_err(|_| stopping())
     }
 
@@ -255,7 +258,7 @@ impl Handle {
         self.tell(Message::Renew(holder, reply)).await?;
         tokio::time::timeout(READ_TIMEOUT, answer)
             .await
-            .map_err(|_| Failure::Unavailable("Request timed out".to_owned()))?
+            .map_err(|_| Failure::Unavailable(TIMED_OUT.to_owned()))?
             .map_err(|_| stopping())?
     }
 

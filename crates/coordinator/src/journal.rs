@@ -74,13 +74,18 @@ fn of_status(id: &AssignmentId, before: Option<&Status>, after: &Status) -> Opti
     if same_state && !(failed && before.is_some_and(|before| before.trace != after.trace)) {
         return None;
     }
-    let part = match id.part {
-        Part::Survey => "survey".to_owned(),
-        Part::Task(number) => format!("task {number}"),
-    };
+    let part = named(id.part);
     let trace: Vec<&str> = after.trace.lines().map(str::trim).collect();
     let separator = if trace.is_empty() { "" } else { ": " };
     Some(format!("{part} {}{separator}{}", after.state.as_str(), trace.join(" | ")))
+}
+
+/// A part as people are told of it.
+pub(crate) fn named(part: Part) -> String {
+    match part {
+        Part::Survey => "survey".to_owned(),
+        Part::Task(number) => format!("task {number}"),
+    }
 }
 
 #[cfg(test)]

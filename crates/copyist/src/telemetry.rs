@@ -58,10 +58,12 @@ pub fn install(format: LogFormat, loggers: Loggers, traces: Option<&Traces>) -> 
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_ansi(false).boxed(),
     };
-    // Lines are the same with and without traces.
+    // Lines are the same with and without traces. This filter never says no to a line, so it has nothing to keep.
     let lines = lines.with_filter(filter_fn(|metadata: &Metadata<'_>| !metadata.is_span()));
+    // A span carries the lines that are written within it; how it ended it says itself.
     let spans = traces.map(|traces| {
         let spans = tracing_opentelemetry::layer().with_tracer(traces.tracer());
+        let spans = spans.with_error_events_to_status(false);
         spans.with_location(false).with_threads(false).with_target(false)
     });
     let gate = Gate { loggers: loggers.clone(), traced: traces.is_some() };
@@ -110,7 +112,12 @@ mod tests {
                 "info,a=loud,b=",
                 "\"info,a=loud,b=\": loud is no level, nothing stands behind b=; write a level",
             ),
-            ("[s{x=1,y}]=debug", "[s{x=1,y}]=debug is about spans, which are not written; write a level"),
+            (
+                "[s{x=1}]=debug",
+                "[s{x=1}]=debug has '[', which is in no target (spans are not written); write",
+            ),
+            ("\"info\"", "\"info\" has '\"', which is in no target"),
+            ("info;a=debug", "info;a=debug has ';', which is in no target"),
             ("=debug", "no target stands before =debug; write a level"),
         ];
         for (directives, expected) in rows {

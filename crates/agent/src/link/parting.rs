@@ -6,11 +6,17 @@ use crate::core::Saying;
 /// The words since the agent began to drain.
 #[derive(Debug, Default)]
 pub struct Parting {
+    was_welcome: bool,
     is_draining: bool,
     words: Vec<Saying>,
 }
 
 impl Parting {
+    /// A leader has taken the agent in, and may give it something.
+    pub fn welcome(&mut self) {
+        self.was_welcome = true;
+    }
+
     /// A word that is about to be said.
     pub fn note(&mut self, saying: &Saying) {
         match saying {
@@ -26,7 +32,8 @@ impl Parting {
 
     /// What is to be said again to a leader that may not have heard it: nothing, where nothing can have been held.
     pub fn again(&self) -> Vec<Saying> {
-        if self.words.is_empty() {
+        let held = self.was_welcome || self.words.iter().any(|word| matches!(word, Saying::Released { .. }));
+        if !held || self.words.is_empty() {
             return Vec::new();
         }
         std::iter::once(Saying::Draining).chain(self.words.iter().cloned()).collect()
@@ -49,7 +56,14 @@ mod tests {
         parting.note(&released(0));
         assert_eq!(parting.again(), [], "that was in the middle of its life");
         parting.note(&Saying::Draining);
-        assert_eq!(parting.again(), [], "it was never welcome, or has not come to an end");
+        parting.note(&Saying::Drained);
+        assert_eq!(parting.again(), [], "nothing was given to it");
+        parting.welcome();
+        assert_eq!(parting.again(), [Saying::Draining, Saying::Drained], "something may have been");
+        let mut parting = Parting::default();
+        parting.note(&Saying::Draining);
+        parting.welcome();
+        assert_eq!(parting.again(), [], "it has not come to an end");
         parting.note(&released(1));
         parting.note(&released(2));
         assert_eq!(parting.again(), [Saying::Draining, released(1), released(2)]);

@@ -68,7 +68,7 @@ pub async fn hold(coordinators: Coordinators, identity: Identity, mut ends: Ends
     let said = say_last(&coordinators, &identity, &addresses, seek, &words);
     if !words.is_empty() && tokio::time::timeout(LOOKING, said).await.is_err() {
         tracing::warn!(
-            "no coordinator has heard what the agent released: others wait for the end of its autonomy"
+            "no coordinator has heard that the agent has ended: what it had waits for the end of its autonomy"
         );
     }
 }
@@ -209,9 +209,11 @@ async fn session(
     stop: &CancellationToken,
 ) -> Over {
     let Opening { channel, deadline, coordinator } = opening;
+    let open = tokio::time::timeout(deadline, Session::open(channel, identity));
     let opened = tokio::select! {
-        () = stop.cancelled() => return Over::Unreachable("the agent ends".to_owned()),
-        opened = tokio::time::timeout(deadline, Session::open(channel, identity)) => opened,
+        // The leader may have heard the hello already: it is to hear as well that the agent ends.
+        () = long_after(stop) => return Over::Unreachable("the agent ends".to_owned()),
+        opened = open => opened,
     };
     let (session, welcome) = match opened {
         Ok(Ok(opened)) => opened,
@@ -221,6 +223,7 @@ async fn session(
         }
     };
     let opened = Instant::now();
+    ends.parting.welcome();
     if let Some(left_out) = lines.admit("open") {
         tracing::info!(coordinator, left_out, "a session with the leader is open");
     }
@@ -230,6 +233,11 @@ async fn session(
         Ended::Lost(because) => Over::Lost { lasted: opened.elapsed(), because },
         Ended::Parted => Over::Parted,
     }
+}
+
+async fn long_after(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(PARTING).await;
 }
 
 /// Why an open session ended.

@@ -224,6 +224,7 @@ async fn blueprints(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::survey::course::Again;
 
     fn retry(what: &str) -> Result<(), Error> {
         Err(Error::Retry { what: what.into(), source: None })
@@ -258,7 +259,8 @@ mod tests {
             let fitted = unfitted(&error.unwrap_err(), &view, &plan);
             assert_eq!(fitted.destination, view);
             assert!(fitted.remarks.hold(&topic("g")));
-            assert_eq!((fitted.remarks.has_problem(), fitted.remarks.unfinished()), (problem, !problem));
+            let again = if problem { Again::AtPoll } else { Again::Soon };
+            assert_eq!((fitted.remarks.has_problem(), fitted.remarks.again()), (problem, again));
         }
     }
 }

@@ -10,8 +10,20 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// After a refusal that only a human can lift; it may be lifted at the cluster, without a word to us.
 const STUCK_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Looks at what may be on its way, within half a minute; then it is left to the next poll.
+const LOOKS_AT_FIRST: u32 = 8;
 /// An outage shows in the trace of what was RUNNING after this long, and in the log this often.
 const OUTAGE_SHOWN: Duration = Duration::from_secs(30);
+
+/// When to look again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Again {
+    AtPoll,
+    /// Something may be on its way, or never come.
+    SoonAtFirst,
+    /// Something is on its way.
+    Soon,
+}
 
 /// How one survey ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +33,7 @@ pub enum Outcome {
         trace: String,
         /// Nothing can go on without a human.
         stuck: bool,
-        /// Something is on its way: look again soon.
-        unfinished: bool,
+        again: Again,
     },
     /// A cluster did not answer: the text says which and why.
     Unreachable(String),
@@ -52,7 +63,7 @@ pub enum Line {
 #[derive(Debug, Default)]
 pub struct Course {
     surveyed: bool,
-    /// Surveys in a row that left something unfinished.
+    /// Surveys in a row that had something on its way.
     unfinished: u32,
     failing: Option<Failing>,
 }
@@ -74,14 +85,10 @@ impl Course {
     /// `now` counts from any fixed moment; `chance` is drawn evenly from 0 to 1.
     pub fn turn(&mut self, outcome: Outcome, poll_interval: Duration, now: Duration, chance: f64) -> Turn {
         match outcome {
-            Outcome::Surveyed { trace, stuck, unfinished } => {
+            Outcome::Surveyed { trace, stuck, again } => {
                 self.surveyed = true;
                 let log = self.failing.take().map(|_| Line::Over);
-                self.unfinished = if unfinished { self.unfinished + 1 } else { 0 };
-                let wait = match self.unfinished {
-                    0 => poll_interval,
-                    count => backoff(count, chance).min(poll_interval),
-                };
+                let wait = self.wait(again, poll_interval, chance);
                 let state = if stuck { InstanceState::Failed } else { InstanceState::Running };
                 Turn { status: Some((state, trace)), wait, log }
             }
@@ -102,8 +109,19 @@ impl Course {
         }
     }
 
+    fn wait(&mut self, again: Again, poll_interval: Duration, chance: f64) -> Duration {
+        self.unfinished = if again == Again::AtPoll { 0 } else { self.unfinished.saturating_add(1) };
+        let is_soon = match again {
+            Again::AtPoll => false,
+            Again::SoonAtFirst => self.unfinished <= LOOKS_AT_FIRST,
+            Again::Soon => true,
+        };
+        if is_soon { backoff(self.unfinished, chance).min(poll_interval) } else { poll_interval }
+    }
+
     /// Counts a failure: how many in a row, since how long, and what to log of it.
     fn failed(&mut self, text: &str, now: Duration) -> (u32, Duration, Option<Line>) {
+        self.unfinished = 0;
         let Some(failing) = &mut self.failing else {
             self.failing = Some(Failing { since: now, attempts: 1, logged: now });
             return (1, Duration::ZERO, Some(Line::Trouble(text.to_owned())));
@@ -134,8 +152,8 @@ mod tests {
         Duration::from_secs(n)
     }
 
-    fn surveyed(stuck: bool, unfinished: bool) -> Outcome {
-        Outcome::Surveyed { trace: "t".into(), stuck, unfinished }
+    fn surveyed(stuck: bool) -> Outcome {
+        Outcome::Surveyed { trace: "t".into(), stuck, again: Again::AtPoll }
     }
 
     fn down() -> Outcome {
@@ -154,13 +172,13 @@ mod tests {
     #[test]
     fn afterwards_an_outage_stays_running_and_shows_after_thirty_seconds() {
         let mut course = Course::default();
-        let turn = course.turn(surveyed(false, false), POLL, seconds(0), 0.0);
+        let turn = course.turn(surveyed(false), POLL, seconds(0), 0.0);
         assert_eq!(turn, Turn { status: Some((InstanceState::Running, "t".into())), wait: POLL, log: None });
         assert_eq!(course.turn(down(), POLL, seconds(120), 0.0).status, None);
         assert_eq!(course.turn(down(), POLL, seconds(149), 0.0).status, None);
         let shown = course.turn(down(), POLL, seconds(150), 0.0).status;
         assert_eq!(shown, Some((InstanceState::Running, "waits for the source".into())));
-        let healed = course.turn(surveyed(false, false), POLL, seconds(151), 0.0);
+        let healed = course.turn(surveyed(false), POLL, seconds(151), 0.0);
         assert_eq!(healed.log, Some(Line::Over));
         assert_eq!(course.turn(down(), POLL, seconds(300), 0.0).status, None, "a new outage counts anew");
     }
@@ -192,7 +210,7 @@ mod tests {
     #[test]
     fn what_needs_a_human_is_failed_and_looked_at_again() {
         let rows = [
-            (surveyed(true, false), "t", POLL, POLL),
+            (surveyed(true), "t", POLL, POLL),
             (Outcome::Refused("r".into()), "r", POLL, seconds(30)),
             (Outcome::Refused("r".into()), "r", seconds(5), seconds(5)),
         ];
@@ -206,12 +224,32 @@ mod tests {
     #[test]
     fn what_is_on_its_way_is_looked_at_soon_and_then_less_often() {
         let mut course = Course::default();
-        let mut wait =
-            |unfinished, poll| course.turn(surveyed(false, unfinished), poll, seconds(0), 1.0).wait;
-        assert_eq!(wait(true, POLL), Duration::from_millis(200));
-        assert_eq!(wait(true, POLL), Duration::from_millis(400));
-        assert_eq!(wait(true, Duration::from_millis(300)), Duration::from_millis(300));
-        assert_eq!(wait(false, POLL), POLL);
-        assert_eq!(wait(true, POLL), Duration::from_millis(200));
+        let mut wait = |again, poll| {
+            let outcome = Outcome::Surveyed { trace: "t".into(), stuck: false, again };
+            course.turn(outcome, poll, seconds(0), 1.0).wait
+        };
+        assert_eq!(wait(Again::Soon, POLL), Duration::from_millis(200));
+        assert_eq!(wait(Again::Soon, POLL), Duration::from_millis(400));
+        assert_eq!(wait(Again::Soon, Duration::from_millis(300)), Duration::from_millis(300));
+        assert_eq!(wait(Again::AtPoll, POLL), POLL);
+        assert_eq!(wait(Again::Soon, POLL), Duration::from_millis(200));
+        (2..20).for_each(|_| assert!(wait(Again::Soon, POLL) <= BACKOFF_MAX, "it does come"));
+    }
+
+    #[test]
+    fn what_may_never_come_is_looked_at_soon_at_first_and_anew_after_an_outage() {
+        let mut course = Course::default();
+        let mut waits = |looks: u64| -> Vec<u128> {
+            let outcome = || Outcome::Surveyed { trace: "t".into(), stuck: false, again: Again::SoonAtFirst };
+            let turns = (0..looks).map(|now| course.turn(outcome(), POLL, seconds(now), 1.0));
+            let waits = turns.map(|turn| turn.wait.as_millis()).collect();
+            course.turn(down(), POLL, seconds(looks), 1.0);
+            waits
+        };
+        let at_first = [200, 400, 800, 1_600, 3_200, 6_400, 10_000, 10_000];
+        let poll = [POLL.as_millis(); 2];
+        for _ in 0..2 {
+            assert_eq!(waits(10), [&at_first[..], &poll[..]].concat());
+        }
     }
 }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use copyist_model::{ClusterId, TopicName};
 
+use super::course::Again;
+
 /// Names shown in one remark, and remarks shown in one trace; the rest is counted.
 const SHOWN_MAX: usize = 10;
 
@@ -164,11 +166,10 @@ impl Remarks {
         self.0.iter().any(|(remark, topics)| holds(remark) && topics.contains(topic))
     }
 
-    /// Whether something is on its way, so that it is worth looking again soon.
+    /// When it is worth looking again.
     #[must_use]
-    pub fn unfinished(&self) -> bool {
-        let soon = |wait: &Wait| matches!(wait, Wait::NotReady { .. } | Wait::WithoutPartitions);
-        self.0.keys().any(|remark| matches!(remark, Remark::Wait(wait) if soon(wait)))
+    pub fn again(&self) -> Again {
+        self.0.keys().map(Remark::again).max().unwrap_or(Again::AtPoll)
     }
 
     /// All but the notes, the weightiest first, as one line.
@@ -181,6 +182,13 @@ impl Remarks {
 }
 
 impl Remark {
+    fn again(&self) -> Again {
+        match self {
+            Self::Wait(wait) => wait.again(),
+            Self::Problem(_) | Self::Warning(_) | Self::Note(_) => Again::AtPoll,
+        }
+    }
+
     #[must_use]
     pub fn sentence(&self, topics: &BTreeSet<TopicName>) -> String {
         let names: Vec<String> = topics.iter().map(ToString::to_string).collect();
@@ -190,6 +198,17 @@ impl Remark {
             Self::Wait(wait) => wait.sentence(&names),
             Self::Warning(warning) => warning.sentence(&names),
             Self::Note(note) => note.sentence(&names),
+        }
+    }
+}
+
+impl Wait {
+    fn again(&self) -> Again {
+        match self {
+            Self::NotReady { .. } | Self::WithoutPartitions => Again::Soon,
+            // A broker that has just started does not know all topics yet, nor does one when topics were just created.
+            Self::Missing | Self::NothingMatches { .. } => Again::SoonAtFirst,
+            Self::NotCreated | Self::NotGrown { .. } => Again::AtPoll,
         }
     }
 }
@@ -343,19 +362,26 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_on_its_way_is_worth_another_look_soon() {
-        let rows: [(Remark, bool); 6] = [
-            (Wait::NotReady { why: "x".into() }.into(), true),
-            (Wait::WithoutPartitions.into(), true),
-            (Wait::Missing.into(), false),
-            (Wait::NotCreated.into(), false),
-            (Problem::ConfigsUnreadable.into(), false),
-            (Note::Internal.into(), false),
+    fn what_is_or_may_be_on_its_way_is_worth_another_look_soon() {
+        let rows: [(Remark, Again); 9] = [
+            (Wait::NotReady { why: "x".into() }.into(), Again::Soon),
+            (Wait::WithoutPartitions.into(), Again::Soon),
+            (Wait::Missing.into(), Again::SoonAtFirst),
+            (Wait::NothingMatches { pattern: "x".into() }.into(), Again::SoonAtFirst),
+            (Wait::NotCreated.into(), Again::AtPoll),
+            (Wait::NotGrown { from: 1, to: 2 }.into(), Again::AtPoll),
+            (Problem::ConfigsUnreadable.into(), Again::AtPoll),
+            (Warning::MorePartitions { source: 1, destination: 2 }.into(), Again::AtPoll),
+            (Note::Internal.into(), Again::AtPoll),
         ];
-        for (remark, soon) in rows {
+        assert_eq!(Remarks::default().again(), Again::AtPoll);
+        let mut all = Remarks::default();
+        rows.iter().for_each(|(remark, _)| all.add(remark.clone(), &topic("t")));
+        assert_eq!(all.again(), Again::Soon);
+        for (remark, again) in rows {
             let mut remarks = Remarks::default();
             remarks.add(remark.clone(), &topic("t"));
-            assert_eq!(remarks.unfinished(), soon, "{remark:?}");
+            assert_eq!(remarks.again(), again, "{remark:?}");
             assert_eq!(remarks.trace().is_empty(), matches!(remark, Remark::Note(_)), "{remark:?}");
         }
     }

@@ -152,7 +152,7 @@ impl Job {
                 let outcome = Outcome::Surveyed {
                     trace: with_engine(remarks.trace(), &self.engine(order)),
                     stuck: remarks.has_problem() && nothing_else,
-                    unfinished: remarks.unfinished(),
+                    again: remarks.again(),
                 };
                 (outcome, Some(findings))
             }

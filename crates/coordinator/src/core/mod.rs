@@ -52,6 +52,7 @@ pub use event::{
 };
 pub use offsets::Altered;
 use placing::Moving;
+pub use read::Unended;
 use releases::Releases;
 use statements::Session;
 use suspicion::Hearing;
@@ -228,7 +229,7 @@ impl Core {
             Event::Heartbeat(_) | Event::Tick => return false,
             Event::Destination(destination) => self.destination = Some(destination),
             Event::Draining(holder) => self.of_session(&holder, |session| session.draining = true),
-            Event::Drained(holder) => self.releases.hear_all(&holder, &self.view, &self.by_process),
+            Event::Drained(holder) => self.releases.hear_drained(holder),
             Event::Settled(holder) => self.of_session(&holder, |session| session.is_settled = true),
             Event::SessionEnded(holder) => self.end_session(&holder),
             Event::LeaseEnded(holder) => {

@@ -1,13 +1,22 @@
 //! What is shown of the view and of what agents said last.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use copyist_model::{AssignmentId, ConnectorName, InstanceState, Part, TargetState, TaskId};
+use copyist_model::{AgentId, AssignmentId, ConnectorName, InstanceState, Part, TargetState, TaskId};
 
 use super::Core;
 use super::event::{Info, StatusView};
 use super::statements::should_run;
-use super::view::{Connector, Status};
+use super::view::{Connector, Holder, Status};
+
+/// Whom a connector's end waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unended {
+    pub agent: AgentId,
+    /// It has no lease: it may be at work by itself.
+    pub is_gone: bool,
+    pub parts: BTreeSet<Part>,
+}
 
 impl Core {
     /// Connect's ConnectorInfo.
@@ -34,24 +43,23 @@ impl Core {
         })
     }
 
-    /// Of a connector that is to be stopped or deleted: which of its parts have not ended, and why.
+    /// Of a connector that is to be stopped or deleted: which processes have not confirmed the end of which parts.
     #[must_use]
-    pub fn unended(&self, name: &ConnectorName) -> Option<Vec<String>> {
+    pub fn unended(&self, name: &ConnectorName) -> Option<Vec<Unended>> {
         let connector = self.view.connectors.get(name)?;
         let is_to_end = connector.deleting || connector.target == TargetState::Stopped;
-        let unended = |id: &AssignmentId| {
-            let holders: BTreeSet<String> =
-                self.unreleased(id).into_iter().map(|(holder, _)| holder.agent.to_string()).collect();
-            let holders: Vec<String> = holders.into_iter().collect();
-            let why = || format!("{} has not confirmed its end yet", holders.join(", "));
-            let why = self.gone(id).map_or_else(why, |gone| gone.trace);
-            let part = match id.part {
-                Part::Survey => "survey".to_owned(),
-                Part::Task(number) => format!("task {number}"),
-            };
-            (!holders.is_empty()).then(|| format!("{part}: {why}"))
+        let mut parts: BTreeMap<Holder, BTreeSet<Part>> = BTreeMap::new();
+        for (id, _) in self.view.assignments_of(name) {
+            for (holder, _) in self.unreleased(id) {
+                parts.entry(holder).or_default().insert(id.part);
+            }
+        }
+        let unended = |(holder, parts): (Holder, BTreeSet<Part>)| Unended {
+            is_gone: !self.view.is_alive(&holder),
+            agent: holder.agent,
+            parts,
         };
-        is_to_end.then(|| self.view.assignments_of(name).filter_map(|(id, _)| unended(id)).collect())
+        is_to_end.then(|| parts.into_iter().map(unended).collect())
     }
 
     /// The status of one task.

@@ -27,6 +27,7 @@ impl Core {
         let mut commits = Vec::new();
         let mut batch = Batch::default();
         batch.extend(self.agents_that_changed());
+        self.releases.release_of_the_drained(&self.view, &self.by_process);
         if tick {
             self.releases.wait_for_the_gone(&self.view, &self.by_process, now, self.patience);
         }

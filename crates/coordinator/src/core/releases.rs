@@ -19,6 +19,8 @@ use super::{Core, Patience};
 #[derive(Debug, Default)]
 pub(super) struct Releases {
     heard: BTreeMap<AssignmentId, BTreeSet<Holding>>,
+    /// Processes that run nothing any more, while they have a lease: something may be on its way to them.
+    drained: BTreeSet<Holder>,
     gone_since_ms: BTreeMap<Holder, u64>,
 }
 
@@ -28,7 +30,21 @@ impl Releases {
     }
 
     /// A process runs nothing any more.
-    pub(super) fn hear_all(&mut self, holder: &Holder, view: &View, by_process: &ByProcess) {
+    pub(super) fn hear_drained(&mut self, holder: Holder) {
+        self.drained.insert(holder);
+    }
+
+    /// What those have that run nothing any more is released.
+    pub(super) fn release_of_the_drained(&mut self, view: &View, by_process: &ByProcess) {
+        for holder in std::mem::take(&mut self.drained) {
+            self.hear_all(&holder, view, by_process);
+            if view.is_alive(&holder) {
+                self.drained.insert(holder);
+            }
+        }
+    }
+
+    fn hear_all(&mut self, holder: &Holder, view: &View, by_process: &ByProcess) {
         for id in by_process.of(holder) {
             let over = view.unreleased(id).filter(|(unreleased, _)| unreleased == holder);
             self.heard.entry(id.clone()).or_default().extend(over);

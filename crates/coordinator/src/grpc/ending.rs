@@ -6,17 +6,15 @@ use std::time::Duration;
 use copyist_model::{ConnectorName, TargetState};
 use tonic::Status;
 
-use crate::core::Command;
-use crate::handle::Handle;
+use crate::core::{Command, Unended};
+use crate::handle::{Handle, TIMED_OUT};
+use crate::journal;
 
 /// The gateway gives up after Connect's 90 s.
 const PATIENCE: Duration = Duration::from_secs(85);
 
-/// Parts that are named.
+/// Parts that are named of each agent.
 const NAMED_MAX: usize = 10;
-
-/// What Connect says then.
-const TIMED_OUT: &str = "Request timed out";
 
 pub(super) async fn delete(handle: &Handle, request: String, name: ConnectorName) -> Result<(), Status> {
     ended(handle, name.clone(), Command::Delete { request, name }).await
@@ -40,21 +38,31 @@ async fn ended(handle: &Handle, name: ConnectorName, command: Command) -> Result
     answer.map(|_| ())
 }
 
-fn late(unended: Option<Vec<String>>) -> String {
-    let Some(mut parts) = unended.filter(|parts| !parts.is_empty()) else { return TIMED_OUT.to_owned() };
-    let more = parts.len().saturating_sub(NAMED_MAX);
-    parts.truncate(NAMED_MAX);
-    if more > 0 {
-        parts.push(format!("and {more} more"));
-    }
+fn late(unended: Option<Vec<Unended>>) -> String {
+    let Some(unended) = unended.filter(|unended| !unended.is_empty()) else { return TIMED_OUT.to_owned() };
+    let waits: Vec<String> = unended.iter().map(waits_for).collect();
     format!(
-        "{TIMED_OUT}. The change is stored and goes on without this request; it waits: {}",
-        parts.join("; ")
+        "{TIMED_OUT}. The change is stored and goes on without this request; it waits for {}",
+        waits.join("; for ")
     )
+}
+
+fn waits_for(Unended { agent, is_gone, parts }: &Unended) -> String {
+    let mut named: Vec<String> = parts.iter().take(NAMED_MAX).map(|part| journal::named(*part)).collect();
+    if parts.len() > NAMED_MAX {
+        named.push(format!("{} more", parts.len() - NAMED_MAX));
+    }
+    let why = if *is_gone {
+        "went away without a word: until its autonomy is over, it comes back, or it is declared dead (ForgetAgent)"
+    } else {
+        "has not confirmed their end yet"
+    };
+    format!("{agent} ({}), which {why}", named.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
+    use copyist_model::Part;
     use tokio::sync::mpsc;
     use tonic::Code;
 
@@ -64,13 +72,21 @@ mod tests {
 
     #[test]
     fn who_keeps_a_stop_waiting_is_named() {
-        let parts = |count: usize| Some((0..count).map(|number| format!("task {number}: busy")).collect());
         assert_eq!(late(None), "Request timed out", "whether it is stored is not known");
-        assert_eq!(late(parts(0)), "Request timed out");
-        let begins = "Request timed out. The change is stored and goes on without this request; it waits: task 0: busy; ";
-        assert_eq!(late(parts(2)), format!("{begins}task 1: busy"));
-        assert!(late(parts(10)).ends_with("; task 9: busy"));
-        assert!(late(parts(12)).ends_with("; task 9: busy; and 2 more"));
+        assert_eq!(late(Some(Vec::new())), "Request timed out");
+        let unended = |agent: &str, is_gone, parts: Vec<Part>| Unended {
+            agent: agent.parse().unwrap(),
+            is_gone,
+            parts: parts.into_iter().collect(),
+        };
+        let busy = unended("a:1", false, vec![Part::Survey, Part::Task(3)]);
+        let gone = unended("b:1", true, (0..12).map(Part::Task).collect());
+        let expected = "Request timed out. The change is stored and goes on without this request; it waits for \
+                        a:1 (survey, task 3), which has not confirmed their end yet; \
+                        for b:1 (task 0, task 1, task 2, task 3, task 4, task 5, task 6, task 7, task 8, task 9, 2 more), \
+                        which went away without a word: until its autonomy is over, it comes back, or it is declared dead \
+                        (ForgetAgent)";
+        assert_eq!(late(Some(vec![busy, gone])), expected);
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use tracing_subscriber::layer::Context;
 /// What is wrong with each of them.
 pub fn of_directives(directives: &str) -> Result<Loggers, Vec<String>> {
     let (mut root, mut own, mut wrong) = (LogLevel::Off, Vec::new(), Vec::new());
-    for piece in pieces(directives) {
+    for piece in directives.split(',').map(str::trim).filter(|piece| !piece.is_empty()) {
         match directive(piece) {
             Ok((Some(target), level)) => own.push((target.to_owned(), level_of(level))),
             Ok((None, level)) => root = level_of(level),
@@ -24,23 +24,10 @@ pub fn of_directives(directives: &str) -> Result<Loggers, Vec<String>> {
     if wrong.is_empty() { Ok(Loggers::new(root, own)) } else { Err(wrong) }
 }
 
-/// Commas within braces separate fields of a span.
-fn pieces(directives: &str) -> Vec<&str> {
-    let mut depth = 0_u32;
-    let at_commas = |letter: char| {
-        match letter {
-            '{' => depth += 1,
-            '}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        letter == ',' && depth == 0
-    };
-    directives.split(at_commas).map(str::trim).filter(|piece| !piece.is_empty()).collect()
-}
-
 fn directive(piece: &str) -> Result<(Option<&str>, LevelFilter), String> {
-    if piece.contains('[') {
-        return Err(format!("{piece} is about spans, which are not written"));
+    let may_be = |letter: char| letter.is_ascii_alphanumeric() || "_-:.=".contains(letter);
+    if let Some(odd) = piece.chars().find(|letter| !may_be(*letter)) {
+        return Err(format!("{piece} has {odd:?}, which is in no target (spans are not written)"));
     }
     match piece.rsplit_once('=') {
         Some((_, "")) => Err(format!("nothing stands behind {piece}")),
@@ -75,7 +62,7 @@ fn level_of(filter: LevelFilter) -> LogLevel {
 /// Lets through what the loggers write and the spans that are traced; asked about each place in the code once, and
 /// again after a change.
 ///
-/// A gate before all layers, and no filter on each: such a filter keeps its last answer for what comes next on its
+/// A gate before all layers, and no levels in the filter of one: that keeps its last answer for what comes next on its
 /// thread, so a line was lost after a bare question whether a level is enabled, as librdkafka's client asks
 /// (<https://github.com/tokio-rs/tracing/issues/2519>).
 pub struct Gate {

@@ -260,7 +260,8 @@ impl Lane {
     /// Above every generation seen: also above that of a position whose record is lost, or which a user has overruled.
     ///
     /// And above those that are not to be seen, of a lane that was deleted and whose positions land late: each took a
-    /// commit, so none is beyond the revision at which a later holder is assigned.
+    /// commit, so none is beyond the revision at which a later holder is assigned, as long as the store is neither
+    /// restored nor replaced.
     fn next_generation(&self) -> LaneGeneration {
         let of_position = match self.birth.stored {
             Stored::Position(position) => position.generation.0,

@@ -158,18 +158,8 @@ fn a_drain_is_over_when_nothing_runs_and_nothing_starts_meanwhile() {
     assert_eq!(core.step(1, stated(run(7, 1))), []);
     assert_eq!(core.step(1, welcome()), [draining(), Effect::Renew], "another leader has not heard it");
     assert_eq!(core.step(2, ended(5)), [released(5), drained(), Effect::Drained]);
-    let mut idle = Core::default();
-    idle.step(0, welcome());
-    assert_eq!(
-        idle.step(1, Event::Drain),
-        [draining(), drained(), Effect::Drained],
-        "it may have been given something"
-    );
-    assert_eq!(
-        Core::default().step(0, Event::Drain),
-        [draining(), Effect::Drained],
-        "nothing was given to it"
-    );
+    // Something may be on its way to it.
+    assert_eq!(Core::default().step(0, Event::Drain), [draining(), drained(), Effect::Drained]);
 }
 
 #[test]

@@ -318,7 +318,7 @@ impl Route {
         }
     }
 
-    /// Whether what was found can be begun by; else it is looked up again at the end of the former holder's right.
+    /// Whether the lane can begin by what was found; else it is looked up again when the former holder's right has ended.
     fn is_settled(&mut self, number: LaneNumber, found: &Remembered, now: Duration) -> Result<(), String> {
         let free_at = self.free_at(number);
         let id = self.lane_id(number);

@@ -155,7 +155,6 @@ fn who_ended_holds_nothing_though_it_never_heard_of_some_of_it() {
     let of_b = held_by(&world, "b:1");
     assert!(of_b.len() > 1);
     world.feed(Event::Draining(holder("b:1", "one")));
-    // Parts are only then on their way to it for the agent, which has heard of none.
     world.feed(Event::Drained(holder("b:1", "zero")));
     assert!(of_b.iter().all(|(id, _)| releases(&world, id).is_empty()), "another process of the agent");
     world.feed(Event::Drained(holder("b:1", "one")));
@@ -168,21 +167,53 @@ fn who_ended_holds_nothing_though_it_never_heard_of_some_of_it() {
 }
 
 #[test]
-fn what_keeps_a_connector_from_ending_is_named() {
+fn what_is_being_given_to_who_ended_is_released_too() {
     let mut world = two_agents();
-    let unended = |world: &World| world.core.unended(&connector("c"));
+    world.step(Event::Command(Ticket(9), create("d", &[])));
+    let given = |world: &World| {
+        let mut writes = world.core.in_flight.iter().flat_map(|commit| &commit.writes);
+        writes.find_map(|write| {
+            let Write::Assignment(_, Some(given)) = write else { return None };
+            Some(given.holder.clone())
+        })
+    };
+    let holder = (0..20).find_map(|_| {
+        let given = given(&world);
+        if given.is_none() {
+            world.stored();
+        }
+        given
+    });
+    let holder = holder.expect("somebody is given the new survey");
+    world.step(Event::Draining(holder.clone()));
+    world.step(Event::Drained(holder.clone()));
+    while !world.core.in_flight.is_empty() {
+        world.stored();
+    }
+    assert!(world.core.is_without_parts(&holder));
+}
+
+#[test]
+fn who_keeps_a_connector_from_ending_is_named() {
+    let mut world = two_agents();
+    let unended = |world: &World| {
+        let unended = world.core.unended(&connector("c"))?;
+        Some(
+            unended
+                .into_iter()
+                .map(|it| (it.agent.to_string(), it.is_gone, it.parts.len()))
+                .collect::<Vec<_>>(),
+        )
+    };
+    let row = |agent: &str, is_gone, parts| (agent.to_owned(), is_gone, parts);
     assert_eq!(unended(&world), None, "it is not to end");
+    let (of_a, of_b) = (held_by(&world, "a:1"), held_by(&world, "b:1"));
     world.feed(Event::Command(Ticket(9), target("c", TargetState::Stopped)));
-    let named = unended(&world).unwrap();
-    assert!(named.iter().any(|it| it == "survey: a:1 has not confirmed its end yet"), "{named:?}");
-    assert_eq!(named.len(), held_by(&world, "a:1").len() + held_by(&world, "b:1").len());
-    let (id, epoch) = held_by(&world, "b:1").remove(0);
+    assert_eq!(unended(&world), Some(vec![row("a:1", false, of_a.len()), row("b:1", false, of_b.len())]));
+    let (id, epoch) = of_b[0].clone();
     world.feed(Event::Released { holder: holder("b:1", "one"), id, epoch });
-    assert_eq!(unended(&world).map(|it| it.len()), Some(named.len() - 1), "one of them has ended");
     world.feed(Event::LeaseEnded(holder("b:1", "one")));
-    let named = unended(&world).unwrap();
-    let gone = named.iter().find(|it| it.contains("b:1 went away without a word")).unwrap();
-    assert!(gone.starts_with("task ") && gone.contains("ForgetAgent"), "{gone}");
+    assert_eq!(unended(&world), Some(vec![row("a:1", false, of_a.len()), row("b:1", true, of_b.len() - 1)]));
     assert_eq!(world.core.unended(&connector("nothing")), None);
 }
 

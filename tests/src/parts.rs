@@ -26,10 +26,15 @@ pub fn assert_holds(copy: Side<'_>, source: Side<'_>, parts: &Parts<'_>) {
     }
 }
 
+/// A source partition, as offsets name it.
+pub fn partition_of(cluster: &str, topic: &str, partition: i64) -> Value {
+    json!({"cluster": cluster, "partition": partition, "topic": topic})
+}
+
 /// The body of a change of offsets: of partitions of a topic the last copied offset, or nothing.
 pub fn offsets(cluster: &str, topic: &str, last: &[(i64, Option<i64>)]) -> Value {
     let entry = |(partition, last): &(i64, Option<i64>)| {
-        let partition = json!({"cluster": cluster, "partition": partition, "topic": topic});
+        let partition = partition_of(cluster, topic, *partition);
         json!({"partition": partition, "offset": last.map(|last| json!({"offset": last}))})
     };
     json!({"offsets": last.iter().map(entry).collect::<Vec<_>>()})

@@ -72,8 +72,7 @@ impl<'s> Copy<'s> {
     }
 
     fn partition(&self, number: i64) -> Value {
-        let cluster = suite::tool().at(&suite::pair().0.bootstrap()).cluster_id().expect("an id");
-        json!({"cluster": cluster, "partition": number, "topic": self.topic})
+        parts::partition_of(suite::pair().0.cluster_id(), self.topic, number)
     }
 
     /// `last`: the last offset copied; nothing: none.

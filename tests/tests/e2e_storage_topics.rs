@@ -251,14 +251,8 @@ fn kill_and_restart(scenario: &mut Scenario) {
     let before = duties(&scenario.must("a log", scenario.copyist.log_text()));
     let restarted = scenario.copyist.restart();
     scenario.must("started", restarted);
-    // Whichever is seen: it says so, or knows that it does not know yet how far behind the topics are.
-    let is_behind = |line: &str| {
-        let count = line.strip_prefix("copyist_storage_topics_behind ");
-        count.is_some_and(|count| count != "0")
-    };
     let begun = wait_until("a scribe", LIMIT, Progress::Silent, || {
-        let says_so = duties(&scenario.copyist.log_text()?) > before;
-        Ok((says_so || scenario.copyist.metrics()?.lines().any(is_behind)).then_some(()))
+        Ok((duties(&scenario.copyist.log_text()?) > before).then_some(()))
     });
     scenario.must("a scribe", begun);
 }

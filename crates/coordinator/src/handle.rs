@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use copyist_model::{AssignmentEpoch, AssignmentId, LaneGeneration, LaneId};
+use copyist_proto::TIMED_OUT;
 use copyist_proto::connect::WatchEvent;
 use copyist_proto::control::answer::Answer as Found;
 use copyist_proto::control::query::Question;
@@ -19,9 +20,6 @@ use crate::core::{
 use crate::error::chain;
 use crate::failovers::Failovers;
 use crate::store::etcd::{Leader, Renewed, Replica};
-
-/// What Connect says when an answer takes too long.
-pub(crate) const TIMED_OUT: &str = "Request timed out";
 
 /// How long a management request may take: Connect's own limit.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(90);

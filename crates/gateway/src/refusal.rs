@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use copyist_proto::{Malformed, NOT_BEGUN};
+use copyist_proto::{Malformed, NOT_BEGUN, TIMED_OUT};
 use http::StatusCode;
 use serde::Serialize;
 use tonic::{Code, Status};
@@ -74,9 +74,6 @@ impl From<Malformed> for Refusal {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 }
-
-/// What Connect says when an answer takes too long.
-const TIMED_OUT: &str = "Request timed out";
 
 /// What Connect says while no worker leads.
 const NO_LEADER: &str = "Cannot complete request momentarily due to no known leader URL, likely because a rebalance was underway.";

@@ -20,7 +20,7 @@ pub mod trace;
 pub use convert::Malformed;
 pub use coordinators::Coordinators;
 pub use loggers::OwnLoggers;
-pub use passing::{NOT_BEGUN, REQUEST_BYTES_MAX, not_begun};
+pub use passing::{NOT_BEGUN, REQUEST_BYTES_MAX, TIMED_OUT, not_begun};
 pub use protocol::CONTROL_PROTOCOL_VERSION;
 
 /// `copyist.connect.v1`: management, in Connect's words.

@@ -18,6 +18,9 @@ use crate::methods;
 /// Metadata of an UNAVAILABLE: what was asked for has certainly not begun anywhere.
 pub const NOT_BEGUN: &str = "copyist-not-begun";
 
+/// What Connect says when an answer takes too long. A DEADLINE_EXCEEDED that begins so is for the user to read.
+pub const TIMED_OUT: &str = "Request timed out";
+
 /// The largest request that passes: what the gateway takes as a body, and its frame.
 pub const REQUEST_BYTES_MAX: usize = 20 << 20;
 

@@ -152,8 +152,8 @@ mod tests {
         Duration::from_secs(n)
     }
 
-    fn surveyed(stuck: bool) -> Outcome {
-        Outcome::Surveyed { trace: "t".into(), stuck, again: Again::AtPoll }
+    fn surveyed(stuck: bool, again: Again) -> Outcome {
+        Outcome::Surveyed { trace: "t".into(), stuck, again }
     }
 
     fn down() -> Outcome {
@@ -172,13 +172,13 @@ mod tests {
     #[test]
     fn afterwards_an_outage_stays_running_and_shows_after_thirty_seconds() {
         let mut course = Course::default();
-        let turn = course.turn(surveyed(false), POLL, seconds(0), 0.0);
+        let turn = course.turn(surveyed(false, Again::AtPoll), POLL, seconds(0), 0.0);
         assert_eq!(turn, Turn { status: Some((InstanceState::Running, "t".into())), wait: POLL, log: None });
         assert_eq!(course.turn(down(), POLL, seconds(120), 0.0).status, None);
         assert_eq!(course.turn(down(), POLL, seconds(149), 0.0).status, None);
         let shown = course.turn(down(), POLL, seconds(150), 0.0).status;
         assert_eq!(shown, Some((InstanceState::Running, "waits for the source".into())));
-        let healed = course.turn(surveyed(false), POLL, seconds(151), 0.0);
+        let healed = course.turn(surveyed(false, Again::AtPoll), POLL, seconds(151), 0.0);
         assert_eq!(healed.log, Some(Line::Over));
         assert_eq!(course.turn(down(), POLL, seconds(300), 0.0).status, None, "a new outage counts anew");
     }
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn what_needs_a_human_is_failed_and_looked_at_again() {
         let rows = [
-            (surveyed(true), "t", POLL, POLL),
+            (surveyed(true, Again::AtPoll), "t", POLL, POLL),
             (Outcome::Refused("r".into()), "r", POLL, seconds(30)),
             (Outcome::Refused("r".into()), "r", seconds(5), seconds(5)),
         ];
@@ -224,10 +224,7 @@ mod tests {
     #[test]
     fn what_is_on_its_way_is_looked_at_soon_and_then_less_often() {
         let mut course = Course::default();
-        let mut wait = |again, poll| {
-            let outcome = Outcome::Surveyed { trace: "t".into(), stuck: false, again };
-            course.turn(outcome, poll, seconds(0), 1.0).wait
-        };
+        let mut wait = |again, poll| course.turn(surveyed(false, again), poll, seconds(0), 1.0).wait;
         assert_eq!(wait(Again::Soon, POLL), Duration::from_millis(200));
         assert_eq!(wait(Again::Soon, POLL), Duration::from_millis(400));
         assert_eq!(wait(Again::Soon, Duration::from_millis(300)), Duration::from_millis(300));
@@ -240,8 +237,8 @@ mod tests {
     fn what_may_never_come_is_looked_at_soon_at_first_and_anew_after_an_outage() {
         let mut course = Course::default();
         let mut waits = |looks: u64| -> Vec<u128> {
-            let outcome = || Outcome::Surveyed { trace: "t".into(), stuck: false, again: Again::SoonAtFirst };
-            let turns = (0..looks).map(|now| course.turn(outcome(), POLL, seconds(now), 1.0));
+            let missing = || surveyed(false, Again::SoonAtFirst);
+            let turns = (0..looks).map(|now| course.turn(missing(), POLL, seconds(now), 1.0));
             let waits = turns.map(|turn| turn.wait.as_millis()).collect();
             course.turn(down(), POLL, seconds(looks), 1.0);
             waits

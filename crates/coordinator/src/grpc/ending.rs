@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use copyist_model::{ConnectorName, TargetState};
+use copyist_proto::TIMED_OUT;
 use tonic::Status;
 
 use crate::core::{Command, Unended};
-use crate::handle::{Handle, TIMED_OUT};
+use crate::handle::Handle;
 use crate::journal;
 
 /// The gateway gives up after Connect's 90 s.

@@ -12,6 +12,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 
+use copyist::settings::LogFormat;
 use nix::sys::signal::Signal;
 use support::{Running, address, copyist, directory, end, free_port, free_ports, get, until};
 
@@ -305,21 +306,13 @@ fn rust_log_says_what_is_logged() {
     assert!(!quiet.text().contains("INFO"), "{}", quiet.text());
 }
 
-/// In a process of its own, since a panic hook is the whole process's.
 #[test]
 fn panics_are_log_lines() {
-    const CHILD: &str = "PANICS_ARE_LOG_LINES";
-    if std::env::var_os(CHILD).is_some() {
-        let loggers = copyist::telemetry::loggers_of_environment().expect("loggers");
-        copyist::telemetry::install(copyist::settings::LogFormat::Json, loggers, None);
+    let said = logged_by_itself("panics_are_log_lines", LogFormat::Json, || {
         let panicked = thread::spawn(|| panic!("boom {}", 1)).join();
         assert!(panicked.is_err());
-        return;
-    }
-    let mut command = Command::new(std::env::current_exe().expect("this test's file"));
-    command.args(["--exact", "panics_are_log_lines", "--nocapture"]).env(CHILD, "1").env_remove("RUST_LOG");
-    let (code, _, stderr) = end(command);
-    assert_eq!(code, Some(0), "{stderr}");
+    });
+    let Some(stderr) = said else { return };
     let line: serde_json::Value = serde_json::from_str(&stderr).expect("one JSON line, and nothing else");
     assert_eq!(line["level"], "ERROR", "{line}");
     assert!(line["message"].as_str().is_some_and(|message| message.starts_with("panic: boom 1")), "{line}");
@@ -329,10 +322,7 @@ fn panics_are_log_lines() {
 /// As librdkafka's client asks, and as `tracing` lets one ask: what stands next in the log is not lost.
 #[test]
 fn a_question_about_a_level_loses_no_line() {
-    const CHILD: &str = "A_QUESTION_LOSES_NO_LINE";
-    if std::env::var_os(CHILD).is_some() {
-        let loggers = copyist::telemetry::loggers_of_environment().expect("loggers");
-        copyist::telemetry::install(copyist::settings::LogFormat::Text, loggers, None);
+    let said = logged_by_itself("a_question_about_a_level_loses_no_line", LogFormat::Text, || {
         for _ in 0..2 {
             assert!(!tracing::enabled!(tracing::Level::DEBUG));
             tracing::info!("behind tracing's question");
@@ -341,13 +331,8 @@ fn a_question_about_a_level_loses_no_line() {
             log::debug!("too fine");
             log::warn!("said by log");
         }
-        return;
-    }
-    let mut command = Command::new(std::env::current_exe().expect("this test's file"));
-    command.args(["--exact", "a_question_about_a_level_loses_no_line", "--nocapture"]);
-    command.env(CHILD, "1").env_remove("RUST_LOG");
-    let (code, _, stderr) = end(command);
-    assert_eq!(code, Some(0), "{stderr}");
+    });
+    let Some(stderr) = said else { return };
     for line in [
         "INFO cli: behind tracing's question",
         "WARN cli: behind the question of log",
@@ -356,4 +341,21 @@ fn a_question_about_a_level_loses_no_line() {
         assert_eq!(stderr.matches(line).count(), 2, "{line}: {stderr}");
     }
     assert_eq!(stderr.lines().count(), 6, "{stderr}");
+}
+
+/// Has a test's `body` log by itself, in a process of its own: a log and its panic hook are the whole process's. Returns what
+/// that wrote to stderr; nothing: this is that process.
+fn logged_by_itself(test: &str, format: LogFormat, body: impl FnOnce()) -> Option<String> {
+    const CHILD: &str = "LOGS_BY_ITSELF";
+    if std::env::var_os(CHILD).is_some() {
+        let loggers = copyist::telemetry::loggers_of_environment().expect("loggers");
+        copyist::telemetry::install(format, loggers, None);
+        body();
+        return None;
+    }
+    let mut command = Command::new(std::env::current_exe().expect("this test's file"));
+    command.args(["--exact", test, "--nocapture"]).env(CHILD, "1").env_remove("RUST_LOG");
+    let (code, _, stderr) = end(command);
+    assert_eq!(code, Some(0), "{stderr}");
+    Some(stderr)
 }
